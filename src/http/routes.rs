@@ -1,0 +1,84 @@
+//! The one table of paths, shared by the door, which judges the head alone before a body is read,
+//! and by the workers, which answer. Pure.
+
+use crate::http::reply::Reply;
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// One event.
+    Ingest,
+    /// State of the stores, for people and monitoring.
+    Health,
+    /// Do the daemon's loops move?
+    Livez,
+    /// Could the next event be stored?
+    Readyz,
+    /// Counters and ledger.
+    Stats,
+}
+
+/// Which part of the door's upstream pool serves a route: answers that wait for storage must not
+/// keep health from answering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Answers when the event is stored.
+    Ingest,
+    /// Answers at once, on connections kept for it.
+    Kept,
+}
+
+/// One known path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    /// After percent-decoding, without the query.
+    pub path: &'static str,
+    /// The one method it has, also its `Allow`.
+    pub method: &'static str,
+    /// What answers.
+    pub endpoint: Endpoint,
+    /// Which upstream connections it may use.
+    pub lane: Lane,
+}
+
+const fn get(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, method: "GET", endpoint, lane: Lane::Kept }
+}
+
+/// Every path of the product.
+pub const ROUTES: &[Route] = &[
+    Route { path: "/api/logs/ingest", method: "POST", endpoint: Endpoint::Ingest, lane: Lane::Ingest },
+    get("/health", Endpoint::Health),
+    get("/livez", Endpoint::Livez),
+    get("/readyz", Endpoint::Readyz),
+    get("/stats", Endpoint::Stats),
+];
+
+/// The route of a request: 404 before 405, as the contract orders them. `path` is percent-decoded.
+///
+/// Errors: the reply to send instead.
+pub fn find(method: &str, path: &str) -> Result<&'static Route, Reply> {
+    let route = ROUTES.iter().find(|route| route.path == path).ok_or_else(Reply::not_found)?;
+    if route.method == method { Ok(route) } else { Err(Reply::method_not_allowed(route.method)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_judged_before_its_method() {
+        assert_eq!(find("POST", "/api/logs/ingest").unwrap().endpoint, Endpoint::Ingest);
+        for (method, path, status) in [
+            ("POST", "/api/logs/ingest/", 404),
+            ("POST", "/API/logs/ingest", 404),
+            ("BREW", "/nowhere", 404),
+            ("GET", "/api/logs/ingest", 405),
+            ("HEAD", "/health", 405),
+            ("OPTIONS", "/stats", 405),
+            ("post", "/api/logs/ingest", 405),
+        ] {
+            assert_eq!(find(method, path).unwrap_err().status(), status, "{method} {path}");
+        }
+    }
+}

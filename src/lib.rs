@@ -1,0 +1,7 @@
+//! logs-ingest.
+pub mod clock;
+pub mod event;
+pub mod http;
+pub mod limits;
+pub mod store;
+pub mod thread;

@@ -1,0 +1,2 @@
+//! The daemon's lifecycle on one screen.
+fn main() {}

@@ -1,0 +1,47 @@
+//! Where events go. One trait, one batch type, errors sorted by what to do about them.
+//!
+//! Invariants: a store's `write` returns within the deadline it was built with, whatever the other
+//! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
+
+pub mod kafka;
+pub mod spool;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::event::Event;
+
+/// Events that travel together. Shared, not moved: a store left behind by its deadline may still
+/// hold it while the next store writes it.
+pub type Batch = Arc<[Event]>;
+
+/// Why a store did not take an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// Nothing is wrong with the event: the store can't take it now (unreachable, no leader, too few
+    /// replicas, authentication, authorisation, unknown topic, full, out of time). Keep the event and
+    /// use the next store. The text says what failed, on what, and what to do.
+    Unavailable(Arc<str>),
+    /// The store answered, and will never take this event as it is (its size, the topic's policy).
+    Rejected(Arc<str>),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) | Self::Rejected(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// One place that keeps events.
+pub trait Store: Send {
+    /// Writes the batch and waits for the outcome of each event, in the batch's order.
+    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>>;
+
+    /// Called every second or so by the owner when it has nothing to write, for clients that need to be driven.
+    /// Must return within a few milliseconds.
+    fn tick(&mut self) {}
+}
