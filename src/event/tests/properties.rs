@@ -5,6 +5,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::event::Columns;
 
 /// What is accepted is JSON for others too, and is its own normal form.
 fn judge(body: &[u8]) -> Result<(), TestCaseError> {
@@ -14,7 +15,7 @@ fn judge(body: &[u8]) -> Result<(), TestCaseError> {
     let again = from_body(event.payload()).unwrap();
     prop_assert_eq!(again.payload(), event.payload());
     prop_assert_eq!(again.key(), event.key());
-    let columns = super::super::Columns::of(event.payload());
+    let columns = Columns::of(event.payload());
     prop_assert_eq!(columns.request_id.as_deref(), value["request_id"].as_str());
     prop_assert_eq!(columns.quantity, value["quantity"].as_i64());
     prop_assert_eq!(columns.raw_data.is_some(), value["raw_data"].is_object());
@@ -104,6 +105,10 @@ proptest! {
         let good = FIELDS.map(|(name, json)| (name.to_owned(), json.to_owned()));
         judge(object(good.into_iter().chain(members)).as_bytes())?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn good_events_are_accepted_whatever_their_texts(
@@ -130,7 +135,7 @@ proptest! {
         let event = from_body(sent.to_string().as_bytes()).unwrap();
         let mut stored: Value = serde_json::from_slice(event.payload()).unwrap();
         // serde reads a double to the last bit only when it is asked to.
-        let columns = super::super::Columns::of(event.payload());
+        let columns = Columns::of(event.payload());
         prop_assert_eq!(columns.price, Some(price));
         stored["price"] = price.into();
         prop_assert_eq!(stored, sent);
