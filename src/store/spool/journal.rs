@@ -1,0 +1,1 @@
+//! Reading the spool for people, beside a running daemon or without one.
