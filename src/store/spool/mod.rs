@@ -38,6 +38,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 pub use self::drain::{HeldRow, Reader};
 pub use self::figures::Figures;
+pub use self::journal::{Entry, Filter, Journal, JournalError};
 
 use self::figures::Shared;
 use self::files::Files;

@@ -149,15 +149,15 @@ impl Writer {
         Ok(outcomes.into_iter().next().expect("BUG: a transaction without outcomes"))
     }
 
-    /// Everything or nothing. On an error no part of it is in the file, or it is there twice as good as
-    /// unanswered: a commit whose fsync failed may still come to light, which a repeat's same id makes harmless.
+    /// Everything or nothing. After an error it is undone, or unanswered: a commit whose fsync failed may
+    /// still come to light, as an event that its client sends again.
     pub(super) fn transact(&mut self, works: &[&Work], row_by_row: bool) -> Result<Vec<Outcomes>, Trouble> {
-        if self.db.is_none() {
-            if let Err(error) = self.reopen() {
-                let text = error.to_string().into();
-                self.failed(&text, false);
-                return Err(Trouble::Closed(text));
-            }
+        if self.db.is_none()
+            && let Err(error) = self.reopen()
+        {
+            let text = error.to_string().into();
+            self.failed(&text, false);
+            return Err(Trouble::Closed(text));
         }
         let db = self.db.as_ref().expect("BUG: reopened without a connection");
         let done = work::attempt(db, works, row_by_row, &self.instance, self.max_bytes, self.counts);
