@@ -2,9 +2,33 @@
 //!
 //! Invariant: an [`Event`] holds bytes that validation made: it is built by [`Event::from_body`], or
 //! by [`Event::restored`] from a row that once was. Nothing downstream checks again.
+//!
+//! The way of a body: `scan` (is all of it strict JSON?), `members` (serde finds the top-level
+//! members), `validate` (each field by its row in `schema`, with `timestamp` and `numbers`), `normal`
+//! (the bytes that are stored). What is wrong is told by `refusal`.
+
+mod columns;
+mod members;
+mod normal;
+mod numbers;
+mod refusal;
+mod scan;
+mod schema;
+mod text;
+mod timestamp;
+mod validate;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use uuid::Uuid;
+
+pub use columns::Columns;
+pub use refusal::{Detail, Loc, Refusal};
+
+use members::Members;
+use refusal::Problem;
 
 /// What the daemon, not the client, says of an event.
 #[derive(Clone, Debug)]
@@ -25,7 +49,37 @@ pub struct Event {
     payload: Bytes,
 }
 
+impl Arrival {
+    /// Bytes of the headers that the event's record has where the protocol has headers: names and values.
+    fn header_bytes(&self) -> usize {
+        const FIXED: usize = "ingest_id".len()
+            + uuid::fmt::Hyphenated::LENGTH
+            + "received_at".len()
+            + "2025-11-18T17:21:35.750Z".len()
+            + "content-type".len()
+            + "application/json".len();
+        FIXED + self.traceparent.as_ref().map_or(0, |value| "traceparent".len() + value.len())
+    }
+}
+
 impl Event {
+    /// The event that a body holds, in its normal form.
+    ///
+    /// Errors: what a client is told: one fault of the whole body, or every wrong field, or that key,
+    /// payload and record headers together have more than `max_event_bytes`.
+    pub fn from_body(body: &[u8], arrival: Arrival, max_event_bytes: usize) -> Result<Self, Refusal> {
+        let text = strict_json(body)?;
+        // Never seen to fail: the scan is the stricter of the two. If it were, it is the client's JSON.
+        let members: Members<'_> =
+            serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
+        let values = validate::validate(&members).map_err(Refusal::Invalid)?;
+        let (key, payload) = normal::write(&values, &members, text.len());
+        if key.len() + payload.len() + arrival.header_bytes() > max_event_bytes {
+            return Err(Refusal::TooLarge { limit_bytes: max_event_bytes });
+        }
+        Ok(Self { arrival, key, payload })
+    }
+
     /// The client's `request_id`: the record's key.
     #[must_use]
     pub fn key(&self) -> &Bytes {
@@ -67,4 +121,18 @@ impl Event {
     pub fn restored(arrival: Arrival, key: Bytes, payload: Bytes) -> Self {
         Self { arrival, key, payload }
     }
+}
+
+/// The body as text, less its byte order mark, once it is known to be an object in strict JSON.
+fn strict_json(body: &[u8]) -> Result<&str, Refusal> {
+    if body.is_empty() {
+        return Err(Problem::Missing.refusal(Loc::Body));
+    }
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let text = str::from_utf8(body).map_err(|_| {
+        let good = body.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        Problem::JsonInvalid.refusal(Loc::Offset(good.chars().count()))
+    })?;
+    scan::scan(text).map_err(|offset| Problem::JsonInvalid.refusal(Loc::Offset(offset)))?;
+    if text.trim_start().starts_with('{') { Ok(text) } else { Err(Problem::NotAnObject.refusal(Loc::Body)) }
 }

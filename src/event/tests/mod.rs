@@ -1,0 +1,70 @@
+//! Tests of the whole way of a body: what is refused (row by row of the contract), what is stored,
+//! whole answers kept as files, and properties of random bodies.
+
+mod answers;
+mod golden;
+mod normal_form;
+mod properties;
+
+use uuid::Uuid;
+
+use super::{Arrival, Event, Refusal};
+
+/// Every field of a good event and its JSON, in schema order.
+const FIELDS: [(&str, &str); 15] = [
+    ("request_id", r#""r-1""#),
+    ("service", r#""till""#),
+    ("env", r#""prod""#),
+    ("timestamp", r#""2025-11-18T17:21:35.750Z""#),
+    ("action", r#""sale""#),
+    ("level", r#""info""#),
+    ("message", r#""Sold""#),
+    ("user_id", r#""u-7""#),
+    ("product_id", r#""p-9""#),
+    ("price", "12.5"),
+    ("quantity", "3"),
+    ("error_code", r#""E1""#),
+    ("stack", r#""at till""#),
+    ("app_version", r#""1.2.3""#),
+    ("raw_data", r#"{"a":[1]}"#),
+];
+
+const REQUIRED: [&str; 7] = ["request_id", "service", "env", "timestamp", "action", "level", "message"];
+
+const MAX_EVENT_BYTES: usize = 400 * 1024;
+
+fn arrival() -> Arrival {
+    Arrival { ingest_id: Uuid::nil(), received_at_ms: 1_763_486_495_750, traceparent: None }
+}
+
+fn from_body(body: &[u8]) -> Result<Event, Refusal> {
+    Event::from_body(body, arrival(), MAX_EVENT_BYTES)
+}
+
+/// The payload that becomes of a body that must be good.
+fn payload(body: &str) -> String {
+    let event = from_body(body.as_bytes()).unwrap_or_else(|refusal| panic!("{body}: {refusal}"));
+    String::from_utf8(event.payload().to_vec()).unwrap()
+}
+
+fn object(members: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
+    let members: Vec<_> =
+        members.into_iter().map(|(name, json)| format!("\"{}\":{}", name.as_ref(), json.as_ref())).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// A good event with all fields, but for one whose JSON is `json`.
+fn full_with(field: &str, json: &str) -> String {
+    object(FIELDS.map(|(name, good)| (name, if name == field { json } else { good })))
+}
+
+/// A good event with all fields but one.
+fn full_without(field: &str) -> String {
+    object(FIELDS.into_iter().filter(|(name, _)| *name != field))
+}
+
+/// A good event with the required fields, and `rest` (with its leading comma) behind them.
+fn minimal_with(rest: &str) -> String {
+    let required = object(FIELDS.into_iter().filter(|(name, _)| REQUIRED.contains(name)));
+    format!("{}{rest}}}", required.strip_suffix('}').unwrap())
+}

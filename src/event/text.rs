@@ -1,0 +1,42 @@
+//! JSON strings: decoded, and written again in the one form that the normal form has.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// The text of a JSON string token. `None`: the token is no string, or not a well-formed one, which
+/// cannot be after a scan.
+pub(super) fn decode(token: &str) -> Option<Cow<'_, str>> {
+    let inner = token.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(token).ok().map(Cow::Owned)
+}
+
+/// Appends `value` as JSON.
+pub(super) fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("BUG: a text or number could not be written to memory");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_escapes_is_copied() {
+        assert!(matches!(decode(r#""till 7 é""#), Some(Cow::Borrowed("till 7 é"))));
+        assert!(matches!(decode(r#""""#), Some(Cow::Borrowed(""))));
+        assert_eq!(decode(r#""\u006cevel\n\ud83d\ude00\/""#).as_deref(), Some("level\n😀/"));
+        for token in ["", "\"", "1", "null", "{}", r#""\ud800""#, r#""\x""#, r#"a""#, r#""a"#] {
+            assert_eq!(decode(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn only_quotes_backslashes_and_control_characters_are_escaped() {
+        let mut out = Vec::new();
+        write_json("\"\\/\u{0}\u{1f}\n\u{7f}é😀", &mut out);
+        assert_eq!(out, "\"\\\"\\\\/\\u0000\\u001f\\n\u{7f}é😀\"".as_bytes());
+    }
+}

@@ -1,0 +1,71 @@
+//! Judges every field by its row in the schema, and finds what the normal form has in its place.
+
+use std::borrow::Cow;
+
+use super::members::Members;
+use super::numbers;
+use super::refusal::{Detail, Loc, Problem};
+use super::schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
+use super::text;
+use super::timestamp;
+
+/// What a field becomes.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value<'a> {
+    Absent,
+    /// JSON as it was sent, which already is the normal form.
+    Verbatim(&'a str),
+    /// A string that was sent with escapes, decoded.
+    Text(String),
+    Float(f64),
+    Integer(i64),
+}
+
+/// The values of all fields in schema order, or one item for each wrong one.
+pub(super) fn validate<'a>(members: &Members<'a>) -> Result<[Value<'a>; FIELDS], Vec<Detail>> {
+    let mut details = Vec::new();
+    let mut values = [const { Value::Absent }; FIELDS];
+    for ((spec, token), value) in SCHEMA.iter().zip(members.tokens()).zip(&mut values) {
+        match judge(spec, token) {
+            Ok(judged) => *value = judged,
+            Err(problem) => details.push(problem.at(Loc::Field(spec.name))),
+        }
+    }
+    if details.is_empty() { Ok(values) } else { Err(details) }
+}
+
+fn judge<'a>(spec: &Spec, token: Option<&'a str>) -> Result<Value<'a>, Problem> {
+    let token = match token {
+        None if spec.required => return Err(Problem::Missing),
+        None => return Ok(Value::Absent),
+        Some("null") if !spec.required => return Ok(Value::Verbatim("null")),
+        Some(token) => token,
+    };
+    match spec.kind {
+        Kind::Text => string(token, Problem::StringType, |_| Ok(())),
+        Kind::Timestamp => string(token, Problem::StringType, |text| {
+            if timestamp::is_iso8601(text) { Ok(()) } else { Err(Problem::NotIso8601) }
+        }),
+        Kind::Level => string(token, Problem::UnknownLevel, |text| {
+            if LEVELS.contains(&text) { Ok(()) } else { Err(Problem::UnknownLevel) }
+        }),
+        Kind::Float => numbers::price(token).map(Value::Float),
+        Kind::Integer => numbers::quantity(token).map(Value::Integer),
+        Kind::Object if token.starts_with('{') => Ok(Value::Verbatim(token)),
+        Kind::Object => Err(Problem::DictType),
+    }
+}
+
+fn string<'a>(
+    token: &'a str,
+    no_string: Problem,
+    check: impl FnOnce(&str) -> Result<(), Problem>,
+) -> Result<Value<'a>, Problem> {
+    let text = text::decode(token).ok_or(no_string)?;
+    check(&text)?;
+    Ok(match text {
+        // A token without escapes is what a writer would make of its text.
+        Cow::Borrowed(_) => Value::Verbatim(token),
+        Cow::Owned(text) => Value::Text(text),
+    })
+}
