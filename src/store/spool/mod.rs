@@ -12,7 +12,6 @@
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
 //! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
 
-mod columns_standin;
 mod drain;
 mod fault;
 mod figures;

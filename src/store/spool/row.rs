@@ -11,9 +11,8 @@ use chrono::DateTime;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::columns_standin::Columns;
 use crate::clock;
-use crate::event::{Arrival, Event};
+use crate::event::{Arrival, Columns, Event};
 
 /// The last millisecond that `received_at` can show with a year of four digits.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
