@@ -26,3 +26,30 @@ pub const CLASSIC_LEFT_BEHIND_MAX: usize = 4;
 
 /// How long the producer waits for the spool's writer. An fsync has no time limit of its own.
 pub const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
+/// Commands that wait for the spool's writer; callers beyond that wait at the door of the queue.
+pub const SPOOL_COMMANDS_MAX: usize = 64;
+/// Commands that share one transaction of the spool.
+pub const SPOOL_GROUP_MAX: usize = 16;
+/// How long the spool waits for another program's lock on its file.
+pub const SPOOL_BUSY: Duration = Duration::from_secs(2);
+/// Disk room kept so that deletes still work on a full disk: a write-ahead log and its checkpoint.
+pub const SPOOL_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
+/// Written to the write-ahead log, roughly, before it is brought into the spool's file.
+pub const SPOOL_CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// A spool up to this size is checked whole at start; a larger one by its ends and its rows' checksums.
+pub const SPOOL_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Rows that one transaction removes to keep the spool within its age or size.
+pub const SPOOL_REMOVE_ROWS: usize = 500;
+/// Pages that the idle writer gives back to the disk in one transaction, and free pages that it leaves.
+pub const SPOOL_GIVE_BACK_PAGES: u64 = 256;
+/// Free pages below this number stay in the file for the next rows.
+pub const SPOOL_SPARE_PAGES: u64 = 1024;
+/// The idle writer looks at rows' age this often.
+pub const SPOOL_KEEP_EVERY: Duration = Duration::from_secs(60);
+/// Damaged files that one run of the daemon sets aside: each keeps its room on the disk.
+pub const SPOOL_RESCUES_MAX: u32 = 3;
+/// The idle writer wakes this often.
+pub const SPOOL_TICK: Duration = Duration::from_secs(1);
+
+const _: () = assert!(SPOOL_BUSY.as_millis() < SPOOL_DEADLINE.as_millis());
+const _: () = assert!(SPOOL_RESERVE_BYTES >= 2 * SPOOL_CHECKPOINT_BYTES);

@@ -1,1 +1,3 @@
 //! Black-box tests of the real binary with real brokers.
+
+mod spool; // the spool's own file: round trips, limits, damage, kill -9, faults of the disk

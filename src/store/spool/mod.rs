@@ -1,1 +1,234 @@
-//! Spool.
+//! The spool: events kept on this machine's disk, in SQLite, while Kafka is away or for good.
+//!
+//! One thread writes ([`writer`]); every [`Spool`] handle sends it commands and waits for the answer, for
+//! a bounded time. Readers have connections of their own and page by `seq` in short reads.
+//!
+//! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
+//! - `write` what each command does to the tables; `keep` limits of size and age
+//! - `writer` the thread and the faults it survives; `work` what it is asked; `tend` what it does when idle
+//! - `drain` reading held rows for Kafka; `journal` reading all of them for people
+//! - `repair` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
+//!
+//! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
+//! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
+
+mod drain;
+mod fault;
+mod figures;
+mod files;
+mod journal;
+mod keep;
+mod lock;
+mod repair;
+mod row;
+mod schema;
+mod tend;
+mod work;
+mod write;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+pub use self::drain::{HeldRow, Reader};
+pub use self::figures::Figures;
+pub use self::journal::{Entry, Filter, Journal, JournalError};
+
+use self::figures::Shared;
+use self::files::Files;
+use self::lock::Lock;
+use self::work::{Command, Outcomes, Work};
+use self::writer::Writer;
+use crate::event::Event;
+use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
+use crate::store::{Batch, StoreError};
+use crate::thread;
+
+/// How a spool is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The folder of its files (`DATA_DIR`).
+    pub dir: PathBuf,
+    /// The limit for the data in the file (`SPOOL_MAX_BYTES`).
+    pub max_bytes: u64,
+    /// How long home rows are kept (`KEEP_DAYS`).
+    pub keep: Duration,
+    /// The name of this daemon, noted in each row.
+    pub instance: String,
+}
+
+/// What a row is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits for Kafka and is never dropped unsent.
+    Held,
+    /// The spool is its destination: kept like a journal, by age and size.
+    Home,
+}
+
+impl Standing {
+    /// As the column `state` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Home => "home",
+        }
+    }
+}
+
+/// Why a spool can't be opened. The text names the file and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// Another daemon has it.
+    InUse(String),
+    /// A newer release made it.
+    Newer(String),
+    /// It can't be read or written.
+    Unusable(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(why) | Self::Newer(why) | Self::Unusable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// A handle on the open spool. Clones share the one writer thread.
+#[derive(Clone, Debug)]
+pub struct Spool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    commands: Sender<Command>,
+    shared: Arc<Shared>,
+    files: Files,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spool {
+    /// Opens the spool in the settings' folder and starts its writer. Creates what is missing; sets a
+    /// damaged file aside and keeps its readable rows.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let files = Files::in_dir(&settings.dir);
+        files.make_dir().map_err(|error| {
+            OpenError::Unusable(format!(
+                "can't create {}: {error}: create it for the daemon's user, or set another DATA_DIR",
+                settings.dir.display()
+            ))
+        })?;
+        let lock = Lock::take(&files.lock)?;
+        let shared = Arc::new(Shared::default());
+        let (commands, inbox) = bounded(SPOOL_COMMANDS_MAX);
+        let writer = Writer::open(settings, files.clone(), lock, Arc::clone(&shared))?;
+        let thread = thread::start("spool", move || writer.run(&inbox))
+            .map_err(|error| OpenError::Unusable(format!("can't start the spool's thread: {error}")))?;
+        Ok(Self { inner: Arc::new(Inner { commands, shared, files, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Stores the batch in one fsynced transaction; one outcome an event, in order.
+    #[must_use]
+    pub fn append(&self, batch: &Batch, standing: Standing, reason: &str) -> Vec<Result<(), StoreError>> {
+        let work = Work::Append { batch: Arc::clone(batch), standing, reason: Arc::from(reason) };
+        match self.command(work) {
+            Ok(outcomes) => outcomes,
+            Err(error) => vec![Err(error); batch.len()],
+        }
+    }
+
+    /// Keeps events that no broker will have, each with its error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: none of them is kept.
+    pub fn dead_letter(&self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        self.command(Work::DeadLetter { letters: letters.to_vec() }).and_then(single)
+    }
+
+    /// Deletes rows that are safe elsewhere. Rows that are gone already are no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are still here, and may be released again.
+    pub fn release(&self, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.command(Work::Release { seqs }).and_then(single)
+    }
+
+    /// Moves held rows to the dead letters, each with its error, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are still held.
+    pub fn bury(&self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+        self.command(Work::Bury { seqs }).and_then(single)
+    }
+
+    /// A reader with a connection of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file can't be opened.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.inner.files.database, Arc::clone(&self.inner.shared))
+    }
+
+    /// How the spool stands.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.inner.shared.figures()
+    }
+
+    /// Finishes what was commanded before, brings the log into the file and ends the writer. `false`:
+    /// the deadline passed first; what was answered `Ok` is safe all the same.
+    #[must_use]
+    pub fn close(&self, deadline: Duration) -> bool {
+        let until = Instant::now() + deadline;
+        let (reply, answer) = bounded(1);
+        match self.inner.commands.send_deadline(Command::Close { reply }, until) {
+            Ok(()) => match answer.recv_deadline(until) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+                Err(RecvTimeoutError::Timeout) => return false,
+            },
+            Err(error) if error.is_disconnected() => {}
+            Err(_) => return false,
+        }
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.is_none_or(|thread| thread.join().is_ok())
+    }
+
+    fn command(&self, work: Work) -> Result<Outcomes, StoreError> {
+        let deadline = Instant::now() + SPOOL_DEADLINE;
+        let (reply, answer) = bounded(1);
+        let command = Command::Do { work, deadline, reply };
+        self.inner
+            .commands
+            .send_deadline(command, deadline)
+            .map_err(|error| self.no_answer(error.is_timeout()))?;
+        answer.recv_deadline(deadline).map_err(|error| self.no_answer(error == RecvTimeoutError::Timeout))
+    }
+
+    fn no_answer(&self, timeout: bool) -> StoreError {
+        let path = self.inner.files.database.display();
+        StoreError::Unavailable(Arc::from(if timeout {
+            format!(
+                "the spool {path} did not answer within {SPOOL_DEADLINE:?}: its disk hangs or is far too slow"
+            )
+        } else {
+            format!("the spool {path} is closed: the daemon is stopping")
+        }))
+    }
+}
+
+fn single(mut outcomes: Outcomes) -> Result<(), StoreError> {
+    outcomes.pop().expect("BUG: a command without an outcome")
+}

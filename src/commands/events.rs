@@ -1,0 +1,226 @@
+//! `events`: the events in the spool, for people and for pipes.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Local};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::store::spool::{Entry, Filter, Journal};
+
+/// Events that are read at once.
+const PAGE: u32 = 100;
+/// `--follow` looks for new events this often: another process's commits wake nobody.
+const FOLLOW_EVERY: Duration = Duration::from_millis(250);
+/// The width of a terminal that doesn't tell its own.
+const WIDTH_DEFAULT: usize = 160;
+
+/// Show the events in the spool, oldest first.
+///
+/// Reads DATA_DIR/spool.sqlite3 beside a running daemon or without one. Events that went to Kafka or to
+/// Postgres are not here: with KAFKA_BROKERS set the spool has only what still waits for Kafka, without it
+/// every event of the last KEEP_DAYS.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventsArgs {
+    /// How many events, counted from the newest
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub last: u32,
+
+    /// Go on with new events as they arrive, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// One JSON object a line: {"ingest_id":..,"received_at":..,"state":"held"|"home","event":{as stored}}
+    #[arg(long)]
+    pub json: bool,
+
+    /// Only events with this request_id
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+
+    /// Only events of these levels; several with commas, or the flag again
+    #[arg(long, value_name = "LEVEL", value_delimiter = ',',
+          value_parser = ["debug", "info", "warn", "error", "critical"])]
+    pub level: Vec<String>,
+
+    /// Only events of this service
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+}
+
+/// Runs the command on the spool in `dir`, to standard output.
+///
+/// # Errors
+/// A text for people, when the spool can't be read or the output can't be written. A reader of the output
+/// that goes away (`| head`) is no error.
+pub fn run(args: &EventsArgs, dir: &Path) -> Result<(), String> {
+    let stdout = io::stdout();
+    let width = stdout.is_terminal().then(terminal_width);
+    let mut out = io::BufWriter::new(stdout.lock());
+    show(args, dir, &mut out, width)
+}
+
+fn show(args: &EventsArgs, dir: &Path, out: &mut impl Write, width: Option<usize>) -> Result<(), String> {
+    let filter = Filter {
+        request_id: args.request_id.clone(),
+        service: args.service.clone(),
+        levels: args.level.clone(),
+        payload: args.json,
+    };
+    let mut journal = Journal::open(dir).map_err(|error| error.to_string())?;
+    let mut seq = journal.before_last(args.last, &filter).map_err(|error| error.to_string())?;
+    loop {
+        let page = journal.after(seq, PAGE, &filter).map_err(|error| error.to_string())?;
+        let written = page.iter().try_for_each(|entry| {
+            let line = if args.json { json_line(entry) } else { human_line(entry, width) };
+            writeln!(out, "{line}")
+        });
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(format!("can't write the events: {error}")),
+            Ok(()) => {}
+        }
+        match page.last() {
+            Some(entry) => seq = entry.seq,
+            None if args.follow => {
+                std::thread::sleep(FOLLOW_EVERY);
+                journal.refresh().map_err(|error| error.to_string())?;
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+fn terminal_width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(WIDTH_DEFAULT)
+}
+
+/// `2025-11-18 18:21:35.750 error    pos-api checkout req-17  card reader timed out`
+fn human_line(entry: &Entry, width: Option<usize>) -> String {
+    let time = match DateTime::parse_from_rfc3339(&entry.received_at) {
+        Ok(time) => time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+        Err(_) => entry.received_at.clone(),
+    };
+    let part = |text: &Option<String>| text.as_deref().map_or(Cow::Borrowed("-"), visible).into_owned();
+    let mut line = format!(
+        "{time} {:<8} {} {} {}  {}",
+        part(&entry.level),
+        part(&entry.service),
+        part(&entry.action),
+        part(&entry.request_id),
+        part(&entry.message)
+    );
+    if let Some(width) = width
+        && let Some((cut, _)) = line.char_indices().nth(width)
+    {
+        let last = line[..cut].char_indices().next_back().map_or(0, |(index, _)| index);
+        line.truncate(last);
+        line.push('…');
+    }
+    line
+}
+
+/// Text that can't move the cursor, colour the terminal or turn the reading direction.
+fn visible(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if harmful(c) {
+            let _ = write!(shown, "{}", c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    ingest_id: &'a str,
+    received_at: &'a str,
+    state: &'a str,
+    /// Null: the row is damaged.
+    event: Option<&'a RawValue>,
+}
+
+fn json_line(entry: &Entry) -> String {
+    let event = entry.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok());
+    let line =
+        Line { ingest_id: &entry.ingest_id, received_at: &entry.received_at, state: &entry.state, event };
+    // Line ends in JSON are white space between tokens: inside strings they are escaped.
+    serde_json::to_string(&line).unwrap_or_default().replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            seq: 1,
+            ingest_id: "0190".to_owned(),
+            received_at: "2025-11-18T17:21:35.750Z".to_owned(),
+            state: "home".to_owned(),
+            level: Some("error".to_owned()),
+            service: Some("pos".to_owned()),
+            action: Some("pay".to_owned()),
+            request_id: Some("r-1".to_owned()),
+            message: Some("a\tb\u{1b}[31m\u{202e}é".to_owned()),
+            payload: None,
+        }
+    }
+
+    #[test]
+    fn a_line_for_people_escapes_what_a_terminal_obeys() {
+        let line = human_line(&entry(), None);
+        assert!(line.ends_with(r" error    pos pay r-1  a\tb\u{1b}[31m\u{202e}é"), "{line}");
+    }
+
+    #[test]
+    fn a_line_is_cut_to_the_terminal_between_characters() {
+        let whole = human_line(&entry(), None);
+        let length = whole.chars().count();
+        assert_eq!(human_line(&entry(), Some(length)), whole);
+        for width in [1, 30, length - 1] {
+            let line = human_line(&entry(), Some(width));
+            assert_eq!(line.chars().count(), width, "{line}");
+            assert!(line.ends_with('…'), "{line}");
+        }
+    }
+
+    #[test]
+    fn json_keeps_the_payload_on_one_line() {
+        let payload = Some(b"{\"raw_data\":{\n\"a\" : 1.10}}".to_vec());
+        let line = json_line(&Entry { payload, ..entry() });
+        assert_eq!(
+            line,
+            r#"{"ingest_id":"0190","received_at":"2025-11-18T17:21:35.750Z","state":"home","event":{"raw_data":{ "a" : 1.10}}}"#
+        );
+        let damaged = json_line(&Entry { payload: Some(b"{\"a".to_vec()), ..entry() });
+        assert!(damaged.ends_with(r#""event":null}"#), "{damaged}");
+    }
+
+    #[test]
+    fn a_missing_spool_says_what_to_do() {
+        let args = EventsArgs {
+            last: 1,
+            follow: false,
+            json: false,
+            request_id: None,
+            level: Vec::new(),
+            service: None,
+        };
+        let said = show(&args, Path::new("/nonexistent/dir"), &mut Vec::new(), None).unwrap_err();
+        assert!(
+            said.starts_with("no spool at /nonexistent/dir/spool.sqlite3: has the daemon run here?"),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! SQLite's errors, sorted by what to do about them, in words that say what to do.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Error, ErrorCode, ffi};
+
+use crate::store::StoreError;
+
+/// What a failed statement or commit asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// One row's own fault: the others may still go in.
+    Row,
+    /// No room on the disk: nothing is wrong with the connection.
+    Full,
+    /// The disk failed, or the file can't be written. What the connection has cached is not to be trusted.
+    Disk,
+    /// The file's structure is damaged.
+    Damaged,
+    /// Another program holds the file's lock.
+    Busy,
+    /// Anything else: nothing is known to be wrong with the file.
+    Other,
+}
+
+impl Fault {
+    pub(super) fn of(error: &Error) -> Self {
+        match error {
+            Error::SqliteFailure(failure, _) => Self::of_code(failure),
+            Error::ToSqlConversionFailure(_) => Self::Row,
+            // A column of another type than the schema's: SQLite never wrote it so.
+            Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) => Self::Damaged,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_code(failure: &ffi::Error) -> Self {
+        match failure.code {
+            ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => Self::Row,
+            ErrorCode::DiskFull => Self::Full,
+            ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::NoLargeFileSupport => Self::Disk,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged,
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
+            _ => Self::Other,
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Row => "this event can't be kept as it is",
+            Self::Full => "free room on that disk",
+            Self::Disk => "check the disk, its mount and the file's owner",
+            Self::Damaged => "the file is set aside and its readable rows are saved",
+            Self::Busy => {
+                "another program holds its lock: end that program, nothing else may write to this file"
+            }
+            Self::Other => "if it stays, restart the daemon and report this",
+        }
+    }
+}
+
+/// "what on path: SQLite's words: what to do".
+pub(super) fn text(doing: &str, path: &Path, error: &Error) -> String {
+    let fault = Fault::of(error);
+    format!("{doing} {}: {}: {}", path.display(), Words(error), fault.advice())
+}
+
+/// As [`text`], for a caller who keeps the event.
+pub(super) fn unavailable(doing: &str, path: &Path, error: &Error) -> StoreError {
+    StoreError::Unavailable(Arc::from(text(doing, path, error)))
+}
+
+/// SQLite's words and its extended code, which tells a failed fsync from a failed write.
+struct Words<'a>(&'a Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Error::SqliteFailure(failure, Some(message)) => {
+                write!(f, "{message} (SQLite code {})", failure.extended_code)
+            }
+            Error::SqliteFailure(failure, None) => {
+                write!(
+                    f,
+                    "{} (SQLite code {})",
+                    ffi::code_to_str(failure.extended_code),
+                    failure.extended_code
+                )
+            }
+            other => other.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn extended_codes_fall_into_their_class() {
+        for (code, fault) in [
+            (ffi::SQLITE_FULL, Fault::Full),
+            (ffi::SQLITE_IOERR_FSYNC, Fault::Disk),
+            (ffi::SQLITE_IOERR_WRITE, Fault::Disk),
+            (ffi::SQLITE_READONLY_DBMOVED, Fault::Disk),
+            (ffi::SQLITE_CANTOPEN, Fault::Disk),
+            (ffi::SQLITE_CORRUPT_INDEX, Fault::Damaged),
+            (ffi::SQLITE_NOTADB, Fault::Damaged),
+            (ffi::SQLITE_BUSY_SNAPSHOT, Fault::Busy),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, Fault::Row),
+            (ffi::SQLITE_TOOBIG, Fault::Row),
+            (ffi::SQLITE_NOMEM, Fault::Other),
+        ] {
+            assert_eq!(Fault::of(&failure(code)), fault, "code {code}");
+        }
+    }
+
+    #[test]
+    fn a_text_names_the_path_and_what_to_do() {
+        let said = text("can't write to", Path::new("/data/spool.sqlite3"), &failure(ffi::SQLITE_FULL));
+        assert!(said.starts_with("can't write to /data/spool.sqlite3: "), "{said}");
+        assert!(said.ends_with(": free room on that disk"), "{said}");
+    }
+}

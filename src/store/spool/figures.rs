@@ -1,0 +1,67 @@
+//! What the spool says of itself: one coherent snapshot, put there by the writer after each transaction.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How the spool stands. Cheap to take: nothing is read from the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Rows that wait for Kafka.
+    pub held: u64,
+    /// Rows whose destination is the spool.
+    pub home: u64,
+    /// Events that no broker will have as they are, and damaged rows.
+    pub dead_letters: u64,
+    /// Bytes of the file that hold data.
+    pub bytes: u64,
+    /// The limit for `bytes`.
+    pub max_bytes: u64,
+    /// When the held row that is next in order arrived.
+    pub oldest_held_ms: Option<i64>,
+    /// Rows since start whose checksum did not hold or that could not be read from a damaged file.
+    pub damaged: u64,
+    /// Home rows removed since start for their age or for room.
+    pub removed: u64,
+    /// The last append was refused for want of room, and that room is still missing.
+    pub full: bool,
+    /// The last write reached the disk.
+    pub writable: bool,
+    /// The last error of a write; it stays after the spool is writable again.
+    pub last_error: Option<Arc<str>>,
+}
+
+/// What handles, readers and the writer have in common.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    figures: Mutex<Figures>,
+    /// Changes when the file behind the name is another one: readers open it anew.
+    generation: AtomicU64,
+    /// A reader met damage: the writer looks into it.
+    suspect: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_suspicion(&self) -> bool {
+        self.suspect.swap(false, Ordering::AcqRel)
+    }
+}

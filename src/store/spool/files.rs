@@ -1,0 +1,171 @@
+//! The spool's files, and the few steps that touch them without SQLite.
+//!
+//! Invariant: nothing here opens the database itself while a connection to it may be open in this
+//! process: closing any descriptor of a file drops the process's POSIX locks on it, SQLite's too.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use crate::limits::SPOOL_RESERVE_BYTES;
+
+/// The name that administrators and other programs know.
+pub(super) const DATABASE: &str = "spool.sqlite3";
+/// SQLite's companions of a database: the write-ahead log and its index.
+const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    dir: PathBuf,
+    pub(super) database: PathBuf,
+    pub(super) lock: PathBuf,
+    /// Takes up room that deletes may need on a full disk.
+    reserve: PathBuf,
+    /// A fresh spool while readable rows of a damaged one are copied into it.
+    pub(super) rescue: PathBuf,
+    /// The same once it is whole: its name is what says so.
+    rescued: PathBuf,
+}
+
+impl Files {
+    pub(super) fn in_dir(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            database: dir.join(DATABASE),
+            lock: dir.join("spool.lock"),
+            reserve: dir.join("spool.reserve"),
+            rescue: dir.join("spool.sqlite3.rescue"),
+            rescued: dir.join("spool.sqlite3.rescued"),
+        }
+    }
+
+    /// Makes the folder, for this user only, if it is missing.
+    pub(super) fn make_dir(&self) -> io::Result<()> {
+        if self.dir.is_dir() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        match self.dir.canonicalize()?.parent() {
+            Some(parent) => sync(parent),
+            None => Ok(()),
+        }
+    }
+
+    /// Creates an empty database for this user only; SQLite gives its companions the same mode.
+    pub(super) fn make_database(&self, path: &Path) -> io::Result<()> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Ok(file) => file.sync_all().and_then(|()| sync(&self.dir)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Bytes of the database and its log on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        let len = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+        len(&self.database) + len(&with_suffix(&self.database, "-wal"))
+    }
+
+    /// Bytes that this user may still write to the disk.
+    pub(super) fn free_bytes(&self) -> u64 {
+        statvfs(&self.dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Removes what an interrupted rescue left half done, and completes what it left whole.
+    pub(super) fn resume_rescue(&self) -> io::Result<()> {
+        remove_with_companions(&self.rescue)?;
+        if self.rescued.exists() {
+            log::warn!("completing the rescue of {} that was interrupted", self.database.display());
+            self.swap()?;
+        }
+        Ok(())
+    }
+
+    /// The rescue is whole: sets the damaged file aside and puts the fresh one in its place. Whatever
+    /// step this is cut off at, [`Files::resume_rescue`] goes on from there. Returns where the damaged one is.
+    pub(super) fn adopt_rescue(&self) -> io::Result<PathBuf> {
+        File::open(&self.rescue)?.sync_all()?;
+        fs::rename(&self.rescue, &self.rescued)?;
+        sync(&self.dir)?;
+        self.swap()
+    }
+
+    fn swap(&self) -> io::Result<PathBuf> {
+        let aside = self.unused_name();
+        for suffix in ["", COMPANIONS[0], COMPANIONS[1]] {
+            match fs::rename(with_suffix(&self.database, suffix), with_suffix(&aside, suffix)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        // The log must be known to be gone before a new file takes the name that it belongs to.
+        sync(&self.dir)?;
+        fs::rename(&self.rescued, &self.database)?;
+        sync(&self.dir)?;
+        Ok(aside)
+    }
+
+    /// `spool.sqlite3.damaged-20251118T172135Z`, and never a name that is in use.
+    fn unused_name(&self) -> PathBuf {
+        let stamp = Utc::now().format("%Y%m%dT%H%M%SZ");
+        let taken =
+            |path: &Path| path.exists() || COMPANIONS.iter().any(|suffix| with_suffix(path, suffix).exists());
+        let mut path = with_suffix(&self.database, &format!(".damaged-{stamp}"));
+        let mut count = 2_u32;
+        while taken(&path) {
+            path = with_suffix(&self.database, &format!(".damaged-{stamp}-{count}"));
+            count += 1;
+        }
+        path
+    }
+
+    /// Takes the reserve's room, if it isn't taken yet.
+    pub(super) fn reserve(&self) -> io::Result<()> {
+        if fs::metadata(&self.reserve).is_ok_and(|meta| meta.len() >= SPOOL_RESERVE_BYTES) {
+            return Ok(());
+        }
+        let taken = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&self.reserve)
+            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, SPOOL_RESERVE_BYTES)?));
+        if taken.is_err() {
+            self.release_reserve();
+        }
+        taken
+    }
+
+    /// Gives the reserve's room to whoever needs it now. `false`: there was none.
+    pub(super) fn release_reserve(&self) -> bool {
+        fs::remove_file(&self.reserve).is_ok()
+    }
+}
+
+/// Removes a database that was never in use.
+pub(super) fn remove_with_companions(path: &Path) -> io::Result<()> {
+    for suffix in ["", COMPANIONS[0], COMPANIONS[1]] {
+        match fs::remove_file(with_suffix(path, suffix)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes names in a folder last.
+fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

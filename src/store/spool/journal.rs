@@ -1,0 +1,202 @@
+//! Reading the spool for people, beside a running daemon or without one.
+//!
+//! Invariant: read-only, in short reads, a bounded number of rows at a time.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Row, params};
+
+use super::fault::{self, Fault};
+use super::files::DATABASE;
+use super::schema;
+
+/// Which events are wanted; what is empty lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only the event with this `request_id`.
+    pub request_id: Option<String>,
+    /// Only events of this service.
+    pub service: Option<String>,
+    /// Only events of these levels.
+    pub levels: Vec<String>,
+    /// Whether entries carry their payload.
+    pub payload: bool,
+}
+
+/// An event as people read it. A field that can't be read, in a damaged row, is absent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the order.
+    pub seq: i64,
+    /// The answer's `X-Ingest-Id`.
+    pub ingest_id: String,
+    /// When it was received, in UTC, as `2025-11-18T17:21:35.750Z`.
+    pub received_at: String,
+    /// `held` or `home`.
+    pub state: String,
+    /// The event's level.
+    pub level: Option<String>,
+    /// The event's service.
+    pub service: Option<String>,
+    /// The event's action.
+    pub action: Option<String>,
+    /// The event's `request_id`.
+    pub request_id: Option<String>,
+    /// The event's message.
+    pub message: Option<String>,
+    /// The bytes that are stored, if they were asked for.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// Why the spool can't be read: what, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalError(String);
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+/// The spool, for reading.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// Which file the name meant when it was opened.
+    identity: Option<(u64, u64)>,
+    db: Connection,
+}
+
+/// `?1` to `?4`: after which seq, and the filter's parts.
+const WANTED: &str = "seq > ?1 AND (?2 IS NULL OR request_id = ?2) AND (?3 IS NULL OR service = ?3) \
+                      AND (?4 IS NULL OR level IN (SELECT value FROM json_each(?4)))";
+
+impl Journal {
+    /// Opens the spool in `dir`, whether a daemon has it or not.
+    ///
+    /// # Errors
+    /// No spool is there, or it can't be read by this user or this release.
+    pub fn open(dir: &Path) -> Result<Self, JournalError> {
+        let path = dir.join(DATABASE);
+        let identity = identity(&path);
+        if identity.is_none() {
+            return Err(JournalError(format!(
+                "no spool at {}: has the daemon run here? set DATA_DIR to the folder that it uses",
+                path.display()
+            )));
+        }
+        let db = schema::reader(&path).map_err(|error| unreadable(&path, &error))?;
+        match schema::version_of(&db).map_err(|error| unreadable(&path, &error))? {
+            Some(version) if version > schema::VERSION => Err(JournalError(format!(
+                "the spool {} has schema version {version}, this release knows up to {}: use the newer release",
+                path.display(),
+                schema::VERSION
+            ))),
+            Some(_) => Ok(Self { path, identity, db }),
+            None => Err(JournalError(format!(
+                "{} is no spool of this daemon: set DATA_DIR to the folder that it uses",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The seq before the first of the last `count` wanted events.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn before_last(&self, count: u32, filter: &Filter) -> Result<i64, JournalError> {
+        let sql = format!(
+            "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM raw_logs)) FROM \
+             (SELECT seq FROM raw_logs WHERE {WANTED} ORDER BY seq DESC LIMIT ?5)"
+        );
+        let (request_id, service, levels) = filter.bound();
+        self.db
+            .prepare_cached(&sql)
+            .and_then(|mut statement| {
+                statement.query_row(params![0, request_id, service, levels, count], |row| row.get(0))
+            })
+            .map_err(|error| unreadable(&self.path, &error))
+    }
+
+    /// Wanted events after `seq`, in order of arrival, at most `max`.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn after(&self, seq: i64, max: u32, filter: &Filter) -> Result<Vec<Entry>, JournalError> {
+        let sql = format!(
+            "SELECT seq, ingest_id, received_at, state, level, service, action, request_id, message, \
+             CASE WHEN ?6 THEN payload END FROM raw_logs WHERE {WANTED} ORDER BY seq LIMIT ?5"
+        );
+        let (request_id, service, levels) = filter.bound();
+        self.db
+            .prepare_cached(&sql)
+            .and_then(|mut statement| {
+                statement
+                    .query_map(params![seq, request_id, service, levels, max, filter.payload], |row| {
+                        Ok(entry(row))
+                    })?
+                    .collect()
+            })
+            .map_err(|error| unreadable(&self.path, &error))
+    }
+
+    /// Opens the file anew if the name means another one: the daemon has set a damaged file aside.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn refresh(&mut self) -> Result<(), JournalError> {
+        if identity(&self.path) == self.identity {
+            return Ok(());
+        }
+        *self = Self::open(self.path.parent().unwrap_or_else(|| Path::new(".")))?;
+        Ok(())
+    }
+}
+
+impl Filter {
+    fn bound(&self) -> (Option<&str>, Option<&str>, Option<String>) {
+        let levels = (!self.levels.is_empty()).then(|| serde_json::json!(self.levels).to_string());
+        (self.request_id.as_deref(), self.service.as_deref(), levels)
+    }
+}
+
+fn entry(row: &Row<'_>) -> Entry {
+    let text = |index: usize| {
+        let value = row.get_ref(index).ok()?;
+        let bytes = value.as_bytes_or_null().ok()??;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    };
+    Entry {
+        seq: row.get(0).unwrap_or(0),
+        ingest_id: text(1).unwrap_or_default(),
+        received_at: text(2).unwrap_or_default(),
+        state: text(3).unwrap_or_default(),
+        level: text(4),
+        service: text(5),
+        action: text(6),
+        request_id: text(7),
+        message: text(8),
+        payload: row
+            .get_ref(9)
+            .ok()
+            .and_then(|value| value.as_blob_or_null().ok().flatten())
+            .map(<[u8]>::to_vec),
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn unreadable(path: &Path, error: &rusqlite::Error) -> JournalError {
+    let mut text = fault::text("can't read the spool", path, error);
+    if Fault::of(error) == Fault::Disk {
+        text.push_str(", or run this as the daemon's user");
+    }
+    JournalError(text)
+}

@@ -1,0 +1,141 @@
+//! Connections to the spool's file: how they are set up, and which schema the file must have.
+//!
+//! Invariant: a connection that leaves this room for the writer is in WAL mode with fsync at each
+//! commit, and its file has the newest schema.
+
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, ffi};
+
+use crate::limits::{SPOOL_BUSY, SPOOL_CHECKPOINT_BYTES};
+
+/// Older releases have a bug in restarting the write-ahead log that damages files with several readers.
+const SQLITE_OLDEST: i32 = 3_051_003;
+/// "logs" in the file's header: `file` and we ourselves tell a spool from another program's file.
+const APPLICATION_ID: i64 = 0x6c6f_6773;
+/// Versions beyond this are no release of ours: the four bytes in the header are damaged.
+const VERSION_PLAUSIBLE_MAX: i64 = 9_999;
+/// One file a version, oldest first. Never edited once released; a new version is a new file.
+const MIGRATIONS: &[&str] = &[include_str!("../../../sql/spool/001.sql")];
+/// The version that this program writes.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Why a file can't be used as it is.
+pub(super) enum Problem {
+    /// Made by a newer release, whose version this is.
+    Newer(i64),
+    /// Another program's database.
+    Foreign,
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// The writer's connection. Creates the file's structure where there is none.
+pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
+    assert!(
+        rusqlite::version_number() >= SQLITE_OLDEST,
+        "BUG: SQLite {} is linked, the spool needs 3.51.3 or newer",
+        rusqlite::version()
+    );
+    let mut db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    common(&db)?;
+    // Both only take effect while the file is empty, and only in this order.
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(sqlite(ffi::SQLITE_IOERR, &format!("its journal stays in mode {mode} instead of wal")));
+    }
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // The writer brings the log into the file itself, after its answers; this is only the backstop.
+    db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    db.pragma_update(None, "journal_size_limit", SPOOL_CHECKPOINT_BYTES.cast_signed())?;
+    db.pragma_update(None, "cache_size", -4_096)?;
+    migrate(&mut db)?;
+    Ok(db)
+}
+
+/// A connection that can't write.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    common(&db)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cache_size", -1_024)?;
+    Ok(db)
+}
+
+fn common(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(SPOOL_BUSY)?;
+    db.set_prepared_statement_cache_capacity(32);
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    // A damaged page is found when it is read, not when it has spread.
+    db.pragma_update(None, "cell_size_check", true)
+}
+
+/// The version noted in the file, for those who only read it. `None`: it is no spool.
+pub(super) fn version_of(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !has_figures(db)? {
+        return Ok(None);
+    }
+    db.query_row("SELECT value FROM figures WHERE name = 'schema_version'", [], |row| row.get(0)).optional()
+}
+
+fn has_figures(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'figures'", [], |row| row.get(0))
+}
+
+fn migrate(db: &mut Connection) -> Result<(), Problem> {
+    let in_header: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let noted = version_of(db)?;
+    let have = match noted {
+        Some(noted) => noted,
+        None if tables == 0 => 0,
+        None if application == APPLICATION_ID => {
+            return Err(Problem::Sqlite(sqlite_error(ffi::SQLITE_CORRUPT, "its table of figures is gone")));
+        }
+        None => return Err(Problem::Foreign),
+    };
+    let newest = have.max(if in_header <= VERSION_PLAUSIBLE_MAX { in_header } else { 0 });
+    if newest > VERSION {
+        return Err(Problem::Newer(newest));
+    }
+    if in_header == have && application == APPLICATION_ID && have == VERSION {
+        return Ok(());
+    }
+    if tables > 0 && (in_header != have || application != APPLICATION_ID) {
+        log::warn!(
+            "the spool's header names version {in_header}, its tables {have}: the header is put right"
+        );
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for sql in MIGRATIONS.iter().skip(usize::try_from(have).unwrap_or(0)) {
+        tx.execute_batch(sql)?;
+    }
+    tx.execute("UPDATE figures SET value = ?1 WHERE name = 'schema_version'", [VERSION])?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// An error of ours in SQLite's form, so that it is sorted like SQLite's own.
+pub(super) fn sqlite_error(code: i32, message: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.to_owned()))
+}
+
+fn sqlite(code: i32, message: &str) -> Problem {
+    Problem::Sqlite(sqlite_error(code, message))
+}

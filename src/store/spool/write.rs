@@ -1,0 +1,210 @@
+//! What each command does to the tables, inside a transaction that the writer begins and commits.
+//!
+//! Invariant: `figures` changes in the same transaction as the rows that it counts.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Standing;
+use super::fault::Fault;
+use super::row::{self, Failure, Label, RESTORE_COLUMNS};
+use crate::clock;
+use crate::event::Event;
+use crate::store::StoreError;
+
+/// Rows by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) held: u64,
+    pub(super) home: u64,
+    pub(super) dead_letters: u64,
+}
+
+/// What one transaction has changed so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) held: i64,
+    pub(super) home: i64,
+    pub(super) dead_letters: i64,
+    /// Rows met whose checksum doesn't hold.
+    pub(super) damaged: u64,
+    /// Home rows removed for their age or for room.
+    pub(super) removed: u64,
+    /// About how much was written.
+    pub(super) bytes: u64,
+}
+
+impl Tally {
+    fn count(&mut self, state: &str, rows: i64) {
+        if state == Standing::Home.as_str() {
+            self.home += rows;
+        } else {
+            self.held += rows;
+        }
+    }
+
+    /// The counts after this transaction.
+    pub(super) fn added_to(&self, counts: Counts) -> Counts {
+        let add = |count: u64, change: i64| count.saturating_add_signed(change);
+        Counts {
+            held: add(counts.held, self.held),
+            home: add(counts.home, self.home),
+            dead_letters: add(counts.dead_letters, self.dead_letters),
+        }
+    }
+}
+
+/// Appends events in their order. An id that is there already is as good as stored.
+pub(super) fn append(
+    tx: &Connection,
+    events: &[Event],
+    label: &Label<'_>,
+    tally: &mut Tally,
+) -> rusqlite::Result<()> {
+    for event in events {
+        append_one(tx, event, label, tally)?;
+    }
+    Ok(())
+}
+
+/// As [`append`], but a row that fails for its own sake costs only itself. Slower: for the second try.
+pub(super) fn append_row_by_row(
+    tx: &Connection,
+    events: &[Event],
+    label: &Label<'_>,
+    tally: &mut Tally,
+) -> rusqlite::Result<Vec<Result<(), StoreError>>> {
+    let mut outcomes = Vec::with_capacity(events.len());
+    for event in events {
+        tx.execute_batch("SAVEPOINT one_row")?;
+        match append_one(tx, event, label, tally) {
+            Ok(()) => outcomes.push(Ok(())),
+            Err(error) if Fault::of(&error) == Fault::Row => {
+                tx.execute_batch("ROLLBACK TO one_row")?;
+                let why = format!("the spool refuses event {}: {error}", event.ingest_id());
+                outcomes.push(Err(StoreError::Rejected(Arc::from(why))));
+            }
+            Err(error) => return Err(error),
+        }
+        tx.execute_batch("RELEASE one_row")?;
+    }
+    Ok(outcomes)
+}
+
+fn append_one(tx: &Connection, event: &Event, label: &Label<'_>, tally: &mut Tally) -> rusqlite::Result<()> {
+    if row::insert(tx, event, label, None)? {
+        tally.count(label.state, 1);
+        tally.bytes += row::row_bytes(event);
+    }
+    Ok(())
+}
+
+/// Keeps events that no broker will have, each with its error.
+pub(super) fn dead_letter(
+    tx: &Connection,
+    letters: &[(Event, Arc<str>)],
+    instance: &str,
+    tally: &mut Tally,
+) -> rusqlite::Result<()> {
+    let failed_at = clock::rfc3339(clock::record_ms());
+    let label = Label { seq: None, state: Standing::Held.as_str(), reason: "rejected", instance };
+    for (event, error) in letters {
+        let failure = Failure { failed_at: &failed_at, error };
+        if row::insert(tx, event, &label, Some(&failure))? {
+            tally.dead_letters += 1;
+            tally.bytes += row::row_bytes(event);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes rows that are safe elsewhere. A row that is gone already is no error: releases may repeat.
+pub(super) fn release(tx: &Connection, seqs: &[i64], tally: &mut Tally) -> rusqlite::Result<()> {
+    for &seq in seqs {
+        delete(tx, seq, tally)?;
+    }
+    Ok(())
+}
+
+fn delete(tx: &Connection, seq: i64, tally: &mut Tally) -> rusqlite::Result<()> {
+    let mut statement = tx.prepare_cached("DELETE FROM raw_logs WHERE seq = ?1 RETURNING state = 'home'")?;
+    let was_home: Option<bool> = statement.query_row([seq], |row| row.get(0)).optional()?;
+    if let Some(was_home) = was_home {
+        tally.count(if was_home { "home" } else { "held" }, -1);
+        tally.bytes += 1_000;
+    }
+    Ok(())
+}
+
+/// Moves rows to the dead letters as they are, damaged bytes included.
+pub(super) fn bury(tx: &Connection, seqs: &[(i64, Arc<str>)], tally: &mut Tally) -> rusqlite::Result<()> {
+    let failed_at = clock::rfc3339(clock::record_ms());
+    let check = format!("SELECT {RESTORE_COLUMNS} FROM raw_logs WHERE seq = ?1");
+    let columns = row::COLUMNS;
+    let copy = format!(
+        "INSERT INTO dead_letters ({columns}, failed_at, error) SELECT {columns}, ?2, ?3 FROM raw_logs \
+         WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING"
+    );
+    for (seq, error) in seqs {
+        let intact =
+            tx.prepare_cached(&check)?.query_row([seq], |row| Ok(row::restore(row).is_ok())).optional()?;
+        let Some(intact) = intact else { continue };
+        tally.damaged += u64::from(!intact);
+        let copied = tx.prepare_cached(&copy)?.execute(params![seq, failed_at, &**error])?;
+        tally.dead_letters += i64::try_from(copied).unwrap_or(0);
+        delete(tx, *seq, tally)?;
+    }
+    Ok(())
+}
+
+/// The counts as the file has them.
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<Counts> {
+    let mut statement = db.prepare_cached("SELECT value FROM figures WHERE name = ?1")?;
+    let mut count =
+        |name: &str| statement.query_row([name], |row| row.get::<_, i64>(0).map(i64::unsigned_abs));
+    Ok(Counts { held: count("held")?, home: count("home")?, dead_letters: count("dead_letters")? })
+}
+
+/// Notes the counts beside the rows.
+pub(super) fn note_counts(tx: &Connection, old: Counts, new: Counts) -> rusqlite::Result<()> {
+    let mut statement = tx.prepare_cached("UPDATE figures SET value = ?2 WHERE name = ?1")?;
+    for (name, old, new) in [
+        ("held", old.held, new.held),
+        ("home", old.home, new.home),
+        ("dead_letters", old.dead_letters, new.dead_letters),
+    ] {
+        if old != new {
+            statement.execute(params![name, new.cast_signed()])?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a page and changes nothing.
+pub(super) fn touch(tx: &Connection) -> rusqlite::Result<()> {
+    tx.execute("UPDATE figures SET value = value WHERE name = 'schema_version'", []).map(drop)
+}
+
+/// Counts every row anew.
+pub(super) fn recount(tx: &Connection) -> rusqlite::Result<()> {
+    tx.execute_batch(
+        "UPDATE figures SET value = (SELECT count(*) FROM raw_logs WHERE state = 'held') WHERE name = 'held';
+         UPDATE figures SET value = (SELECT count(*) FROM raw_logs WHERE state = 'home') WHERE name = 'home';
+         UPDATE figures SET value = (SELECT count(*) FROM dead_letters) WHERE name = 'dead_letters';",
+    )
+}
+
+/// The time of arrival of the held row that is next in order.
+pub(super) fn oldest_held(db: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT received_at FROM raw_logs WHERE state = 'held' ORDER BY seq LIMIT 1";
+    let mut statement = db.prepare_cached(sql)?;
+    let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| row::time_ms(&text)))
+}
+
+/// The highest seq that was ever given.
+pub(super) fn last_seq(db: &Connection) -> rusqlite::Result<i64> {
+    let mut statement = db.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'raw_logs'")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}

@@ -1,0 +1,330 @@
+//! The one thread that writes to the spool.
+//!
+//! Commands that are waiting share a transaction and its fsync. When that fails each is tried alone; after a
+//! fault of the disk the connection is given up, and a new one must bring the log into the file before it is
+//! trusted: what a failed fsync left in the page cache must not carry later commits.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rusqlite::{Connection, ffi};
+
+use super::fault::{self, Fault};
+use super::figures::Shared;
+use super::files::Files;
+use super::lock::Lock;
+use super::work::{self, Command, Done, Job, Outcomes, Work};
+use super::write::{self, Counts};
+use super::{OpenError, Settings, repair, schema};
+use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY, SPOOL_RESCUES_MAX, SPOOL_TICK};
+use crate::store::StoreError;
+
+pub(super) struct Writer {
+    pub(super) files: Files,
+    max_bytes: u64,
+    pub(super) keep: Duration,
+    instance: String,
+    pub(super) shared: Arc<Shared>,
+    /// `None` after a fault of the disk or in the file.
+    pub(super) db: Option<Connection>,
+    pub(super) counts: Counts,
+    last_seq: i64,
+    /// What was met that says the file is damaged, and how often that led to a new file.
+    pub(super) damage: Option<rusqlite::Error>,
+    rescues: u32,
+    /// The room that the last refused append asked for.
+    refused_bytes: Option<u64>,
+    /// About how much the log has grown since it was last brought into the file.
+    pub(super) log_bytes: u64,
+    pub(super) kept_at: Option<Instant>,
+    pub(super) failing: Option<Failing>,
+    /// Home rows removed since that was last logged.
+    pub(super) removed_unsaid: u64,
+    _lock: Lock,
+}
+
+/// Since when writes fail, and when that was last logged.
+pub(super) struct Failing {
+    since: Instant,
+    said: Instant,
+    tries: u64,
+    /// The disk has no room.
+    pub(super) full: bool,
+}
+
+impl Writer {
+    pub(super) fn open(
+        settings: &Settings,
+        files: Files,
+        lock: Lock,
+        shared: Arc<Shared>,
+    ) -> Result<Self, OpenError> {
+        let mut writer = Self {
+            files,
+            max_bytes: settings.max_bytes,
+            keep: settings.keep,
+            instance: settings.instance.clone(),
+            shared,
+            db: None,
+            counts: Counts::default(),
+            last_seq: 0,
+            damage: None,
+            rescues: 0,
+            refused_bytes: None,
+            log_bytes: 0,
+            kept_at: None,
+            failing: None,
+            removed_unsaid: 0,
+            _lock: lock,
+        };
+        writer.reopen()?;
+        writer.reserve();
+        Ok(writer)
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
+        loop {
+            match inbox.recv_timeout(SPOOL_TICK) {
+                Ok(first) => {
+                    let (group, close) = work::gather(first, inbox);
+                    self.serve(group);
+                    self.checkpoint_if_due(SPOOL_CHECKPOINT_BYTES);
+                    if let Some(reply) = close {
+                        self.shut();
+                        let _ = reply.try_send(());
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.idle(inbox),
+                Err(RecvTimeoutError::Disconnected) => return self.shut(),
+            }
+        }
+    }
+
+    fn serve(&mut self, group: Vec<Job>) {
+        let now = Instant::now();
+        let late = StoreError::Unavailable("the spool's disk is too slow: the event's time was up".into());
+        let (group, expired): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| job.deadline > now);
+        expired.iter().for_each(|job| job.refuse(&late));
+        if group.len() > 1 {
+            let works: Vec<&Work> = group.iter().map(|job| &job.work).collect();
+            if let Ok(outcomes) = self.transact(&works, false) {
+                group.iter().zip(outcomes).for_each(|(job, outcomes)| job.answer(outcomes));
+                return;
+            }
+        }
+        for job in group {
+            match self.alone(&job.work) {
+                Ok(outcomes) => job.answer(outcomes),
+                Err(why) => job.refuse(&why),
+            }
+        }
+    }
+
+    /// One piece of work, with everything that can be done to get it through.
+    fn alone(&mut self, work: &Work) -> Result<Outcomes, StoreError> {
+        let mut error = match self.transact_one(work, false) {
+            Ok(outcomes) => return Ok(outcomes),
+            Err(error) => error,
+        };
+        let retry = match &error {
+            Trouble::Sqlite(Fault::Row, _) => matches!(work, Work::Append { .. }),
+            Trouble::Sqlite(Fault::Full | Fault::Disk, _) => {
+                work.frees_room() && self.files.release_reserve()
+            }
+            _ => false,
+        };
+        if retry {
+            error = match self.transact_one(work, true) {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => error,
+            };
+        }
+        Err(StoreError::Unavailable(error.text()))
+    }
+
+    fn transact_one(&mut self, work: &Work, row_by_row: bool) -> Result<Outcomes, Trouble> {
+        let outcomes = self.transact(&[work], row_by_row)?;
+        Ok(outcomes.into_iter().next().expect("BUG: a transaction without outcomes"))
+    }
+
+    /// Everything or nothing. After an error it is undone, or unanswered: a commit whose fsync failed may
+    /// still come to light, as an event that its client sends again.
+    pub(super) fn transact(&mut self, works: &[&Work], row_by_row: bool) -> Result<Vec<Outcomes>, Trouble> {
+        if self.db.is_none()
+            && let Err(error) = self.reopen()
+        {
+            let text = error.to_string().into();
+            self.failed(&text, false);
+            return Err(Trouble::Closed(text));
+        }
+        let db = self.db.as_ref().expect("BUG: reopened without a connection");
+        let done = work::attempt(db, works, row_by_row, &self.instance, self.max_bytes, self.counts);
+        match done {
+            Ok(done) => {
+                self.counts = done.counts;
+                self.last_seq = self.last_seq.max(done.last_seq);
+                self.log_bytes += done.tally.bytes;
+                self.removed_unsaid += done.tally.removed;
+                if done.refused_bytes.is_some() {
+                    self.refused_bytes = done.refused_bytes;
+                } else if works.iter().any(|work| matches!(work, Work::Append { .. })) {
+                    self.refused_bytes = None;
+                }
+                self.publish(&done);
+                self.succeeded();
+                Ok(done.outcomes)
+            }
+            Err(error) => Err(self.fault(error)),
+        }
+    }
+
+    pub(super) fn publish(&self, done: &Done) {
+        let full = self.refused_bytes.is_some_and(|need| done.used.saturating_add(need) > self.max_bytes);
+        self.shared.update(|figures| {
+            figures.held = self.counts.held;
+            figures.home = self.counts.home;
+            figures.dead_letters = self.counts.dead_letters;
+            figures.bytes = done.used;
+            figures.max_bytes = self.max_bytes;
+            figures.oldest_held_ms = done.oldest_held_ms;
+            figures.damaged += done.tally.damaged;
+            figures.removed += done.tally.removed;
+            figures.full = full;
+            figures.writable = true;
+        });
+    }
+
+    /// A failed transaction: what it means for the connection, and the text for callers and the log.
+    pub(super) fn fault(&mut self, error: rusqlite::Error) -> Trouble {
+        let fault = Fault::of(&error);
+        let text: Arc<str> = fault::text("can't write to the spool", &self.files.database, &error).into();
+        match fault {
+            // The event's own trouble: the spool is well.
+            Fault::Row => return Trouble::Sqlite(fault, text),
+            Fault::Disk => self.db = None,
+            Fault::Damaged => {
+                self.db = None;
+                self.damage = Some(error);
+            }
+            Fault::Full | Fault::Busy | Fault::Other => {}
+        }
+        self.failed(&text, fault == Fault::Full);
+        Trouble::Sqlite(fault, text)
+    }
+
+    fn failed(&mut self, text: &Arc<str>, full: bool) {
+        let now = Instant::now();
+        self.shared.update(|figures| {
+            figures.writable = false;
+            figures.last_error = Some(Arc::clone(text));
+        });
+        match &mut self.failing {
+            None => {
+                log::error!("{text}");
+                self.failing = Some(Failing { since: now, said: now, tries: 1, full });
+            }
+            Some(failing) => {
+                failing.full = full;
+                failing.tries += 1;
+                if now - failing.said >= SPOOL_KEEP_EVERY {
+                    log::error!("{text}: {} tries failed in {:?}", failing.tries, now - failing.since);
+                    failing.said = now;
+                }
+            }
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if let Some(failing) = self.failing.take() {
+            let (tries, time) = (failing.tries, failing.since.elapsed());
+            log::info!("the spool can be written again, after {tries} failed tries in {time:.1?}");
+        }
+    }
+
+    /// A new connection to the file that is there. A damaged one is set aside on the way.
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        let damage = self.damage.take();
+        let was_damaged = damage.is_some();
+        if was_damaged {
+            if self.rescues == SPOOL_RESCUES_MAX {
+                self.damage = damage;
+                return Err(OpenError::Unusable(format!(
+                    "the spool {} was damaged {SPOOL_RESCUES_MAX} times since start and is damaged again: check the \
+                     disk and the memory of this machine, then restart the daemon",
+                    self.files.database.display()
+                )));
+            }
+            self.rescues += 1;
+        }
+        let opened = repair::open(&self.files, self.last_seq, damage).and_then(|opened| {
+            let done = trust(&opened, self.failing.is_some());
+            done.map(|done| (opened, done)).map_err(|error| {
+                OpenError::Unusable(fault::text("can't use the spool", &self.files.database, &error))
+            })
+        });
+        let (opened, done) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                if was_damaged {
+                    self.damage =
+                        Some(schema::sqlite_error(ffi::SQLITE_CORRUPT, "it could not be repaired yet"));
+                }
+                return Err(error);
+            }
+        };
+        self.counts = done.counts;
+        self.last_seq = done.last_seq;
+        self.log_bytes = 0;
+        self.db = Some(opened.db);
+        self.shared.next_generation();
+        self.shared.update(|figures| figures.damaged += opened.lost);
+        self.publish(&done);
+        self.succeeded();
+        Ok(())
+    }
+
+    fn shut(&mut self) {
+        self.say_removed();
+        // The last connection to close brings the log into the file.
+        if let Some(Err((_, error))) = self.db.take().map(Connection::close) {
+            log::warn!("{}", fault::text("can't close the spool", &self.files.database, &error));
+        }
+        self.shared.update(|figures| figures.writable = false);
+    }
+}
+
+/// Why work was not done, for callers.
+pub(super) enum Trouble {
+    Sqlite(Fault, Arc<str>),
+    /// There is no file to write to.
+    Closed(Arc<str>),
+}
+
+impl Trouble {
+    fn text(self) -> Arc<str> {
+        match self {
+            Self::Sqlite(_, text) | Self::Closed(text) => text,
+        }
+    }
+}
+
+/// Makes sure of a connection before it takes events: the log goes into the file and starts anew (it
+/// must, when `log_doubtful`), and a transaction of our own goes through. Returns how things stand.
+fn trust(opened: &repair::Opened, log_doubtful: bool) -> rusqlite::Result<Done> {
+    let db = &opened.db;
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy && log_doubtful {
+        return Err(schema::sqlite_error(
+            ffi::SQLITE_BUSY,
+            "another program reads it, so its log can't be emptied",
+        ));
+    }
+    if opened.checked_whole {
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        write::recount(db)?;
+        db.execute_batch("COMMIT")?;
+    }
+    work::finish(db, write::counts(db)?, |_, _| Ok(()))
+}

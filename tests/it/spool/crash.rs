@@ -1,0 +1,1 @@
+//! Damaged files, files of other versions and other programs.
