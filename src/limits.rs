@@ -26,3 +26,19 @@ pub const CLASSIC_LEFT_BEHIND_MAX: usize = 4;
 
 /// How long the producer waits for the spool's writer. An fsync has no time limit of its own.
 pub const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One wire batch to a Kafka partition. A broker's default limit is 1,048,588.
+pub const KAFKA_WIRE_BATCH_BYTES: usize = 1_000_000;
+/// What a record adds on the wire to the event's own bytes, generously: framing and names of headers.
+pub const KAFKA_WIRE_RECORD_EXTRA_BYTES: usize = 1024;
+/// One produce request: more than the largest event that may be configured (16 MiB), so that the
+/// broker is the one to judge.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
+/// What the modern client may hold while it writes one batch.
+pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// A broker's answer. The largest lists every topic of the cluster.
+pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
+const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
+const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
