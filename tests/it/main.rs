@@ -1,1 +1,4 @@
 //! Black-box tests of the real binary with real brokers.
+
+mod kafka_clients; // store/kafka on real brokers of three generations
+mod support;
