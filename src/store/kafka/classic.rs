@@ -6,8 +6,7 @@
 //! Invariants: the owner waits for at most its deadline; per-partition errors inside an `Ok` are
 //! outcomes; a key goes to the partition that every other Kafka client puts it in.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
@@ -20,7 +19,7 @@ use crate::store::{Batch, Store, StoreError};
 use super::errors::{self, Place};
 use super::helper::{Gone, Helper, LeftBehind};
 use super::runtime::attempt_timeout;
-use super::{Connected, Settings, isolate};
+use super::{Connected, Settings, classic_probe, isolate};
 
 type Outcome = Result<(), StoreError>;
 
@@ -105,7 +104,7 @@ struct Client {
 impl Client {
     fn connect(settings: Settings, broker: &str, at: Place) -> Result<Self, StoreError> {
         let attempt = attempt_timeout(settings.deadline);
-        let speaks = speaks_classic(broker, attempt).map_err(|error| {
+        let speaks = classic_probe::is_spoken(broker, attempt).map_err(|error| {
             at.unavailable(&format!("{broker}: {error}: check KAFKA_BROKERS and the broker's log"))
         })?;
         if !speaks {
@@ -116,23 +115,10 @@ impl Client {
         }
         let mut client = KafkaClient::new(vec![broker.to_owned()]);
         client.set_client_id("logs-ingest".to_owned());
-        let until = Instant::now() + settings.deadline / 2;
-        // Asking for a topic makes the broker create it, where it does so on demand.
-        let partitions = loop {
-            client.load_metadata(&[&settings.topic]).map_err(|error| errors::classic(&error, &at))?;
-            let topics = client.topics();
-            let partitions = topics.partitions(&settings.topic);
-            let known = partitions.map_or(0, |known| known.iter().filter(|p| p.leader().is_some()).count());
-            let all = topics.partitions(&settings.topic).map_or(0, |known| known.len());
-            if known > 0 {
-                break u32::try_from(all).unwrap_or(u32::MAX);
-            }
-            if Instant::now() >= until {
-                return Err(at.missing_topic());
-            }
-            std::thread::sleep(TOPIC_POLL);
-        };
-        Ok(Self { client, topic: settings.topic, partitions, ack_timeout: attempt, at })
+        let partitions = partitions(&mut client, &settings, &at)?;
+        // Sooner than the deadline of `write`, so that the broker names the outcome.
+        let ack_timeout = settings.deadline - settings.deadline / 10;
+        Ok(Self { client, topic: settings.topic, partitions, ack_timeout, at })
     }
 
     fn write(&mut self, job: &Job) -> Vec<Outcome> {
@@ -143,52 +129,60 @@ impl Client {
 
     /// One produce round. What the client says of the whole call holds for every event of it.
     fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<Outcome> {
-        let place = |index: &usize| partition_of(batch[*index].key(), self.partitions);
-        let partitions: Vec<i32> = group.iter().map(place).collect();
-        let mut outcomes: Vec<Outcome> = group.iter().map(|_| Err(self.at.out_of_time())).collect();
-        let known = self.client.topics();
-        let led: Vec<bool> = partitions
-            .iter()
-            .map(|&id| {
-                let partitions = known.partitions(&self.topic);
-                partitions.is_some_and(|all| all.partition(id).is_some_and(|one| one.leader().is_some()))
-            })
-            .collect();
-        let messages: Vec<ProduceMessage<'_, '_>> = group
-            .iter()
-            .zip(&partitions)
-            .zip(&led)
-            .filter(|(_, led)| **led)
-            .map(|((&index, &partition), _)| ProduceMessage {
-                key: Some(batch[index].key()),
-                value: Some(batch[index].payload()),
-                topic: &self.topic,
-                partition,
-            })
-            .collect();
-        let result = self.client.produce_messages(RequiredAcks::All, self.ack_timeout, messages);
-        let confirms = match result {
+        let to: Vec<i32> =
+            group.iter().map(|&index| partition_of(batch[index].key(), self.partitions)).collect();
+        // One message to a partition without a leader would fail the whole call.
+        let led = led(&self.client, &self.topic);
+        let messages = group.iter().zip(&to).filter(|(_, partition)| led.contains(partition));
+        let messages = messages.map(|(&index, &partition)| ProduceMessage {
+            key: Some(batch[index].key()),
+            value: Some(batch[index].payload()),
+            topic: &self.topic,
+            partition,
+        });
+        let messages: Vec<_> = messages.collect();
+        let confirms = match self.client.produce_messages(RequiredAcks::All, self.ack_timeout, messages) {
             Ok(confirms) => confirms,
             Err(error) => {
                 let error = errors::classic(&error, &self.at);
                 return group.iter().map(|_| Err(error.clone())).collect();
             }
         };
-        for (slot, &partition) in partitions.iter().enumerate() {
-            if !led[slot] {
-                outcomes[slot] = Err(self.at.no_leader());
-                continue;
-            }
-            let mut answers = confirms
-                .iter()
-                .filter(|confirm| confirm.topic == self.topic)
-                .flat_map(|confirm| &confirm.partition_confirms);
-            if let Some(answer) = answers.find(|answer| answer.partition == partition) {
-                outcomes[slot] =
-                    answer.offset.map(|_| ()).map_err(|code| errors::classic_code(code, &self.at));
-            }
+        let answers: HashMap<i32, _> = confirms
+            .iter()
+            .filter(|confirm| confirm.topic == self.topic)
+            .flat_map(|confirm| &confirm.partition_confirms)
+            .map(|answer| (answer.partition, answer.offset))
+            .collect();
+        let outcome = |partition| match answers.get(partition) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(code)) => Err(errors::classic_code(*code, &self.at)),
+            None if led.contains(partition) => Err(self.at.unavailable("the answer leaves a partition out")),
+            None => Err(self.at.no_leader()),
+        };
+        to.iter().map(outcome).collect()
+    }
+}
+
+/// Partitions that have a leader, as far as the client knows.
+fn led(client: &KafkaClient, topic: &str) -> HashSet<i32> {
+    let partitions = client.topics().partitions(topic).map(|partitions| partitions.available_ids());
+    partitions.unwrap_or_default().into_iter().collect()
+}
+
+/// How many partitions the topic has. Asking makes the broker create it, where it does so on demand.
+fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Place) -> Result<u32, StoreError> {
+    let until = Instant::now() + settings.deadline / 2;
+    loop {
+        client.load_metadata(&[&settings.topic]).map_err(|error| errors::classic(&error, at))?;
+        if !led(client, &settings.topic).is_empty() {
+            let all = client.topics().partitions(&settings.topic).map_or(0, |partitions| partitions.len());
+            return Ok(u32::try_from(all).unwrap_or(u32::MAX));
         }
-        outcomes
+        if Instant::now() >= until {
+            return Err(at.missing_topic());
+        }
+        std::thread::sleep(TOPIC_POLL);
     }
 }
 
@@ -217,62 +211,37 @@ fn wire_groups(batch: &[Event]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Does the broker still take the classic client's produce request (version 0)? Asked with an empty
-/// one, with time limits, before the client itself is let at it. `false` is the broker hanging up.
-///
-/// Errors: no connection, no answer in time, an answer that is not Kafka's.
-fn speaks_classic(broker: &str, limit: Duration) -> io::Result<bool> {
-    let mut stream = dial(broker, limit)?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
-    stream.write_all(&empty_produce_request())?;
-    let mut head = [0_u8; 8];
-    match stream.read_exact(&mut head) {
-        Ok(()) => is_produce_answer(head).then_some(true).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "what answers there does not speak Kafka")
-        }),
-        Err(error) => match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Ok(false),
-            io::ErrorKind::WouldBlock => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
-            _ => Err(error),
-        },
-    }
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
 
-/// Tries the addresses of a name in turn: `localhost` may be two.
-fn dial(broker: &str, limit: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in broker.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, limit) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+    use super::*;
+    use crate::event::Arrival;
+
+    fn event(bytes: usize) -> Event {
+        let arrival = Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None };
+        Event::restored(arrival, Bytes::from_static(b"key"), Bytes::from(vec![b'x'; bytes]))
+    }
+
+    #[test]
+    fn keys_go_where_javas_clients_put_them() {
+        // From Java's own tests of its hash: Utils.murmur2.
+        for (key, hash) in
+            [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
+        {
+            let expected = (hash & 0x7fff_ffff) % 7;
+            assert_eq!(partition_of(key.as_bytes(), 7), expected, "{key}");
         }
+        assert_eq!(partition_of(b"", 1), 0);
     }
-    Err(last)
-}
 
-const PROBE_CORRELATION: i32 = 0x1065;
-
-/// Length, key 0 (produce), version 0, correlation, client id, acks, milliseconds, no topics.
-fn empty_produce_request() -> Vec<u8> {
-    let client = b"logs-ingest";
-    let mut body = Vec::new();
-    body.extend_from_slice(&0_i16.to_be_bytes());
-    body.extend_from_slice(&0_i16.to_be_bytes());
-    body.extend_from_slice(&PROBE_CORRELATION.to_be_bytes());
-    body.extend_from_slice(&i16::try_from(client.len()).unwrap_or(0).to_be_bytes());
-    body.extend_from_slice(client);
-    body.extend_from_slice(&(-1_i16).to_be_bytes());
-    body.extend_from_slice(&1_000_i32.to_be_bytes());
-    body.extend_from_slice(&0_i32.to_be_bytes());
-    let mut request = i32::try_from(body.len()).unwrap_or(0).to_be_bytes().to_vec();
-    request.extend_from_slice(&body);
-    request
-}
-
-/// The answer to it is 8 bytes long, correlation and an empty list, after its own length.
-fn is_produce_answer(head: [u8; 8]) -> bool {
-    let length = i32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-    let correlation = i32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    length == 8 && correlation == PROBE_CORRELATION
+    #[test]
+    fn groups_keep_order_lose_nothing_and_stay_below_the_limit() {
+        let sizes = [10, 400_000, 400_000, 400_000, 2_000_000, 5, 999_000, 999_000];
+        let batch: Vec<Event> = sizes.into_iter().map(event).collect();
+        let groups = wire_groups(&batch);
+        assert_eq!(groups, [vec![0, 1, 2], vec![3], vec![4], vec![5, 6], vec![7]]);
+        assert_eq!(wire_groups(&[]), [Vec::<usize>::new()]);
+    }
 }

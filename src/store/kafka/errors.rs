@@ -119,7 +119,13 @@ pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
             other => at.unavailable(&format!("the broker answered {other:?}: look at its log")),
         },
         KrafkaError::UnknownTopic { .. } => at.missing_topic(),
-        KrafkaError::DeliveryTimeout { .. } | KrafkaError::Timeout { .. } => at.out_of_time(),
+        KrafkaError::DeliveryTimeout { message, .. } => match message.split_once("last error: ") {
+            Some((_, last)) => {
+                at.unavailable(&format!("no acknowledgement within the deadline; last: {last}"))
+            }
+            None => at.out_of_time(),
+        },
+        KrafkaError::Timeout { .. } => at.out_of_time(),
         KrafkaError::Network(error) => {
             at.unavailable(&format!("{error}: check KAFKA_BROKERS, the broker and the network between"))
         }

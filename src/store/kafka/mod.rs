@@ -8,6 +8,7 @@
 //! one asked for; acknowledged means acks=all.
 
 mod classic;
+mod classic_probe;
 mod errors;
 mod helper;
 mod isolate;

@@ -111,24 +111,23 @@ impl Modern {
         }
     }
 
+    fn outcome<T>(&self, result: Result<T, KrafkaError>) -> Outcome {
+        result.map(|_| ()).map_err(|error| errors::modern(&error, &self.at))
+    }
+
     /// One round: everything enqueued, everything awaited, all of it until `until`.
     fn attempt(&self, batch: &Batch, group: &[usize], until: Instant) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
         let mut waiting: Vec<(usize, DeliveryHandle)> = Vec::with_capacity(group.len());
-        let outcome = |result: Result<_, KrafkaError>| match result {
-            Ok(_) => Ok(()),
-            Err(error) => Err(errors::modern(&error, &self.at)),
-        };
         let round = async {
             for (slot, &index) in group.iter().enumerate() {
                 match self.producer.enqueue(self.record(&batch[index])).await {
                     Ok(handle) => waiting.push((slot, handle)),
-                    Err(error) => outcomes[slot] = Some(outcome(Err::<(), _>(error))),
+                    refused => outcomes[slot] = Some(self.outcome(refused)),
                 }
             }
             for (slot, handle) in &mut waiting {
-                let result = handle.await;
-                outcomes[*slot] = Some(outcome(result.map(|_| ())));
+                outcomes[*slot] = Some(self.outcome(handle.await));
             }
         };
         let limited = async { tokio::time::timeout_at(until.into(), round).await };
@@ -139,7 +138,7 @@ impl Modern {
                 if outcomes[*slot].is_none()
                     && let Poll::Ready(result) = Pin::new(handle).poll(&mut now)
                 {
-                    outcomes[*slot] = Some(outcome(result.map(|_| ())));
+                    outcomes[*slot] = Some(self.outcome(result));
                 }
             }
         }
