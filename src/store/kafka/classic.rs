@@ -104,10 +104,10 @@ struct Client {
 impl Client {
     fn connect(settings: Settings, broker: &str, at: Place) -> Result<Self, StoreError> {
         let attempt = attempt_timeout(settings.deadline);
-        let speaks = classic_probe::is_spoken(broker, attempt).map_err(|error| {
-            at.unavailable(&format!("{broker}: {error}: check KAFKA_BROKERS and the broker's log"))
+        let spoken = classic_probe::is_spoken(broker, attempt).map_err(|error| {
+            at.unavailable(&format!("{error} (asked {broker}): check KAFKA_BROKERS and the broker's log"))
         })?;
-        if !speaks {
+        if !spoken {
             return Err(at.unavailable(&format!(
                 "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
                  set KAFKA_CLIENT to auto or modern"
@@ -124,7 +124,7 @@ impl Client {
     fn write(&mut self, job: &Job) -> Vec<Outcome> {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
-        isolate::write(job.batch.len(), groups, in_time, |group| self.attempt(&job.batch, group))
+        isolate::write(job.batch.len(), groups, 2, in_time, |group| self.attempt(&job.batch, group))
     }
 
     /// One produce round. What the client says of the whole call holds for every event of it.
@@ -172,7 +172,7 @@ fn led(client: &KafkaClient, topic: &str) -> HashSet<i32> {
 
 /// How many partitions the topic has. Asking makes the broker create it, where it does so on demand.
 fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Place) -> Result<u32, StoreError> {
-    let until = Instant::now() + settings.deadline / 2;
+    let until = Instant::now() + attempt_timeout(settings.deadline);
     loop {
         client.load_metadata(&[&settings.topic]).map_err(|error| errors::classic(&error, at))?;
         if !led(client, &settings.topic).is_empty() {

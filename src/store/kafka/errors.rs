@@ -2,7 +2,7 @@
 //!
 //! Invariant: `Rejected` only when the broker answered and refuses the record for its own sake;
 //! whatever else goes wrong is `Unavailable`, so that the event is kept and goes elsewhere.
-//! A refusal is the broker's word on a whole wire batch: [`super::isolate`] finds the event.
+//! A refusal is the broker's word on a whole wire batch: `isolate` finds the event.
 
 use std::sync::Arc;
 
@@ -86,23 +86,26 @@ impl Place {
     }
 }
 
-/// Does the error say that this broker lacks what the modern client needs? Only such an answer lets
+/// What the broker lacks for the modern client, when its answer says so. Only such an answer lets
 /// `auto` take the classic client.
-pub(super) fn says_unsupported(error: &KrafkaError) -> bool {
+pub(super) fn lacking(error: &KrafkaError) -> Option<String> {
     match error {
-        KrafkaError::Protocol { kind, .. } => *kind == ProtocolErrorKind::UnknownApiVersion,
-        KrafkaError::Broker { code, .. } => *code == ErrorCode::UnsupportedVersion,
-        _ => false,
+        // What comes after the first clause is advice for programmers.
+        KrafkaError::Protocol { kind: ProtocolErrorKind::UnknownApiVersion, message } => {
+            Some(message.split(';').next().unwrap_or(message).to_owned())
+        }
+        KrafkaError::Broker { code: ErrorCode::UnsupportedVersion, .. } => {
+            Some("it answered UnsupportedVersion".to_owned())
+        }
+        _ => None,
     }
 }
 
 /// The modern client's error, by what to do.
 pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
-    if says_unsupported(error) {
+    if let Some(lacking) = lacking(error) {
         return at.unavailable(&format!(
-            "the broker does not support what the modern client needs ({}): set KAFKA_CLIENT to auto \
-             or classic",
-            first_clause(&error.to_string())
+            "the broker lacks what the modern client needs ({lacking}): set KAFKA_CLIENT to auto or classic"
         ));
     }
     match error {
@@ -132,11 +135,6 @@ pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
         KrafkaError::Auth { message, .. } => at.unavailable(&format!("authentication failed: {message}")),
         other => at.unavailable(&other.to_string()),
     }
-}
-
-/// The client's advice is for programmers: what comes after it is not for our users.
-fn first_clause(text: &str) -> &str {
-    text.split_once(';').map_or(text, |(clause, _)| clause)
 }
 
 /// What the classic client says of one partition, by what to do.
@@ -227,7 +225,7 @@ mod tests {
             KrafkaError::protocol_kind(ProtocolErrorKind::FrameTooLarge, "x"),
         ] {
             assert!(!rejects(&modern(&error, &at())), "{error}");
-            assert!(!says_unsupported(&error), "{error}");
+            assert_eq!(lacking(&error), None, "{error}");
         }
     }
 
@@ -235,11 +233,11 @@ mod tests {
     fn only_an_answer_says_unsupported() {
         let lacks = "this cluster does not provide InitProducerId; build it with x";
         let error = KrafkaError::protocol_kind(ProtocolErrorKind::UnknownApiVersion, lacks);
-        assert!(says_unsupported(&error));
+        assert!(lacking(&error).is_some());
         let text = modern(&error, &at()).to_string();
         assert!(text.contains("InitProducerId") && text.contains("KAFKA_CLIENT"), "{text}");
         assert!(!text.contains("build it"), "advice for programmers: {text}");
-        assert!(says_unsupported(&KrafkaError::broker(ErrorCode::UnsupportedVersion, "x")));
+        assert!(lacking(&KrafkaError::broker(ErrorCode::UnsupportedVersion, "x")).is_some());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! The owner hands a job over and waits for the answer with a limit; when that passes, the thread is
 //! left behind with whatever it is stuck in, and ends by itself when that lets go.
 //!
-//! Invariants: the owner never waits longer than it said; at most [`LeftBehind::max`] threads of a
-//! kind are left behind at once; an idle helper is joined when its owner drops it.
+//! Invariants: the owner never waits longer than it said; no helper is started while as many as
+//! [`LeftBehind`] allows hang (owners ask first, so those at work by then may still join them); an
+//! idle helper is joined when its owner drops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};

@@ -1,10 +1,11 @@
 //! Finds the events that a broker refuses among those that it refuses with them.
 //!
 //! A broker judges wire batches: one bad event in one takes its neighbours down with it. So what is
-//! refused in company is written again in halves, until it is alone. Pure: the write is a closure.
+//! refused in company is written again in pieces, until it is alone. Pure: the write is a closure.
 //!
-//! Invariants: an event ends `Rejected` only when it was refused alone; every try halves a group, so
-//! there are fewer than two tries an event; no try starts when `in_time` says no.
+//! Invariants: an event ends `Rejected` only when it was refused alone; every try makes the group
+//! smaller, so there are at most two tries an event; no try starts when `in_time` says no. Order in
+//! the log holds among the events of one try: what was refused in company comes later.
 
 use std::sync::Arc;
 
@@ -13,11 +14,12 @@ use crate::store::StoreError;
 type Outcome = Result<(), StoreError>;
 
 /// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
-/// outcome an index. Events that were not tried alone in time, or not tried at all after an
+/// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone in time, or not tried at all after an
 /// `Unavailable`, are `Unavailable`.
 pub(super) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
+    pieces: usize,
     mut in_time: impl FnMut() -> bool,
     mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
 ) -> Vec<Outcome> {
@@ -34,7 +36,7 @@ pub(super) fn write(
         }
         let answers = attempt(&group);
         assert_eq!(answers.len(), group.len(), "BUG: one outcome an event");
-        let mut refused = Vec::new();
+        let mut refused: Vec<(usize, Arc<str>)> = Vec::new();
         let mut down = None;
         for (&index, answer) in group.iter().zip(answers) {
             match &answer {
@@ -49,9 +51,9 @@ pub(super) fn write(
             for (index, why) in &refused {
                 outcomes[*index] = Err(StoreError::Unavailable(Arc::clone(why)));
             }
-            let later = refused.split_off(refused.len() / 2);
-            stack.push(later.into_iter().map(|(index, _)| index).collect());
-            stack.push(refused.into_iter().map(|(index, _)| index).collect());
+            let piece = refused.len().div_ceil(pieces.max(2));
+            let pieces = refused.chunks(piece).rev();
+            stack.extend(pieces.map(|piece| piece.iter().map(|(index, _)| *index).collect()));
         }
         if let Some(why) = down {
             for index in stack.into_iter().flatten() {
@@ -89,11 +91,11 @@ mod tests {
     proptest! {
         #[test]
         fn only_the_bad_are_rejected_and_each_event_is_stored_once(
-            count in 1_usize..300, partitions in 1_usize..5, bad in proptest::collection::vec(0_usize..300, 0..6),
+            count in 1_usize..300, partitions in 1_usize..5, pieces in 2_usize..10, bad in proptest::collection::vec(0_usize..300, 0..6),
         ) {
             let mut stored = vec![0; count];
             let mut tries = 0;
-            let outcomes = write(count, vec![(0..count).collect()], || true, |group| {
+            let outcomes = write(count, vec![(0..count).collect()], pieces, || true, |group| {
                 tries += 1;
                 let answers = broker(&bad, partitions, group);
                 for (&event, answer) in group.iter().zip(&answers) {
@@ -116,6 +118,7 @@ mod tests {
         let outcomes = write(
             500,
             vec![(0..500).collect()],
+            2,
             || true,
             |group| {
                 tries += 1;
@@ -133,7 +136,7 @@ mod tests {
             left -= 1;
             left >= 0
         };
-        let outcomes = write(64, vec![(0..64).collect()], in_time, |group| broker(&[0], 1, group));
+        let outcomes = write(64, vec![(0..64).collect()], 2, in_time, |group| broker(&[0], 1, group));
         assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(_)))));
         assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
     }
@@ -144,6 +147,7 @@ mod tests {
         let outcomes = write(
             4,
             vec![vec![0, 1], vec![2, 3]],
+            2,
             || true,
             |group| {
                 tries += 1;

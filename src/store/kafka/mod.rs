@@ -18,6 +18,8 @@ mod runtime;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use krafka::error::KrafkaError;
+
 use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
 use crate::store::{Store, StoreError};
 
@@ -83,17 +85,12 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let until = Instant::now() + settings.deadline;
     let runtime = Runtime::start(&at)?;
     let brokers = runtime.reachable_first(settings, &at)?;
-    if settings.client == ClientChoice::Classic {
-        return classic::connect(settings, &brokers[0], &at);
-    }
-    let mut connected = match modern::connect(runtime, settings, &brokers, until, &at) {
-        Err(error) if settings.client == ClientChoice::Auto && errors::says_unsupported(&error) => {
-            let mut connected = classic::connect(settings, &brokers[0], &at)?;
-            let (StoreError::Unavailable(why) | StoreError::Rejected(why)) = errors::modern(&error, &at);
-            connected.notes.insert(0, format!("the classic client is used: {why}"));
-            connected
-        }
-        result => result.map_err(|error| errors::modern(&error, &at))?,
+    let mut connected = match settings.client {
+        ClientChoice::Classic => classic::connect(settings, &brokers[0], &at)?,
+        ClientChoice::Modern => modern::connect(runtime, settings, &brokers, until, &at)
+            .map_err(|error| errors::modern(&error, &at))?,
+        ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, &at)
+            .or_else(|error| fall_back(&error, settings, &brokers[0], &at))?,
     };
     if settings.max_event_bytes + KAFKA_WIRE_RECORD_EXTRA_BYTES > KAFKA_WIRE_BATCH_BYTES {
         connected.notes.push(format!(
@@ -102,6 +99,20 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
             settings.max_event_bytes, settings.topic
         ));
     }
+    Ok(connected)
+}
+
+/// The classic client, when `error` is an answer that says that the modern one can't work here.
+fn fall_back(
+    error: &KrafkaError,
+    settings: &Settings,
+    broker: &str,
+    at: &Place,
+) -> Result<Connected, StoreError> {
+    let lacking = errors::lacking(error).ok_or_else(|| errors::modern(error, at))?;
+    let mut connected = classic::connect(settings, broker, at)?;
+    let note = format!("the classic client is used: the broker lacks what the modern one needs ({lacking})");
+    connected.notes.insert(0, note);
     Ok(connected)
 }
 

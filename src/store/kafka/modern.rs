@@ -28,6 +28,10 @@ type Outcome = Result<(), StoreError>;
 /// How long `tick` drives the client: long enough to see what arrived, too short to be felt.
 const TICK: Duration = Duration::from_millis(1);
 
+/// The client itself cuts a batch that is too large into quarters before it gives up: smaller pieces
+/// than that save asking twice.
+const PIECES: usize = 8;
+
 struct Modern {
     // Declared, so dropped, before the runtime that its tasks live on.
     producer: Producer,
@@ -67,7 +71,7 @@ pub(super) fn connect(
             // Sooner than the deadline of `write`, so that the client names the outcome.
             .delivery_timeout(settings.deadline - settings.deadline / 10)
             // Also how long a missing topic is given to be created.
-            .max_block(settings.deadline / 2)
+            .max_block(attempt)
             .metrics_push(false)
             .build()
             .await?;
@@ -153,6 +157,7 @@ impl Store for Modern {
         isolate::write(
             batch.len(),
             vec![all],
+            PIECES,
             || Instant::now() < until,
             |group| self.attempt(batch, group, until),
         )

@@ -3,23 +3,24 @@
 //! Jars come from `scripts/kafka fetch`. A broker's guardian (a shell that waits for the end of its
 //! standard input) ends it and removes its folder even when the test process is killed.
 
+mod guarded;
 mod read;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use krafka::Kafka;
-use krafka::admin::AclBinding;
+use krafka::admin::{AclBinding, AclPatternType};
 use krafka::error::KrafkaError;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use guarded::Guarded;
 pub(crate) use read::{Record, read_all, read_by_java};
 
 /// A broker has this long to answer after its start, on a busy machine.
@@ -160,64 +161,6 @@ fn free_ports() -> u16 {
     panic!("no two neighbouring ports of 20000-29999 are free");
 }
 
-/// A broker's process and the shell that sees to its end.
-struct Guarded {
-    guardian: Child,
-    broker: Pid,
-}
-
-impl Guarded {
-    /// A word on the guardian's input: end the broker, keep the folder. End of input: remove it too.
-    const SCRIPT: &str = r#"
-        trap '' INT TERM
-        folder=$1; shift
-        "$@" </dev/null >>"$folder/broker.log" 2>&1 &
-        echo $!
-        if read -r word; then keep=yes; else keep=; fi
-        kill -9 $! 2>/dev/null
-        wait $! 2>/dev/null
-        [ -n "$keep" ] || rm -rf "$folder"
-    "#;
-
-    fn start(libs: &Path, folder: &Path) -> Self {
-        let java = java(libs);
-        let mut guardian = Command::new("bash")
-            .args(["-c", Self::SCRIPT, "kafka-guardian"])
-            .arg(folder)
-            .arg(java.get_program())
-            .args(java.get_args())
-            .arg("kafka.Kafka")
-            .arg(folder.join("server.properties"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(guardian.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let broker = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
-        Self { guardian, broker }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(self.broker, signal).unwrap();
-    }
-
-    fn has_ended(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.broker.as_raw_nonzero()));
-        stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
-    }
-
-    fn end(mut self, keep_folder: bool) {
-        let mut input = self.guardian.stdin.take().unwrap();
-        if keep_folder {
-            input.write_all(b"keep\n").unwrap();
-        }
-        drop(input);
-        self.guardian.wait().unwrap();
-    }
-}
-
 /// A running broker. Dropped, it is killed and its folder removed.
 pub(crate) struct Broker {
     port: u16,
@@ -300,7 +243,9 @@ impl Broker {
     pub(crate) fn make_read_only(&self, topic: &str) {
         block_on(async {
             let kafka = client(&self.address()).await.unwrap();
-            let read = AclBinding::allow_read_topic(topic, "User:*");
+            // This krafka numbers pattern types one below Kafka: what it calls prefixed is Kafka's literal.
+            let read =
+                AclBinding::allow_read_topic(topic, "User:*").with_pattern_type(AclPatternType::Prefixed);
             for (_, result) in kafka.admin().create_acls(vec![read], Default::default()).await.unwrap() {
                 result.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
             }
