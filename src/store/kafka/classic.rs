@@ -28,8 +28,8 @@ static LEFT_BEHIND: LeftBehind = LeftBehind::new(CLASSIC_LEFT_BEHIND_MAX);
 /// Between two questions for a topic that the broker is just creating.
 const TOPIC_POLL: Duration = Duration::from_millis(100);
 
-/// Connects by way of `broker`, which is known to accept connections, within the deadline.
-pub(super) fn connect(settings: &Settings, broker: &str, at: &Place) -> Result<Connected, StoreError> {
+/// Connects within the deadline by way of the first of `brokers` that answers.
+pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Result<Connected, StoreError> {
     if LEFT_BEHIND.is_full() {
         return Err(at.unavailable(&format!(
             "{CLASSIC_LEFT_BEHIND_MAX} classic clients still hang in a broker that does not answer, and no \
@@ -38,8 +38,8 @@ pub(super) fn connect(settings: &Settings, broker: &str, at: &Place) -> Result<C
     }
     let deadline = settings.deadline;
     let build = {
-        let (settings, broker, at) = (settings.clone(), broker.to_owned(), at.clone());
-        move || Client::connect(settings, &broker, at).map(|mut client| (move |job| client.write(&job), ()))
+        let (settings, brokers, at) = (settings.clone(), brokers.to_vec(), at.clone());
+        move || Client::connect(settings, &brokers, at).map(|mut client| (move |job| client.write(&job), ()))
     };
     match Helper::start("kafka-classic", &LEFT_BEHIND, deadline, build) {
         Ok(Ok((helper, ()))) => {
@@ -102,17 +102,8 @@ struct Client {
 }
 
 impl Client {
-    fn connect(settings: Settings, broker: &str, at: Place) -> Result<Self, StoreError> {
-        let attempt = attempt_timeout(settings.deadline);
-        let spoken = classic_probe::is_spoken(broker, attempt).map_err(|error| {
-            at.unavailable(&format!("{error} (asked {broker}): check KAFKA_BROKERS and the broker's log"))
-        })?;
-        if !spoken {
-            return Err(at.unavailable(&format!(
-                "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
-                 set KAFKA_CLIENT to auto or modern"
-            )));
-        }
+    fn connect(settings: Settings, brokers: &[String], at: Place) -> Result<Self, StoreError> {
+        let broker = speaking(brokers, settings.deadline, &at)?;
         let mut client = KafkaClient::new(vec![broker.to_owned()]);
         client.set_client_id("logs-ingest".to_owned());
         let partitions = partitions(&mut client, &settings, &at)?;
@@ -162,6 +153,28 @@ impl Client {
         };
         to.iter().map(outcome).collect()
     }
+}
+
+/// The first of `brokers` that speaks to the classic client.
+fn speaking<'a>(brokers: &'a [String], deadline: Duration, at: &Place) -> Result<&'a str, StoreError> {
+    let until = Instant::now() + deadline;
+    let mut why = at.out_of_time();
+    for broker in brokers {
+        if Instant::now() >= until {
+            break;
+        }
+        why = match classic_probe::is_spoken(broker, attempt_timeout(deadline)) {
+            Ok(true) => return Ok(broker),
+            Ok(false) => at.unavailable(&format!(
+                "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
+                 set KAFKA_CLIENT to auto or modern"
+            )),
+            Err(error) => at.unavailable(&format!(
+                "{error} (the classic client asked {broker}): check KAFKA_BROKERS and the broker's log"
+            )),
+        };
+    }
+    Err(why)
 }
 
 /// Partitions that have a leader, as far as the client knows.

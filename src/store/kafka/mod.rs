@@ -86,11 +86,11 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let runtime = Runtime::start(&at)?;
     let brokers = runtime.reachable_first(settings, &at)?;
     let mut connected = match settings.client {
-        ClientChoice::Classic => classic::connect(settings, &brokers[0], &at)?,
+        ClientChoice::Classic => classic::connect(settings, &brokers, &at)?,
         ClientChoice::Modern => modern::connect(runtime, settings, &brokers, until, &at)
             .map_err(|error| errors::modern(&error, &at))?,
         ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, &at)
-            .or_else(|error| fall_back(&error, settings, &brokers[0], &at))?,
+            .or_else(|error| fall_back(&error, settings, &brokers, &at))?,
     };
     if settings.max_event_bytes + KAFKA_WIRE_RECORD_EXTRA_BYTES > KAFKA_WIRE_BATCH_BYTES {
         connected.notes.push(format!(
@@ -106,11 +106,11 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
 fn fall_back(
     error: &KrafkaError,
     settings: &Settings,
-    broker: &str,
+    brokers: &[String],
     at: &Place,
 ) -> Result<Connected, StoreError> {
     let lacking = errors::lacking(error).ok_or_else(|| errors::modern(error, at))?;
-    let mut connected = classic::connect(settings, broker, at)?;
+    let mut connected = classic::connect(settings, brokers, at)?;
     let note = format!("the classic client is used: the broker lacks what the modern one needs ({lacking})");
     connected.notes.insert(0, note);
     Ok(connected)

@@ -23,7 +23,7 @@ fn a_frozen_broker_holds_a_write_for_the_deadline_and_a_connect_too() {
     let started = Instant::now();
     let why = refusal(&settings(&broker, "frozen", ClientChoice::Auto));
     assert_within(started, DEADLINE);
-    assert!(!why.contains("KAFKA_CLIENT"), "silence is no answer that says unsupported: {why}");
+    assert!(!why.contains("classic"), "silence is no answer that says unsupported: {why}");
     broker.thaw();
     let mut connected = connected_soon(&broker, "frozen");
     assert_stored(&connected.store.write(&events("after", 10).into()), 10);
@@ -167,6 +167,21 @@ fn what_answers_and_is_no_kafka_is_told_in_time_by_every_choice() {
             let why = refusal(&settings);
             assert_within(started, settings.deadline);
             assert!(why.contains(&settings.brokers[0]), "{why}");
+            assert_eq!(why.contains("classic"), client == ClientChoice::Classic, "auto stays: {why}");
         }
+    }
+}
+
+#[test]
+fn bootstrap_addresses_that_refuse_or_stay_silent_are_passed_over() {
+    let _alone = alone(&CLASSIC);
+    for client in [ClientChoice::Modern, ClientChoice::Classic] {
+        let mut settings = settings(&KAFKA_3, &format!("bootstrap-{client:?}"), client);
+        settings.brokers.insert(0, no_kafka(b""));
+        settings.brokers.insert(0, "127.0.0.1:1".to_owned());
+        let started = Instant::now();
+        let mut connected = connect(&settings).unwrap_or_else(|error| panic!("{error}"));
+        assert_within(started, DEADLINE);
+        assert_stored(&connected.store.write(&events("boot", 3).into()), 3);
     }
 }

@@ -98,16 +98,6 @@ fn classic_says_that_kafka_4_is_too_new() {
 }
 
 #[test]
-fn a_dead_bootstrap_address_costs_nothing_while_another_lives() {
-    let mut settings = settings(&KAFKA_4, "bootstrap", ClientChoice::Auto);
-    // A documentation address: packets to it vanish, or are refused at once where there is no route.
-    settings.brokers.insert(0, "192.0.2.1:9092".to_owned());
-    settings.brokers.insert(0, "127.0.0.1:1".to_owned());
-    let mut connected = connect(&settings).unwrap_or_else(|error| panic!("{error}"));
-    assert_stored(&connected.store.write(&events("boot", 3).into()), 3);
-}
-
-#[test]
 fn a_missing_topic_is_named_at_once_where_the_broker_creates_none() {
     let broker = alone(&FRAGILE);
     for choice in [ClientChoice::Auto, ClientChoice::Modern] {
