@@ -13,7 +13,7 @@ use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
 use krafka::producer::murmur2;
 
 use crate::event::Event;
-use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
+use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
 use crate::store::{Batch, Store, StoreError};
 
 use super::errors::{self, Place};
@@ -211,7 +211,7 @@ fn wire_groups(batch: &[Event]) -> Vec<Vec<usize>> {
     let mut groups = vec![Vec::new()];
     let mut bytes = 0;
     for (index, event) in batch.iter().enumerate() {
-        let size = event.key().len() + event.payload().len() + KAFKA_WIRE_RECORD_EXTRA_BYTES / 8;
+        let size = event.size_bytes();
         if bytes > 0 && bytes + size > KAFKA_WIRE_BATCH_BYTES {
             groups.push(Vec::new());
             bytes = 0;

@@ -4,6 +4,7 @@
 //! whatever else goes wrong is `Unavailable`, so that the event is kept and goes elsewhere.
 //! A refusal is the broker's word on a whole wire batch: `isolate` finds the event.
 
+use std::io;
 use std::sync::Arc;
 
 use kafka::error::{Error as ClassicError, KafkaCode};
@@ -161,7 +162,9 @@ pub(super) fn classic(error: &ClassicError, at: &Place) -> StoreError {
                 StoreError::Rejected(text) | StoreError::Unavailable(text) => StoreError::Unavailable(text),
             };
         }
-        ClassicError::UnexpectedEOF => "the broker closed the connection".to_owned(),
+        ClassicError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the broker closed the connection".to_owned()
+        }
         other => other.to_string(),
     };
     at.unavailable(&format!("{why}: check KAFKA_BROKERS, the broker and the network between"))
@@ -230,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn an_expiry_tells_the_last_error_when_there_was_one() {
+        let message = "not acknowledged after 3 attempt(s); last error: broker error: KafkaStorageException";
+        let text = modern(&KrafkaError::delivery_timeout(true, message), &at()).to_string();
+        assert!(text.ends_with("last: broker error: KafkaStorageException"), "{text}");
+        let text = modern(&KrafkaError::delivery_timeout(false, "not acknowledged"), &at()).to_string();
+        assert!(text.contains("KAFKA_DEADLINE"), "{text}");
+    }
+
+    #[test]
     fn only_an_answer_says_unsupported() {
         let lacks = "this cluster does not provide InitProducerId; build it with x";
         let error = KrafkaError::protocol_kind(ProtocolErrorKind::UnknownApiVersion, lacks);
@@ -257,6 +269,8 @@ mod tests {
             assert_eq!(rejects(&classic_code(code, &at())), rejected, "{code:?}");
             assert!(!rejects(&classic(&ClassicError::Kafka(code), &at())), "{code:?} on a whole call");
         }
+        let hung_up = ClassicError::Io(io::ErrorKind::UnexpectedEof.into());
+        assert!(classic(&hung_up, &at()).to_string().contains("closed the connection"));
         let text = classic(&ClassicError::NoHostReachable, &at()).to_string();
         assert!(text.contains("till:9092") && text.contains("KAFKA_BROKERS"), "{text}");
     }

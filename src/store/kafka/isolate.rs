@@ -48,8 +48,10 @@ pub(super) fn write(
         }
         // Every event of a refused wire batch is reported: one alone was alone on the wire.
         if refused.len() > 1 {
-            for (index, why) in &refused {
-                outcomes[*index] = Err(StoreError::Unavailable(Arc::clone(why)));
+            let why = format!("{} (refused in company, and no time was left to find the one)", refused[0].1);
+            let why: Arc<str> = why.into();
+            for (index, _) in &refused {
+                outcomes[*index] = Err(StoreError::Unavailable(Arc::clone(&why)));
             }
             let piece = refused.len().div_ceil(pieces.max(2));
             let pieces = refused.chunks(piece).rev();

@@ -50,6 +50,8 @@ fn connected_soon(broker: &Broker, topic: &str) -> Connected {
 fn a_broker_killed_in_mid_write_loses_nothing_that_it_acknowledged() {
     let mut broker = alone(&FRAGILE);
     broker.create_topic("killed", 3, &[]);
+    let mut idle = connected(&broker, "killed", ClientChoice::Auto);
+    assert_stored(&idle.store.write(&events("early", 3).into()), 3);
     let mut connected = connected(&broker, "killed", ClientChoice::Auto);
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writer = {
@@ -80,6 +82,10 @@ fn a_broker_killed_in_mid_write_loses_nothing_that_it_acknowledged() {
     assert!(took < DEADLINE + MARGIN, "the write under way took {took:?}");
     broker.restart();
     drop(connected_soon(&broker, "killed"));
+    // A client that slept through it has a dead connection: that costs a retry, not the deadline.
+    let started = Instant::now();
+    assert_stored(&idle.store.write(&events("late", 3).into()), 3);
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
     let written: Vec<String> = broker
         .read_all("killed")
         .into_iter()
