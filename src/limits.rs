@@ -53,3 +53,19 @@ pub const SPOOL_TICK: Duration = Duration::from_secs(1);
 
 const _: () = assert!(SPOOL_BUSY.as_millis() < SPOOL_DEADLINE.as_millis());
 const _: () = assert!(SPOOL_RESERVE_BYTES >= 2 * SPOOL_CHECKPOINT_BYTES);
+
+/// One wire batch to a Kafka partition. A broker's default limit is 1,048,588.
+pub const KAFKA_WIRE_BATCH_BYTES: usize = 1_000_000;
+/// What a record adds on the wire to the event's own bytes, generously: framing and names of headers.
+pub const KAFKA_WIRE_RECORD_EXTRA_BYTES: usize = 1024;
+/// One produce request: more than the largest event that may be configured (16 MiB), so that the
+/// broker is the one to judge.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
+/// What the modern client may hold while it writes one batch.
+pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// A broker's answer. The largest lists every topic of the cluster.
+pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
+const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
+const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);

@@ -1,1 +1,149 @@
-//! Kafka.
+//! Kafka: two clients behind one trait, and the choice between them.
+//!
+//! The modern client (krafka) wherever the broker lets it: idempotent, with headers and timestamps.
+//! The classic one (kafka) where a broker says that it does not support what the modern needs.
+//!
+//! Invariants: the choice falls to classic only on an answer that says "unsupported", never because
+//! a broker can't be reached; a store that gave one `Unavailable` is thrown away by its owner and a new
+//! one asked for; acknowledged means acks=all.
+
+mod classic;
+mod classic_probe;
+mod errors;
+mod helper;
+mod isolate;
+mod modern;
+mod runtime;
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use krafka::error::KrafkaError;
+
+use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
+use crate::store::{Store, StoreError};
+
+use errors::Place;
+use runtime::Runtime;
+
+/// Where to write and how long to wait.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `host:port` of brokers to ask first; the rest of the cluster is learned from them.
+    pub brokers: Vec<String>,
+    /// The topic.
+    pub topic: String,
+    /// Which client to use.
+    pub client: ClientChoice,
+    /// The longest that one `write` takes (`KAFKA_DEADLINE`).
+    pub deadline: Duration,
+    /// The largest event that validation lets through (`MAX_EVENT_BYTES`).
+    pub max_event_bytes: usize,
+}
+
+/// Which Kafka client to use (`KAFKA_CLIENT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientChoice {
+    /// Modern, unless the broker says that it does not support it.
+    Auto,
+    /// krafka: brokers from 0.11 on that have idempotent producers.
+    Modern,
+    /// kafka: brokers before 4.0; no headers, no record timestamps.
+    Classic,
+}
+
+impl FromStr for ClientChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "modern" => Ok(Self::Modern),
+            "classic" => Ok(Self::Classic),
+            _ => Err("legal values are auto, modern and classic"),
+        }
+    }
+}
+
+/// A client that reached the topic.
+pub struct Connected {
+    /// Writes to the topic. Metadata was learned, nothing was written yet: only an acknowledged
+    /// write proves that Kafka is back.
+    pub store: Box<dyn Store>,
+    /// `modern` or `classic`.
+    pub client: &'static str,
+    /// What the administrator should read once.
+    pub notes: Vec<String>,
+}
+
+/// Connects and learns the topic's partitions, creating the topic where the broker does so on demand.
+/// Blocks for at most twice the deadline (once a client); to be called off the data path.
+///
+/// Errors: always `Unavailable`, saying what failed and what to do.
+pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
+    let at = Place::new(&settings.brokers, &settings.topic);
+    let until = Instant::now() + settings.deadline;
+    let runtime = Runtime::start(&at)?;
+    let brokers = runtime.reachable_first(settings, &at)?;
+    let mut connected = match settings.client {
+        ClientChoice::Classic => classic::connect(settings, &brokers, &at)?,
+        ClientChoice::Modern => modern::connect(runtime, settings, &brokers, until, &at)
+            .map_err(|error| errors::modern(&error, &at))?,
+        ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, &at)
+            .or_else(|error| fall_back(&error, settings, &brokers, &at))?,
+    };
+    if settings.max_event_bytes + KAFKA_WIRE_RECORD_EXTRA_BYTES > KAFKA_WIRE_BATCH_BYTES {
+        connected.notes.push(format!(
+            "MAX_EVENT_BYTES ({}) is more than a broker takes by default: raise max.message.bytes of \
+             topic '{}', or larger events become dead letters",
+            settings.max_event_bytes, settings.topic
+        ));
+    }
+    Ok(connected)
+}
+
+/// The classic client, when `error` is an answer that says that the modern one can't work here.
+fn fall_back(
+    error: &KrafkaError,
+    settings: &Settings,
+    brokers: &[String],
+    at: &Place,
+) -> Result<Connected, StoreError> {
+    let lacking = errors::lacking(error).ok_or_else(|| errors::modern(error, at))?;
+    let mut connected = classic::connect(settings, brokers, at)?;
+    let note = format!("the classic client is used: the broker lacks what the modern one needs ({lacking})");
+    connected.notes.insert(0, note);
+    Ok(connected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choice_is_one_of_three_words() {
+        assert_eq!("auto".parse(), Ok(ClientChoice::Auto));
+        assert_eq!("modern".parse(), Ok(ClientChoice::Modern));
+        assert_eq!("classic".parse(), Ok(ClientChoice::Classic));
+        for wrong in ["", "Auto", "krafka", "modern "] {
+            assert!(wrong.parse::<ClientChoice>().unwrap_err().contains("classic"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_refuses_is_named_and_never_falls_to_classic() {
+        // Bound, so that nobody else has the port, but not listening: it refuses.
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        drop(socket);
+        let settings = Settings {
+            brokers: vec![address.clone()],
+            topic: "pos-logs".to_owned(),
+            client: ClientChoice::Auto,
+            deadline: Duration::from_secs(3),
+            max_event_bytes: 1024,
+        };
+        let Err(StoreError::Unavailable(why)) = connect(&settings) else { panic!("connected to nothing") };
+        assert!(why.contains(&address) && why.contains("KAFKA_BROKERS"), "{why}");
+    }
+}

@@ -1,0 +1,260 @@
+//! The classic client: kafka, for brokers that the modern one refuses.
+//!
+//! It has no time limits of its own, keeps broken connections, and trusts what it reads. So it lives on
+//! a helper thread, is spoken to only after a probe with limits, and is thrown away after any error.
+//!
+//! Invariants: the owner waits for at most its deadline; per-partition errors inside an `Ok` are
+//! outcomes; a key goes to the partition that every other Kafka client puts it in.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
+use krafka::producer::murmur2;
+
+use crate::event::Event;
+use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
+use crate::store::{Batch, Store, StoreError};
+
+use super::errors::{self, Place};
+use super::helper::{Gone, Helper, LeftBehind};
+use super::runtime::attempt_timeout;
+use super::{Connected, Settings, classic_probe, isolate};
+
+type Outcome = Result<(), StoreError>;
+
+static LEFT_BEHIND: LeftBehind = LeftBehind::new(CLASSIC_LEFT_BEHIND_MAX);
+
+/// Between two questions for a topic that the broker is just creating.
+const TOPIC_POLL: Duration = Duration::from_millis(100);
+
+/// Connects within the deadline by way of the first of `brokers` that answers.
+pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Result<Connected, StoreError> {
+    if LEFT_BEHIND.is_full() {
+        return Err(at.unavailable(&format!(
+            "{CLASSIC_LEFT_BEHIND_MAX} classic clients still hang in a broker that does not answer, and no \
+             more are started: they end some two minutes after it went silent"
+        )));
+    }
+    let deadline = settings.deadline;
+    let build = {
+        let (settings, brokers, at) = (settings.clone(), brokers.to_vec(), at.clone());
+        move || Client::connect(settings, &brokers, at).map(|mut client| (move |job| client.write(&job), ()))
+    };
+    match Helper::start("kafka-classic", &LEFT_BEHIND, deadline, build) {
+        Ok(Ok((helper, ()))) => {
+            let store = Classic { helper, at: at.clone(), deadline };
+            Ok(Connected { store: Box::new(store), client: "classic", notes: notes() })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(gone) => Err(explain(gone, at)),
+    }
+}
+
+fn notes() -> Vec<String> {
+    vec![
+        "the classic client writes records without headers and timestamps: ingest_id, received_at and \
+         traceparent do not reach Kafka"
+            .to_owned(),
+        "the classic client can't tell how many replicas the topic has: with one, an acknowledgement means \
+         the memory of one broker; set the topic's flush.messages=1, or more replicas"
+            .to_owned(),
+    ]
+}
+
+fn explain(gone: Gone, at: &Place) -> StoreError {
+    match gone {
+        Gone::OutOfTime => at.out_of_time(),
+        Gone::Ended => at.unavailable("the classic client ended on an answer that it does not understand"),
+    }
+}
+
+struct Job {
+    batch: Batch,
+    until: Instant,
+}
+
+/// The owner's side.
+struct Classic {
+    helper: Helper<Job, Vec<Outcome>>,
+    at: Place,
+    deadline: Duration,
+}
+
+impl Store for Classic {
+    fn write(&mut self, batch: &Batch) -> Vec<Outcome> {
+        let until = Instant::now() + self.deadline;
+        let job = Job { batch: batch.clone(), until };
+        self.helper.call(job, until).unwrap_or_else(|gone| {
+            let error = explain(gone, &self.at);
+            batch.iter().map(|_| Err(error.clone())).collect()
+        })
+    }
+}
+
+/// The helper's side.
+struct Client {
+    client: KafkaClient,
+    topic: String,
+    partitions: u32,
+    ack_timeout: Duration,
+    at: Place,
+}
+
+impl Client {
+    fn connect(settings: Settings, brokers: &[String], at: Place) -> Result<Self, StoreError> {
+        let broker = speaking(brokers, settings.deadline, &at)?;
+        let mut client = KafkaClient::new(vec![broker.to_owned()]);
+        client.set_client_id("logs-ingest".to_owned());
+        let partitions = partitions(&mut client, &settings, &at)?;
+        // Sooner than the deadline of `write`, so that the broker names the outcome.
+        let ack_timeout = settings.deadline - settings.deadline / 10;
+        Ok(Self { client, topic: settings.topic, partitions, ack_timeout, at })
+    }
+
+    fn write(&mut self, job: &Job) -> Vec<Outcome> {
+        let groups = wire_groups(&job.batch);
+        let in_time = || Instant::now() < job.until;
+        isolate::write(job.batch.len(), groups, 2, in_time, |group| self.attempt(&job.batch, group))
+    }
+
+    /// One produce round. What the client says of the whole call holds for every event of it.
+    fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<Outcome> {
+        let to: Vec<i32> =
+            group.iter().map(|&index| partition_of(batch[index].key(), self.partitions)).collect();
+        // One message to a partition without a leader would fail the whole call.
+        let led = led(&self.client, &self.topic);
+        let messages = group.iter().zip(&to).filter(|(_, partition)| led.contains(partition));
+        let messages = messages.map(|(&index, &partition)| ProduceMessage {
+            key: Some(batch[index].key()),
+            value: Some(batch[index].payload()),
+            topic: &self.topic,
+            partition,
+        });
+        let messages: Vec<_> = messages.collect();
+        let confirms = match self.client.produce_messages(RequiredAcks::All, self.ack_timeout, messages) {
+            Ok(confirms) => confirms,
+            Err(error) => {
+                let error = errors::classic(&error, &self.at);
+                return group.iter().map(|_| Err(error.clone())).collect();
+            }
+        };
+        let answers: HashMap<i32, _> = confirms
+            .iter()
+            .filter(|confirm| confirm.topic == self.topic)
+            .flat_map(|confirm| &confirm.partition_confirms)
+            .map(|answer| (answer.partition, answer.offset))
+            .collect();
+        let outcome = |partition| match answers.get(partition) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(code)) => Err(errors::classic_code(*code, &self.at)),
+            None if led.contains(partition) => Err(self.at.unavailable("the answer leaves a partition out")),
+            None => Err(self.at.no_leader()),
+        };
+        to.iter().map(outcome).collect()
+    }
+}
+
+/// The first of `brokers` that speaks to the classic client.
+fn speaking<'a>(brokers: &'a [String], deadline: Duration, at: &Place) -> Result<&'a str, StoreError> {
+    let until = Instant::now() + deadline;
+    let mut why = at.out_of_time();
+    for broker in brokers {
+        if Instant::now() >= until {
+            break;
+        }
+        why = match classic_probe::is_spoken(broker, attempt_timeout(deadline)) {
+            Ok(true) => return Ok(broker),
+            Ok(false) => at.unavailable(&format!(
+                "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
+                 set KAFKA_CLIENT to auto or modern"
+            )),
+            Err(error) => at.unavailable(&format!(
+                "{error} (the classic client asked {broker}): check KAFKA_BROKERS and the broker's log"
+            )),
+        };
+    }
+    Err(why)
+}
+
+/// Partitions that have a leader, as far as the client knows.
+fn led(client: &KafkaClient, topic: &str) -> HashSet<i32> {
+    let partitions = client.topics().partitions(topic).map(|partitions| partitions.available_ids());
+    partitions.unwrap_or_default().into_iter().collect()
+}
+
+/// How many partitions the topic has. Asking makes the broker create it, where it does so on demand.
+fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Place) -> Result<u32, StoreError> {
+    let until = Instant::now() + attempt_timeout(settings.deadline);
+    loop {
+        client.load_metadata(&[&settings.topic]).map_err(|error| errors::classic(&error, at))?;
+        if !led(client, &settings.topic).is_empty() {
+            let all = client.topics().partitions(&settings.topic).map_or(0, |partitions| partitions.len());
+            return Ok(u32::try_from(all).unwrap_or(u32::MAX));
+        }
+        if Instant::now() >= until {
+            return Err(at.missing_topic());
+        }
+        std::thread::sleep(TOPIC_POLL);
+    }
+}
+
+/// The partition of a key, as Java's clients and the modern one have it.
+fn partition_of(key: &[u8], partitions: u32) -> i32 {
+    let hash = murmur2(key) & 0x7fff_ffff;
+    i32::try_from(hash % partitions.max(1)).unwrap_or(0)
+}
+
+/// Splits a batch so that whatever goes to one partition stays below the broker's limit on a wire
+/// batch: it makes one of the messages that it is sent.
+fn wire_groups(batch: &[Event]) -> Vec<Vec<usize>> {
+    let mut groups = vec![Vec::new()];
+    let mut bytes = 0;
+    for (index, event) in batch.iter().enumerate() {
+        let size = event.size_bytes();
+        if bytes > 0 && bytes + size > KAFKA_WIRE_BATCH_BYTES {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(group) = groups.last_mut() {
+            group.push(index);
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::Arrival;
+
+    fn event(bytes: usize) -> Event {
+        let arrival = Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None };
+        Event::restored(arrival, Bytes::from_static(b"key"), Bytes::from(vec![b'x'; bytes]))
+    }
+
+    #[test]
+    fn keys_go_where_javas_clients_put_them() {
+        // From Java's own tests of its hash: Utils.murmur2.
+        for (key, hash) in
+            [("21", -973_932_308_i32), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)]
+        {
+            let expected = (hash & 0x7fff_ffff) % 7;
+            assert_eq!(partition_of(key.as_bytes(), 7), expected, "{key}");
+        }
+        assert_eq!(partition_of(b"", 1), 0);
+    }
+
+    #[test]
+    fn groups_keep_order_lose_nothing_and_stay_below_the_limit() {
+        let sizes = [10, 400_000, 400_000, 400_000, 2_000_000, 5, 999_000, 999_000];
+        let batch: Vec<Event> = sizes.into_iter().map(event).collect();
+        let groups = wire_groups(&batch);
+        assert_eq!(groups, [vec![0, 1, 2], vec![3], vec![4], vec![5, 6], vec![7]]);
+        assert_eq!(wire_groups(&[]), [Vec::<usize>::new()]);
+    }
+}

@@ -1,0 +1,237 @@
+//! A blocking client that can't be given a time limit, on a thread of its own.
+//!
+//! The owner hands a job over and waits for the answer with a limit; when that passes, the thread is
+//! left behind with whatever it is stuck in, and ends by itself when that lets go.
+//!
+//! Invariants: the owner never waits longer than it said; no helper is started while as many as
+//! [`LeftBehind`] allows hang (owners ask first, so those at work by then may still join them); an
+//! idle helper is joined when its owner drops it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::store::StoreError;
+use crate::thread;
+
+/// How many helpers of one kind are stuck, and how many may be.
+#[derive(Debug)]
+pub(super) struct LeftBehind {
+    now: AtomicUsize,
+    max: usize,
+}
+
+impl LeftBehind {
+    pub(super) const fn new(max: usize) -> Self {
+        Self { now: AtomicUsize::new(0), max }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.now.load(Ordering::Acquire) >= self.max
+    }
+}
+
+const OWNED: u8 = 0;
+const LEFT: u8 = 1;
+const ENDED: u8 = 2;
+
+/// One helper's part in the count: whoever comes second, owner or thread, settles it.
+struct Tally {
+    state: AtomicU8,
+    left: &'static LeftBehind,
+}
+
+impl Tally {
+    fn leave(&self) {
+        self.left.now.fetch_add(1, Ordering::AcqRel);
+        if self.state.compare_exchange(OWNED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            self.left.now.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Runs when the thread ends, by a panic too.
+struct Ended(Arc<Tally>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if self.0.state.swap(ENDED, Ordering::AcqRel) == LEFT {
+            self.0.left.now.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// The time passed; the thread is left behind.
+    OutOfTime,
+    /// The thread ended: its client panicked.
+    Ended,
+}
+
+/// The owner's side.
+pub(super) struct Helper<J, A> {
+    inbox: Option<Sender<J>>,
+    outbox: Receiver<A>,
+    thread: Option<JoinHandle<()>>,
+    tally: Arc<Tally>,
+}
+
+impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
+    /// Starts the thread, on which `build` makes the worker and something to tell the owner. The
+    /// inner error is `build`'s own.
+    pub(super) fn start<W: FnMut(J) -> A, I: Send + 'static>(
+        name: &str,
+        left: &'static LeftBehind,
+        limit: Duration,
+        build: impl FnOnce() -> Result<(W, I), StoreError> + Send + 'static,
+    ) -> Result<Result<(Self, I), StoreError>, Gone> {
+        let (inbox, jobs) = bounded::<J>(1);
+        let (answers, outbox) = bounded::<A>(1);
+        let (ready, built) = bounded(1);
+        let tally = Arc::new(Tally { state: AtomicU8::new(OWNED), left });
+        let ended = Ended(Arc::clone(&tally));
+        let body = move || {
+            let _ended = ended;
+            let mut work = match build() {
+                Ok((work, info)) => {
+                    // The owner may have left: then there is no job either.
+                    let _ = ready.send(Ok(info));
+                    work
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return;
+                }
+            };
+            for job in &jobs {
+                if answers.send(work(job)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = match thread::start(name, body) {
+            Ok(thread) => thread,
+            Err(error) => {
+                let why = format!("cannot start thread {name}: {error}: look at the limits on tasks");
+                return Ok(Err(StoreError::Unavailable(why.into())));
+            }
+        };
+        let mut helper = Self { inbox: Some(inbox), outbox, thread: Some(thread), tally };
+        match built.recv_timeout(limit) {
+            Ok(Ok(info)) => Ok(Ok((helper, info))),
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(error) => Err(helper.lose(error)),
+        }
+    }
+
+    /// Hands `job` over and waits for its answer until `until`. After `Gone` every later call is
+    /// `Gone` at once.
+    pub(super) fn call(&mut self, job: J, until: Instant) -> Result<A, Gone> {
+        let inbox = self.inbox.as_ref().ok_or(Gone::Ended)?;
+        if inbox.try_send(job).is_err() {
+            return Err(self.lose(RecvTimeoutError::Disconnected));
+        }
+        self.outbox.recv_deadline(until).map_err(|error| self.lose(error))
+    }
+
+    fn lose(&mut self, error: RecvTimeoutError) -> Gone {
+        self.inbox = None;
+        match error {
+            RecvTimeoutError::Timeout => {
+                self.tally.leave();
+                self.thread = None;
+                Gone::OutOfTime
+            }
+            RecvTimeoutError::Disconnected => Gone::Ended,
+        }
+    }
+}
+
+impl<J, A> Drop for Helper<J, A> {
+    fn drop(&mut self) {
+        self.inbox = None;
+        if let Some(thread) = self.thread.take() {
+            // It is idle or has ended: a busy one was left behind. A panic of its client is already told.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + LONG;
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn answers_come_back_in_order() {
+        static LEFT: LeftBehind = LeftBehind::new(1);
+        let build = || Ok((|job: u32| job * 2, "info"));
+        let (mut helper, info) = Helper::start("t-answers", &LEFT, LONG, build).unwrap().unwrap();
+        assert_eq!(info, "info");
+        for job in 0..100 {
+            assert_eq!(helper.call(job, Instant::now() + LONG), Ok(job * 2));
+        }
+    }
+
+    #[test]
+    fn a_stuck_helper_is_left_behind_counted_and_comes_back() {
+        static LEFT: LeftBehind = LeftBehind::new(1);
+        let (release, stuck) = bounded::<()>(0);
+        let build = move || {
+            Ok((
+                move |(): ()| {
+                    let _ = stuck.recv();
+                },
+                (),
+            ))
+        };
+        let (mut helper, ()) = Helper::start("t-stuck", &LEFT, LONG, build).unwrap().unwrap();
+        let started = Instant::now();
+        assert_eq!(helper.call((), started + SOON), Err(Gone::OutOfTime));
+        assert!(LEFT.is_full());
+        assert_eq!(helper.call((), started + LONG), Err(Gone::Ended), "at once");
+        drop(helper);
+        assert!(started.elapsed() < LONG, "neither the call nor the drop waited for the thread");
+        drop(release);
+        wait_until("the thread takes itself off the count", || !LEFT.is_full());
+    }
+
+    #[test]
+    fn a_build_that_hangs_is_left_behind() {
+        static LEFT: LeftBehind = LeftBehind::new(1);
+        let (release, stuck) = bounded::<()>(0);
+        let build = move || {
+            let _ = stuck.recv();
+            Ok((|(): ()| (), ()))
+        };
+        assert_eq!(Helper::start("t-hangs", &LEFT, SOON, build).err(), Some(Gone::OutOfTime));
+        assert!(LEFT.is_full());
+        drop(release);
+        wait_until("the thread takes itself off the count", || !LEFT.is_full());
+    }
+
+    #[test]
+    fn a_panic_is_an_end_and_is_not_counted() {
+        static LEFT: LeftBehind = LeftBehind::new(1);
+        let build = || Ok((|(): ()| panic!("a client's bug, on purpose"), ()));
+        let (mut helper, ()) = Helper::<(), ()>::start("t-panics", &LEFT, LONG, build).unwrap().unwrap();
+        assert_eq!(helper.call((), Instant::now() + LONG), Err(Gone::Ended));
+        drop(helper);
+        assert!(!LEFT.is_full());
+    }
+}

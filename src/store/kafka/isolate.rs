@@ -1,0 +1,162 @@
+//! Finds the events that a broker refuses among those that it refuses with them.
+//!
+//! A broker judges wire batches: one bad event in one takes its neighbours down with it. So what is
+//! refused in company is written again in pieces, until it is alone. Pure: the write is a closure.
+//!
+//! Invariants: an event ends `Rejected` only when it was refused alone; every try makes the group
+//! smaller, so there are at most two tries an event; no try starts when `in_time` says no. Order in
+//! the log holds among the events of one try: what was refused in company comes later.
+
+use std::sync::Arc;
+
+use crate::store::StoreError;
+
+type Outcome = Result<(), StoreError>;
+
+/// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
+/// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone in time, or not tried at all after an
+/// `Unavailable`, are `Unavailable`.
+pub(super) fn write(
+    count: usize,
+    groups: Vec<Vec<usize>>,
+    pieces: usize,
+    mut in_time: impl FnMut() -> bool,
+    mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
+) -> Vec<Outcome> {
+    let untried = || Err(StoreError::Unavailable(Arc::from("Kafka: no time was left to try")));
+    let mut outcomes: Vec<Outcome> = (0..count).map(|_| untried()).collect();
+    let mut stack: Vec<Vec<usize>> = groups;
+    stack.reverse();
+    while let Some(group) = stack.pop() {
+        if group.is_empty() {
+            continue;
+        }
+        if !in_time() {
+            break;
+        }
+        let answers = attempt(&group);
+        assert_eq!(answers.len(), group.len(), "BUG: one outcome an event");
+        let mut refused: Vec<(usize, Arc<str>)> = Vec::new();
+        let mut down = None;
+        for (&index, answer) in group.iter().zip(answers) {
+            match &answer {
+                Ok(()) => {}
+                Err(StoreError::Rejected(why)) => refused.push((index, Arc::clone(why))),
+                Err(StoreError::Unavailable(why)) => down = Some(Arc::clone(why)),
+            }
+            outcomes[index] = answer;
+        }
+        // Every event of a refused wire batch is reported: one alone was alone on the wire.
+        if refused.len() > 1 {
+            let why = format!("{} (refused in company, and no time was left to find the one)", refused[0].1);
+            let why: Arc<str> = why.into();
+            for (index, _) in &refused {
+                outcomes[*index] = Err(StoreError::Unavailable(Arc::clone(&why)));
+            }
+            let piece = refused.len().div_ceil(pieces.max(2));
+            let pieces = refused.chunks(piece).rev();
+            stack.extend(pieces.map(|piece| piece.iter().map(|(index, _)| *index).collect()));
+        }
+        if let Some(why) = down {
+            for index in stack.into_iter().flatten() {
+                outcomes[index] = Err(StoreError::Unavailable(Arc::clone(&why)));
+            }
+            break;
+        }
+    }
+    outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused() -> Outcome {
+        Err(StoreError::Rejected(Arc::from("too large")))
+    }
+
+    fn down() -> Outcome {
+        Err(StoreError::Unavailable(Arc::from("gone")))
+    }
+
+    /// A broker that refuses a wire batch whole when one of its events is bad; `event % partitions`
+    /// is an event's wire batch.
+    fn broker(bad: &[usize], partitions: usize, group: &[usize]) -> Vec<Outcome> {
+        let dirty = |event: &usize| {
+            group.iter().any(|other| other % partitions == event % partitions && bad.contains(other))
+        };
+        group.iter().map(|event| if dirty(event) { refused() } else { Ok(()) }).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_bad_are_rejected_and_each_event_is_stored_once(
+            count in 1_usize..300, partitions in 1_usize..5, pieces in 2_usize..10, bad in proptest::collection::vec(0_usize..300, 0..6),
+        ) {
+            let mut stored = vec![0; count];
+            let mut tries = 0;
+            let outcomes = write(count, vec![(0..count).collect()], pieces, || true, |group| {
+                tries += 1;
+                let answers = broker(&bad, partitions, group);
+                for (&event, answer) in group.iter().zip(&answers) {
+                    stored[event] += usize::from(answer.is_ok());
+                }
+                answers
+            });
+            for (event, outcome) in outcomes.iter().enumerate() {
+                let is_bad = bad.contains(&event);
+                prop_assert_eq!(outcome.clone(), if is_bad { refused() } else { Ok(()) });
+                prop_assert_eq!(stored[event], usize::from(!is_bad));
+            }
+            prop_assert!(tries <= 2 * count);
+        }
+    }
+
+    #[test]
+    fn one_bad_in_500_costs_some_18_tries() {
+        let mut tries = 0;
+        let outcomes = write(
+            500,
+            vec![(0..500).collect()],
+            2,
+            || true,
+            |group| {
+                tries += 1;
+                broker(&[321], 1, group)
+            },
+        );
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
+        assert!(tries <= 20, "{tries}");
+    }
+
+    #[test]
+    fn out_of_time_the_rest_is_unavailable_and_nothing_rejected() {
+        let mut left = 3;
+        let in_time = || {
+            left -= 1;
+            left >= 0
+        };
+        let outcomes = write(64, vec![(0..64).collect()], 2, in_time, |group| broker(&[0], 1, group));
+        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(_)))));
+        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
+    }
+
+    #[test]
+    fn a_lost_broker_ends_the_tries() {
+        let mut tries = 0;
+        let outcomes = write(
+            4,
+            vec![vec![0, 1], vec![2, 3]],
+            2,
+            || true,
+            |group| {
+                tries += 1;
+                group.iter().map(|_| down()).collect()
+            },
+        );
+        assert_eq!(tries, 1);
+        assert_eq!(outcomes, vec![down(); 4]);
+    }
+}

@@ -1,0 +1,170 @@
+//! The modern client: krafka, idempotent, with headers and record timestamps.
+//!
+//! Invariants: nothing is kept inside the client after `write` returned, but for what the deadline
+//! cut off: that is reported `Unavailable` and may still arrive (at least once); client and runtime
+//! live and die together, and their end never waits.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use krafka::error::KrafkaError;
+use krafka::producer::{Acks, DeliveryHandle, Producer};
+use krafka::{Kafka, PartitionInfo, Record};
+
+use crate::clock;
+use crate::event::Event;
+use crate::limits::{
+    KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
+};
+use crate::store::{Batch, Store, StoreError};
+
+use super::errors::{self, Place};
+use super::runtime::{Runtime, attempt_timeout};
+use super::{Connected, Settings, isolate};
+
+type Outcome = Result<(), StoreError>;
+
+/// How long `tick` drives the client: long enough to see what arrived, too short to be felt.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The client itself cuts a batch that is too large into quarters before it gives up: smaller pieces
+/// than that save asking twice.
+const PIECES: usize = 8;
+
+struct Modern {
+    // Declared, so dropped, before the runtime that its tasks live on.
+    producer: Producer,
+    runtime: Runtime,
+    at: Place,
+    topic: String,
+    deadline: Duration,
+}
+
+/// Connects within `until`. The error is the client's own, for it decides about the classic client.
+pub(super) fn connect(
+    runtime: Runtime,
+    settings: &Settings,
+    brokers: &[String],
+    until: Instant,
+    at: &Place,
+) -> Result<Connected, KrafkaError> {
+    let attempt = attempt_timeout(settings.deadline);
+    let work = async {
+        let kafka = Kafka::builder(brokers.join(","))
+            .client_id("logs-ingest")
+            .connect_timeout(attempt)
+            .request_timeout(attempt)
+            .allow_auto_create_topics(true)
+            .metadata_topic_cache_ttl(None)
+            .max_response_size(KAFKA_RESPONSE_BYTES_MAX)
+            .connect()
+            .await?;
+        let producer = kafka
+            .producer()
+            .acks(Acks::All)
+            .idempotent(true)
+            .linger(Duration::ZERO)
+            .batch_size(KAFKA_WIRE_BATCH_BYTES)
+            .max_request_size(KAFKA_REQUEST_BYTES_MAX)
+            .buffer_memory(KAFKA_BUFFER_BYTES)
+            // Sooner than the deadline of `write`, so that the client names the outcome.
+            .delivery_timeout(settings.deadline - settings.deadline / 10)
+            // Also how long a missing topic is given to be created.
+            .max_block(attempt)
+            .metrics_push(false)
+            .build()
+            .await?;
+        let partitions = producer.partitions_for(&settings.topic).await?;
+        Ok::<_, KrafkaError>((producer, partitions))
+    };
+    let limited = async { tokio::time::timeout_at(until.into(), work).await };
+    let (producer, partitions) =
+        runtime.block_on(limited).unwrap_or_else(|_| Err(KrafkaError::timeout("connect")))?;
+    let store = Modern {
+        producer,
+        runtime,
+        at: at.clone(),
+        topic: settings.topic.clone(),
+        deadline: settings.deadline,
+    };
+    let notes = notes(&settings.topic, &partitions);
+    Ok(Connected { store: Box::new(store), client: "modern", notes })
+}
+
+fn notes(topic: &str, partitions: &[PartitionInfo]) -> Vec<String> {
+    let single = partitions.iter().any(|partition| partition.replicas.len() < 2);
+    let note = format!(
+        "topic '{topic}' has one replica: an acknowledgement means the memory of one broker, and a \
+         power cut there can lose what it acknowledged; set the topic's flush.messages=1, or more replicas"
+    );
+    single.then_some(note).into_iter().collect()
+}
+
+impl Modern {
+    fn record(&self, event: &Event) -> Record {
+        let record = Record::new(self.topic.as_str(), event.payload().clone())
+            .key(event.key().clone())
+            .timestamp(event.received_at_ms())
+            .header("ingest_id", event.ingest_id().to_string())
+            .header("received_at", clock::rfc3339(event.received_at_ms()))
+            .header("content-type", "application/json");
+        match event.traceparent() {
+            Some(parent) => record.header("traceparent", parent.to_owned()),
+            None => record,
+        }
+    }
+
+    fn outcome<T>(&self, result: Result<T, KrafkaError>) -> Outcome {
+        result.map(|_| ()).map_err(|error| errors::modern(&error, &self.at))
+    }
+
+    /// One round: everything enqueued, everything awaited, all of it until `until`.
+    fn attempt(&self, batch: &Batch, group: &[usize], until: Instant) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
+        let mut waiting: Vec<(usize, DeliveryHandle)> = Vec::with_capacity(group.len());
+        let round = async {
+            for (slot, &index) in group.iter().enumerate() {
+                match self.producer.enqueue(self.record(&batch[index])).await {
+                    Ok(handle) => waiting.push((slot, handle)),
+                    refused => outcomes[slot] = Some(self.outcome(refused)),
+                }
+            }
+            for (slot, handle) in &mut waiting {
+                outcomes[*slot] = Some(self.outcome(handle.await));
+            }
+        };
+        let limited = async { tokio::time::timeout_at(until.into(), round).await };
+        if self.runtime.block_on(limited).is_err() {
+            // Handles are awaited in order: later ones may have their answer already.
+            for (slot, handle) in &mut waiting {
+                let mut now = Context::from_waker(Waker::noop());
+                if outcomes[*slot].is_none()
+                    && let Poll::Ready(result) = Pin::new(handle).poll(&mut now)
+                {
+                    outcomes[*slot] = Some(self.outcome(result));
+                }
+            }
+        }
+        outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time()))).collect()
+    }
+}
+
+impl Store for Modern {
+    fn write(&mut self, batch: &Batch) -> Vec<Outcome> {
+        let until = Instant::now() + self.deadline;
+        let all = (0..batch.len()).collect();
+        isolate::write(
+            batch.len(),
+            vec![all],
+            PIECES,
+            || Instant::now() < until,
+            |group| self.attempt(batch, group, until),
+        )
+    }
+
+    fn tick(&mut self) {
+        // The client's tasks, such as closing idle connections, move only while it is driven.
+        self.runtime.block_on(async { tokio::time::sleep(TICK).await });
+    }
+}

@@ -1,0 +1,285 @@
+//! Real Kafka brokers: one KRaft node each, in a folder of its own, and readers of what they hold.
+//!
+//! Jars come from `scripts/kafka fetch`. A broker's guardian (a shell that waits for the end of its
+//! standard input) ends it and removes its folder even when the test process is killed.
+
+mod guarded;
+mod read;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use krafka::Kafka;
+use krafka::admin::{AclBinding, AclPatternType};
+use krafka::error::KrafkaError;
+use rustix::process::Signal;
+
+use guarded::Guarded;
+pub(crate) use read::{Record, read_all, read_by_java};
+
+/// A broker has this long to answer after its start, on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// Which Apache Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// KRaft as a preview, without idempotent producers: the modern client refuses it.
+    V2_8,
+    /// Takes either client.
+    V3_9,
+    /// No longer takes the classic client.
+    V4_3,
+}
+
+impl Version {
+    pub(crate) fn number(self) -> &'static str {
+        match self {
+            Self::V2_8 => "2.8.2",
+            Self::V3_9 => "3.9.2",
+            Self::V4_3 => "4.3.1",
+        }
+    }
+
+    /// The folder of its jars, fetched when missing.
+    fn libs(self) -> PathBuf {
+        script(&["fetch", self.number()]);
+        let home = std::env::var_os("LOGS_INGEST_KAFKA_HOME")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
+        home.join(self.number()).join("libs")
+    }
+}
+
+/// Runs `scripts/kafka` and gives its standard output; its complaint is the panic.
+fn script(arguments: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka");
+    let output = Command::new(&path).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "scripts/kafka {arguments:?}: {complaint}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// How a broker is set up.
+pub(crate) struct Builder {
+    version: Version,
+    properties: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// `auto.create.topics.enable`, on by default.
+    pub(crate) fn auto_create(self, on: bool) -> Self {
+        self.property("auto.create.topics.enable", &on.to_string())
+    }
+
+    /// `num.partitions` of topics created on demand, 1 by default.
+    pub(crate) fn partitions(self, count: u32) -> Self {
+        self.property("num.partitions", &count.to_string())
+    }
+
+    /// Judges by access lists; what has none is open to everybody.
+    pub(crate) fn acls(self) -> Self {
+        self.property("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+            .property("allow.everyone.if.no.acl.found", "true")
+    }
+
+    /// Any line of `server.properties`; a later one wins.
+    pub(crate) fn property(mut self, name: &str, value: &str) -> Self {
+        self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the broker and waits until it answers.
+    pub(crate) fn start(self) -> Broker {
+        let libs = self.version.libs();
+        let port = free_ports();
+        let folder = std::env::temp_dir().join(format!("logs-ingest-kafka-{}-{port}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("server.properties"), self.server_properties(port, &folder)).unwrap();
+        let formatted = java(&libs)
+            .args(["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"])
+            .arg(folder.join("server.properties"))
+            .output()
+            .expect("java is missing: apt-get install default-jre-headless");
+        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        let guarded = Guarded::start(&libs, &folder);
+        let broker = Broker { port, folder, libs, guarded: Some(guarded) };
+        broker.wait_until_it_answers();
+        broker
+    }
+
+    fn server_properties(&self, port: u16, folder: &Path) -> String {
+        let controller = port + 1;
+        let mut text = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             inter.broker.listener.name=PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             log.dirs={}/data\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n",
+            folder.display()
+        );
+        for (name, value) in &self.properties {
+            writeln!(text, "{name}={value}").unwrap();
+        }
+        text
+    }
+}
+
+fn java(libs: &Path) -> Command {
+    let mut command = Command::new("java");
+    // Quick to start rather than quick: several of them share few cores.
+    command.args(["-Xms64m", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]);
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-cp").arg(libs.join("*"));
+    command
+}
+
+/// A pair of neighbouring free ports below 32768, where no client's own port comes from.
+fn free_ports() -> u16 {
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() % 5_000) as u16 * 2));
+    for _ in 0..5_000 {
+        let port = 20_000 + next.fetch_add(2, Ordering::Relaxed) % 10_000;
+        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+    panic!("no two neighbouring ports of 20000-29999 are free");
+}
+
+/// A running broker. Dropped, it is killed and its folder removed.
+pub(crate) struct Broker {
+    port: u16,
+    folder: PathBuf,
+    libs: PathBuf,
+    guarded: Option<Guarded>,
+}
+
+impl Broker {
+    pub(crate) fn builder(version: Version) -> Builder {
+        Builder { version, properties: Vec::new() }
+    }
+
+    pub(crate) fn start(version: Version) -> Self {
+        Self::builder(version).start()
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// As a power cut takes it: SIGKILL. The folder stays.
+    pub(crate) fn kill(&mut self) {
+        if let Some(guarded) = self.guarded.take() {
+            guarded.end(true);
+        }
+    }
+
+    /// The same broker again, after `kill`. It answers metadata when this returns; it acknowledges
+    /// only when the session of its former life has run out.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.guarded = Some(Guarded::start(&self.libs, &self.folder));
+        self.wait_until_it_answers();
+    }
+
+    /// Stops the process in its tracks: connections stay, nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.guarded.as_ref().expect("the broker was killed").signal(signal);
+    }
+
+    fn wait_until_it_answers(&self) {
+        let end = Instant::now() + START_LIMIT;
+        while !answers(&self.address()) {
+            let gone = self.guarded.as_ref().is_none_or(Guarded::has_ended);
+            assert!(!gone && Instant::now() < end, "no broker on port {}: {}", self.port, self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What the broker has to say.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default()
+    }
+
+    /// Creates a topic with settings of its own.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            let mut new = krafka::admin::NewTopic::new(topic, partitions, 1).unwrap();
+            for (name, value) in config {
+                new = new.with_config(*name, *value);
+            }
+            let results = kafka.admin().create_topics(vec![new], Default::default()).await.unwrap();
+            for (topic, result) in results {
+                result.unwrap_or_else(|error| panic!("{topic}: {error}"));
+            }
+        });
+    }
+
+    /// Lets everybody see `topic` and nobody write to it. Needs a broker with `acls`.
+    pub(crate) fn make_read_only(&self, topic: &str) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            // This krafka numbers pattern types one below Kafka: what it calls prefixed is Kafka's literal.
+            let read =
+                AclBinding::allow_read_topic(topic, "User:*").with_pattern_type(AclPatternType::Prefixed);
+            for (_, result) in kafka.admin().create_acls(vec![read], Default::default()).await.unwrap() {
+                result.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+            }
+        });
+    }
+
+    /// Everything in `topic`, by partition and offset.
+    pub(crate) fn read_all(&self, topic: &str) -> Vec<Record> {
+        read_all(&self.address(), topic)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        match self.guarded.take() {
+            Some(guarded) => guarded.end(false),
+            None => drop(fs::remove_dir_all(&self.folder)),
+        }
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+async fn client(bootstrap: &str) -> Result<Kafka, KrafkaError> {
+    let limit = Duration::from_secs(5);
+    Kafka::builder(bootstrap).connect_timeout(limit).request_timeout(limit).connect().await
+}
+
+fn answers(bootstrap: &str) -> bool {
+    block_on(async {
+        let Ok(kafka) = client(bootstrap).await else { return false };
+        let Ok(consumer) = kafka.consumer_without_group().metrics_push(false).build().await else {
+            return false;
+        };
+        consumer.fetch_metadata(None).await.is_ok_and(|known| !known.brokers.is_empty())
+    })
+}

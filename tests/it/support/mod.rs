@@ -1,0 +1,3 @@
+//! What the tests share: real parts, started and stopped.
+
+pub(crate) mod kafka;
