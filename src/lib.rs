@@ -1,5 +1,6 @@
 //! logs-ingest.
 pub mod clock;
+pub mod door;
 pub mod event;
 pub mod http;
 pub mod limits;
