@@ -1,0 +1,7 @@
+//! The door in front of a real `tiny_http` server on a Unix socket. What it must hold against, one
+//! test each; and each time a healthy client goes on being served.
+
+mod faults;
+mod inner;
+mod limits;
+mod traffic;
