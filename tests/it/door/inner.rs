@@ -133,7 +133,19 @@ impl House {
         assert_eq!(client.answer().status, 202);
         client.send(post(b"{}"));
         assert_eq!(client.answer().status, 202);
-        assert!(started.elapsed() < Duration::from_secs(2), "a healthy client waited {:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "a healthy client waited {:?}",
+            started.elapsed()
+        );
+    }
+
+    /// No request is inside any more, and no byte of any is kept.
+    pub(crate) fn holds_nothing(&self) {
+        wait_until("the door holds nothing", || {
+            let figures = self.door().figures();
+            (figures.memory_bytes, figures.in_flight, figures.waiting) == (0, 0, 0)
+        });
     }
 
     pub(crate) fn refused(&self, status: u16) -> u64 {
@@ -202,7 +214,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
