@@ -60,8 +60,11 @@ impl EventLoop {
     }
 
     fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
-        let is_full = self.clients.len() >= self.settings.max_connections && !self.make_room();
-        if is_full && self.clients.len() >= self.settings.max_connections + DOOR_REFUSED_CONNECTIONS_MAX {
+        // Those that only linger have had their answer.
+        let in_use = self.clients.len() - self.waits.len(wait::LINGERING);
+        let is_full = in_use >= self.settings.max_connections && !self.evict();
+        let most = self.settings.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
+        if self.clients.len() >= most && !self.end_lingering() {
             self.shared.counters.refuse(503);
             return;
         }
@@ -89,8 +92,13 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connection that is idle longest. `false` when none is.
+    /// Frees a descriptor. `false` when all connections are in mid-request.
     fn make_room(&mut self) -> bool {
+        self.evict() || self.end_lingering()
+    }
+
+    /// Closes the connection that is idle longest. `false` when none is.
+    fn evict(&mut self) -> bool {
         for _ in 0..EVICTION_TRIES {
             let Some(slot) = self.waits.front(wait::IDLE) else { break };
             if self.close_if_idle(slot) {
@@ -98,13 +106,14 @@ impl EventLoop {
                 return true;
             }
         }
-        match self.waits.front(wait::LINGERING) {
-            Some(slot) => {
-                self.close(slot);
-                true
-            }
-            None => false,
-        }
+        false
+    }
+
+    /// Closes the connection that lingers longest. `false` when none does.
+    fn end_lingering(&mut self) -> bool {
+        let Some(slot) = self.waits.front(wait::LINGERING) else { return false };
+        self.close(slot);
+        true
     }
 
     /// Closes an idle connection, unless a request is at its socket already: then that is served.

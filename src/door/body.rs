@@ -198,7 +198,7 @@ mod tests {
             let taken = input.len() - rest;
             assert_eq!(read(Framing::Chunked, 13, input), Ok((content.to_vec(), taken, true)));
         }
-        assert_eq!(read(Framing::Chunked, 13, b"3\r\nab").unwrap().2, false);
+        assert!(!read(Framing::Chunked, 13, b"3\r\nab").unwrap().2);
     }
 
     #[test]

@@ -13,9 +13,10 @@
 //! - Connections, buffers, waits and retries are bounded: by [`Settings`] or in `limits.rs`.
 //! - An upstream connection is opened alone, and used after its first answer only.
 //!
-//! Rooms: `event_loop` turns; `accept` takes connections in and makes room; `serve` moves a client's
-//! request along; `forward` moves it through the pool. `head`, `target`, `body`, `answer`, `render`
-//! are pure; `client`, `upstream` hold a connection's state; `slots`, `timers` hold many.
+//! Rooms: `event_loop` turns; `accept` takes connections in and makes room; `serve` reads a request,
+//! `forward` takes it inside, `respond` writes its answer; `renew` keeps the upstream pool healthy.
+//! `head`, `target`, `body`, `answer`, `render` are pure; `client`, `upstream` hold a connection's
+//! state; `slots`, `timers` hold many.
 
 mod accept;
 mod answer;
@@ -26,6 +27,8 @@ mod figures;
 mod forward;
 mod head;
 mod render;
+mod renew;
+mod respond;
 mod serve;
 mod slots;
 mod target;
