@@ -1,6 +1,7 @@
 //! logs-ingest.
 pub mod clock;
 pub mod commands;
+pub mod door;
 pub mod event;
 pub mod http;
 pub mod limits;

@@ -69,3 +69,46 @@ pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
 const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
 const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
+
+/// Upstream connections that serve everything but ingest, so that health answers while storage is slow.
+pub const DOOR_KEPT_CONNECTIONS: usize = 4;
+/// Ingest connections opened at start and never closed for being idle. More are opened on demand.
+pub const DOOR_INGEST_CONNECTIONS_MIN: usize = 8;
+/// Requests of a lane that wait in the door for a free upstream connection.
+pub const DOOR_WAITING_MAX: usize = 4_096;
+/// Bytes of the bodies of those.
+pub const DOOR_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long one waits there.
+pub const DOOR_WAIT: Duration = Duration::from_secs(10);
+/// Bodies and answers in the door's memory, all connections together.
+pub const DOOR_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// One read from a connection in a turn of the event loop.
+pub const DOOR_READ_BYTES: usize = 64 * 1024;
+/// A connection between requests keeps buffers up to this size each.
+pub const DOOR_BUFFER_BYTES_KEPT: usize = 4 * 1024;
+/// An answer of the inner server, head included.
+pub const DOOR_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A body that is read only to be dropped.
+pub const DOOR_DROPPED_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Empty lines before a request line.
+pub const DOOR_EMPTY_LINES_MAX: usize = 8;
+/// After an answer that came before its request's end: how long the rest is read and thrown away.
+pub const DOOR_LINGER: Duration = Duration::from_secs(1);
+/// And how much of it.
+pub const DOOR_LINGER_BYTES_MAX: usize = 256 * 1024;
+/// Connections beyond the setting's, only to be told 503.
+pub const DOOR_REFUSED_CONNECTIONS_MAX: usize = 64;
+/// An idle kept upstream connection is asked for a sign of life this often.
+pub const DOOR_PING_INTERVAL: Duration = Duration::from_secs(3);
+/// A ping, or the first request on a new upstream connection, is answered within this.
+pub const DOOR_PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// An ingest upstream connection beyond the minimum is closed after being idle for this.
+pub const DOOR_UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// The upstream connections opened at start are there within this.
+pub const DOOR_START_TIMEOUT: Duration = Duration::from_secs(15);
+/// Descriptors held back for opening an upstream connection: its two ends, the inner server's copy, one to spare.
+pub const DOOR_RESERVED_DESCRIPTORS: usize = 4;
+
+const _: () = assert!(DOOR_WAITING_BYTES_MAX <= DOOR_MEMORY_BYTES_MAX);
+const _: () = assert!(DOOR_READ_BYTES > HEAD_BYTES_MAX);
+const _: () = assert!(DOOR_DROPPED_BODY_BYTES_MAX <= DOOR_LINGER_BYTES_MAX);

@@ -5,3 +5,4 @@ mod spool; // the spool's own file: round trips, limits, damage, kill -9, faults
 
 mod kafka_clients; // store/kafka on real brokers of three generations
 mod support;
+mod door;

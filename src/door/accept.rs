@@ -1,0 +1,182 @@
+//! Taking connections in, and making room for them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::client::{Client, State, Then, wait};
+use super::event_loop::{EventLoop, Source};
+use super::figures;
+use crate::http::reply::Reply;
+use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
+
+/// Accepts before other sockets get their turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// Turns that empty a full backlog of the usual length.
+const BACKLOG_TURNS: usize = 64;
+/// After an accept that failed for want of something: until then clients wait in the listener's backlog.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Connections looked at for one that is really idle.
+const EVICTION_TRIES: usize = 16;
+
+impl EventLoop {
+    /// Takes in what waits at a listener.
+    pub(super) fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_A_TURN {
+            if self.is_tight && self.pool.opening.is_some() {
+                // The last descriptors are the inner server's until it has answered.
+                self.accept_again = self.now.checked_add(ACCEPT_RETRY);
+                return;
+            }
+            let Some(listener) = self.listeners.get(number) else { return };
+            match listener.accept() {
+                Ok((stream, address)) => self.admit(stream, address),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_client(&error) => {}
+                Err(error) => {
+                    self.on_accept_error(&error);
+                    if !self.make_room() {
+                        self.accept_again = self.now.checked_add(ACCEPT_RETRY);
+                        return;
+                    }
+                }
+            }
+        }
+        self.again.push_back(Source::Listener(number));
+    }
+
+    fn on_accept_error(&mut self, error: &io::Error) {
+        self.is_tight = true;
+        figures::add(&self.shared.counters.accept_errors);
+        if let Some(hidden) = self.throttles.accept.pass(self.now) {
+            log::warn!(
+                "cannot accept a connection: {error}; idle ones are closed and new ones wait meanwhile; \
+                 raise the limit of open files or lower MAX_CONNECTIONS (happened {hidden} times more before)"
+            );
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
+        // Those that only linger have had their answer.
+        let in_use = self.clients.len() - self.waits.len(wait::LINGERING);
+        let is_full = in_use >= self.settings.max_connections && !self.evict();
+        let most = self.settings.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
+        if self.clients.len() >= most && !self.end_lingering() {
+            self.shared.counters.refuse(503);
+            return;
+        }
+        figures::add(&self.shared.counters.accepted);
+        // Without it an answer may wait for the client's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let slot = self.clients.insert(Client::new(stream, address.ip()));
+        let token: Token = Source::Client(slot).token();
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if self.poll.registry().register(&mut client.stream, token, Interest::READABLE).is_err() {
+            self.close(slot);
+            return;
+        }
+        self.waits.set(slot, wait::IDLE, self.now);
+        if is_full {
+            if let Some(hidden) = self.throttles.full.pass(self.now) {
+                let count = self.settings.max_connections;
+                log::warn!(
+                    "all {count} client connections (MAX_CONNECTIONS) are in mid-request: answering 503 \
+                     (happened {hidden} times more before)"
+                );
+            }
+            let reply = no_room("all connections are in use; nothing was stored");
+            self.respond(slot, &reply, Then::Linger);
+        }
+    }
+
+    /// Frees a descriptor. `false` when all connections are in mid-request.
+    fn make_room(&mut self) -> bool {
+        self.evict() || self.end_lingering()
+    }
+
+    /// Closes the connection that is idle longest. `false` when none is.
+    fn evict(&mut self) -> bool {
+        for _ in 0..EVICTION_TRIES {
+            let Some(slot) = self.waits.front(wait::IDLE) else { break };
+            if self.close_if_idle(slot) {
+                figures::add(&self.shared.counters.evicted);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Closes the connection that lingers longest. `false` when none does.
+    fn end_lingering(&mut self) -> bool {
+        let Some(slot) = self.waits.front(wait::LINGERING) else { return false };
+        self.close(slot);
+        true
+    }
+
+    /// Closes an idle connection, unless a request is at its socket already: then that is served.
+    fn close_if_idle(&mut self, slot: usize) -> bool {
+        let Some(client) = self.clients.get_mut(slot) else { return false };
+        client.readable = true;
+        self.advance(slot);
+        match self.clients.get(slot).map(|client| client.state) {
+            Some(State::Idle) => {
+                self.close(slot);
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// First step of a stop.
+    pub(super) fn close_listeners(&mut self) {
+        if std::mem::replace(&mut self.is_closing, true) {
+            return;
+        }
+        // Whoever has connected by now is served.
+        for _ in 0..BACKLOG_TURNS {
+            (0..self.listeners.len()).for_each(|number| self.accept(number));
+        }
+        self.again.retain(|source| !matches!(source, Source::Listener(_)));
+        self.accept_again = None;
+        for mut listener in std::mem::take(&mut self.listeners) {
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        for slot in self.clients.numbers() {
+            if self.clients.get(slot).is_some_and(|client| client.state == State::Idle) {
+                self.close_if_idle(slot);
+            }
+        }
+    }
+}
+
+/// 503 for want of room, with a `Retry-After` that differs from client to client.
+pub(super) fn no_room(why: &str) -> Reply {
+    Reply::unavailable(why, retry_after_s())
+}
+
+/// 1 to 5 seconds: clients that were refused together should not come back together.
+fn retry_after_s() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    1 + u32::try_from(RandomState::new().hash_one(0_u8) % 5).unwrap_or(0)
+}
+
+/// The connection broke before it was accepted; the next one need not.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_come_back_at_different_times() {
+        let waits: std::collections::BTreeSet<u32> = (0..1_000).map(|_| retry_after_s()).collect();
+        assert_eq!(waits.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    }
+}

@@ -1,0 +1,249 @@
+//! Message bodies: how one is framed, and its bytes without the framing. Pure: it is fed whatever
+//! arrived and says how much of that belongs to the body.
+
+use super::target::hex;
+
+/// A chunk's size has at most this many digits, leading zeros included.
+const SIZE_DIGITS_MAX: u8 = 16;
+/// Chunk extensions of a body in bytes, all chunks together.
+const EXTENSION_BYTES_MAX: usize = 16 * 1024;
+/// Trailer fields of a body in bytes.
+const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// How a body's end is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is none.
+    Empty,
+    /// This many bytes.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`
+    Chunked,
+}
+
+/// Why a body can't be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// More bytes than allowed.
+    TooLarge,
+    /// Its framing is broken.
+    Broken(&'static str),
+}
+
+/// A body being received.
+#[derive(Debug)]
+pub(super) struct BodyReader {
+    state: State,
+    limit: usize,
+    taken: usize,
+    extensions: usize,
+    trailers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Counted { left: u64 },
+    Size { digits: u8, value: u64 },
+    Extension { size: u64 },
+    SizeEnd { size: u64 },
+    Data { left: u64 },
+    DataReturn,
+    DataEnd,
+    TrailerStart,
+    Trailer,
+    TrailerEnd,
+    LastEnd,
+    Done,
+}
+
+impl BodyReader {
+    /// A body of at most `limit` bytes.
+    pub(super) fn new(framing: Framing, limit: usize) -> Self {
+        let state = match framing {
+            Framing::Empty | Framing::Length(0) => State::Done,
+            Framing::Length(left) => State::Counted { left },
+            Framing::Chunked => State::Size { digits: 0, value: 0 },
+        };
+        Self { state, limit, taken: 0, extensions: 0, trailers: 0 }
+    }
+
+    /// Has the body's last byte been seen?
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes what belongs to the body from the front of `input`, appends its content to `content`
+    /// and returns how many bytes it took. Less than all of `input` only when the body is done.
+    pub(super) fn feed(&mut self, input: &[u8], content: &mut Vec<u8>) -> Result<usize, BodyError> {
+        let mut at = 0;
+        while at < input.len() && self.state != State::Done {
+            match self.state {
+                State::Counted { left } | State::Data { left } => {
+                    at += self.content(&input[at..], left, content)?;
+                }
+                _ => {
+                    self.state = self.framing_byte(input[at])?;
+                    at += 1;
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    fn content(&mut self, input: &[u8], left: u64, content: &mut Vec<u8>) -> Result<usize, BodyError> {
+        let here = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
+        self.taken += here;
+        if self.taken > self.limit {
+            return Err(BodyError::TooLarge);
+        }
+        content.extend_from_slice(&input[..here]);
+        let left = left - here as u64;
+        self.state = match (self.state, left) {
+            (State::Counted { .. }, 0) => State::Done,
+            (State::Counted { .. }, left) => State::Counted { left },
+            (_, 0) => State::DataReturn,
+            (_, left) => State::Data { left },
+        };
+        Ok(here)
+    }
+
+    /// One byte of what stands around the chunks.
+    fn framing_byte(&mut self, byte: u8) -> Result<State, BodyError> {
+        let broken = |what| Err(BodyError::Broken(what));
+        match (self.state, byte) {
+            (State::Size { digits: 0, .. }, b'\r' | b';') => broken("a chunk has no size"),
+            (State::Size { value, .. }, b'\r') => self.sized(value),
+            (State::Size { value, .. }, b';') => Ok(State::Extension { size: value }),
+            (State::Size { digits, value }, digit) => match hex(digit) {
+                Some(digit) if digits < SIZE_DIGITS_MAX => {
+                    Ok(State::Size { digits: digits + 1, value: value << 4 | u64::from(digit) })
+                }
+                _ => broken("a chunk's size is not a hexadecimal number"),
+            },
+            (State::Extension { size }, b'\r') => self.sized(size),
+            (State::Extension { size }, byte) => {
+                self.extensions += 1;
+                if self.extensions > EXTENSION_BYTES_MAX || is_control(byte) {
+                    return broken("a chunk's extensions are too long or not text");
+                }
+                Ok(State::Extension { size })
+            }
+            (State::SizeEnd { size: 0 }, b'\n') => Ok(State::TrailerStart),
+            (State::SizeEnd { size }, b'\n') => Ok(State::Data { left: size }),
+            (State::DataReturn, b'\r') => Ok(State::DataEnd),
+            (State::DataEnd, b'\n') => Ok(State::Size { digits: 0, value: 0 }),
+            (State::TrailerStart, b'\r') => Ok(State::LastEnd),
+            (State::Trailer, b'\r') => Ok(State::TrailerEnd),
+            (State::TrailerEnd, b'\n') => Ok(State::TrailerStart),
+            (State::LastEnd, b'\n') => Ok(State::Done),
+            (State::TrailerStart | State::Trailer, byte) => {
+                self.trailers += 1;
+                if self.trailers > TRAILER_BYTES_MAX || is_control(byte) {
+                    return broken("the trailer fields are too long or not text");
+                }
+                Ok(State::Trailer)
+            }
+            _ => broken("a chunk does not end where its size says"),
+        }
+    }
+
+    fn sized(&self, size: u64) -> Result<State, BodyError> {
+        let room = self.limit.saturating_sub(self.taken);
+        if size > room as u64 { Err(BodyError::TooLarge) } else { Ok(State::SizeEnd { size }) }
+    }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte != b'\t' && (byte < b' ' || byte == 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(framing: Framing, limit: usize, input: &[u8]) -> Result<(Vec<u8>, usize, bool), BodyError> {
+        let mut whole = (Vec::new(), 0, false);
+        let mut reader = BodyReader::new(framing, limit);
+        whole.1 = reader.feed(input, &mut whole.0)?;
+        whole.2 = reader.is_done();
+        // Byte by byte gives the same.
+        let mut reader = BodyReader::new(framing, limit);
+        let mut content = Vec::new();
+        let mut taken = 0;
+        for byte in input {
+            taken += reader.feed(std::slice::from_ref(byte), &mut content)?;
+        }
+        assert_eq!((content, taken, reader.is_done()), whole);
+        Ok(whole)
+    }
+
+    #[test]
+    fn counted_bodies_end_at_their_length() {
+        assert_eq!(read(Framing::Length(3), 10, b"abcdef"), Ok((b"abc".to_vec(), 3, true)));
+        assert_eq!(read(Framing::Length(3), 10, b"ab"), Ok((b"ab".to_vec(), 2, false)));
+        assert_eq!(read(Framing::Length(0), 10, b"ab"), Ok((vec![], 0, true)));
+        assert_eq!(read(Framing::Empty, 10, b"ab"), Ok((vec![], 0, true)));
+        assert_eq!(read(Framing::Length(u64::MAX), 3, b"abcd"), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn chunked_bodies_are_decoded() {
+        for (input, content, rest) in [
+            (&b"0\r\n\r\nPOST"[..], &b""[..], 4),
+            (b"3\r\nabc\r\n0\r\n\r\n", b"abc", 0),
+            (b"3\r\nabc\r\n0a\r\n0123456789\r\n000\r\n\r\n", b"abc0123456789", 0),
+            (b"1;name=\"v;\";x\r\na\r\n0;end\r\nTrailer: 1\r\nOther:\t2\r\n\r\nGET", b"a", 3),
+            (b"0000000000000001\r\na\r\n0\r\n\r\n", b"a", 0),
+        ] {
+            let taken = input.len() - rest;
+            assert_eq!(read(Framing::Chunked, 13, input), Ok((content.to_vec(), taken, true)));
+        }
+        assert!(!read(Framing::Chunked, 13, b"3\r\nab").unwrap().2);
+    }
+
+    #[test]
+    fn broken_chunks_are_refused() {
+        for input in [
+            &b"\r\n"[..],
+            b"x\r\n",
+            b"-1\r\n",
+            b"+1\r\n",
+            b"0x1\r\n",
+            b"1 \r\na\r\n",
+            b" 1\r\na\r\n",
+            b";a\r\n",
+            b"1\na",
+            b"1\r\r",
+            b"1;a\nb",
+            b"1;\0\r\n",
+            b"00000000000000001\r\n",
+            b"3\r\nabcd\r\n",
+            b"3\r\nabc\n",
+            b"3\r\nabc\rX",
+            b"0\r\nX\nY: 1\r\n\r\n",
+            b"0\r\n\rX",
+            b"0\r\n\n",
+        ] {
+            let got = read(Framing::Chunked, 100, input);
+            assert!(
+                matches!(got, Err(BodyError::Broken(_))),
+                "{:?}: {got:?}",
+                input.escape_ascii().to_string()
+            );
+        }
+    }
+
+    #[test]
+    fn limits_hold_as_bytes_come() {
+        assert_eq!(read(Framing::Chunked, 3, b"4\r\n"), Err(BodyError::TooLarge));
+        assert_eq!(read(Framing::Chunked, 3, b"ffffffffffffffff\r\n"), Err(BodyError::TooLarge));
+        assert_eq!(read(Framing::Chunked, 3, b"2\r\nab\r\n2\r\n"), Err(BodyError::TooLarge));
+        let extension = [b"1;".as_slice(), &[b'e'; EXTENSION_BYTES_MAX + 1]].concat();
+        assert!(matches!(read(Framing::Chunked, 3, &extension), Err(BodyError::Broken(_))));
+        let trailers = b"0\r\n".iter().copied().chain(b"T: 1\r\n".iter().copied().cycle()).take(20_000);
+        assert!(matches!(
+            read(Framing::Chunked, 3, &trailers.collect::<Vec<_>>()),
+            Err(BodyError::Broken(_))
+        ));
+    }
+}

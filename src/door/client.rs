@@ -1,0 +1,216 @@
+//! One client connection: its socket, its buffers, and where it is in its request.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+
+use mio::net::TcpStream;
+
+use super::body::{BodyError, BodyReader, Framing};
+use crate::http::reply::Reply;
+use crate::http::routes::Lane;
+use crate::limits::DOOR_BUFFER_BYTES_KEPT;
+
+/// What a client waits for, or is waited for: the kinds of [`super::timers::Timers`].
+pub(super) mod wait {
+    pub(in crate::door) const IDLE: usize = 0;
+    pub(in crate::door) const HEAD: usize = 1;
+    pub(in crate::door) const BODY: usize = 2;
+    pub(in crate::door) const QUEUED_INGEST: usize = 3;
+    pub(in crate::door) const QUEUED_KEPT: usize = 4;
+    pub(in crate::door) const WRITING: usize = 5;
+    pub(in crate::door) const LINGERING: usize = 6;
+    pub(in crate::door) const KINDS: usize = 7;
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Between requests; nothing of the next one is there.
+    Idle,
+    /// A head is arriving.
+    Head,
+    /// A body is arriving.
+    Body,
+    /// The request is whole and waits for a free upstream connection.
+    Queued,
+    /// The upstream connection of this number has the request.
+    Asking(usize),
+    /// The answer is being written.
+    Writing(Then),
+    /// The last answer is out and the sending side shut; the rest of what the client sends is
+    /// thrown away, because closing on unread bytes would take the answer from it.
+    Lingering {
+        /// So many bytes more.
+        left: usize,
+    },
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The next request.
+    Keep,
+    /// The end of the connection; the client may still be sending.
+    Linger,
+    /// The end of the connection; the client has sent all it had.
+    Close,
+}
+
+/// The request being served, as far as its answer needs it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) lane: Lane,
+    pub(super) closes: bool,
+    pub(super) is_http10: bool,
+    pub(super) is_head: bool,
+    /// The body is for the inner server; others are read and dropped.
+    pub(super) forwards_body: bool,
+    pub(super) body_limit: usize,
+    pub(super) request_id: String,
+    /// Upstream connections that turned out dead before they took a byte of it.
+    pub(super) tries: u8,
+}
+
+impl Request {
+    fn new() -> Self {
+        Self {
+            lane: Lane::Kept,
+            closes: true,
+            is_http10: false,
+            is_head: false,
+            forwards_body: false,
+            body_limit: 0,
+            request_id: String::new(),
+            tries: 0,
+        }
+    }
+
+    /// Nothing is known of the next one yet.
+    pub(super) fn reset(&mut self) {
+        let mut request_id = std::mem::take(&mut self.request_id);
+        request_id.clear();
+        *self = Self { request_id, ..Self::new() };
+    }
+}
+
+/// A client connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    pub(super) peer: IpAddr,
+    pub(super) state: State,
+    /// The socket may have something to read. Cleared by a read that finds less than it could take.
+    pub(super) readable: bool,
+    /// The client will send no more: the poll said so, a read has yet to find it.
+    pub(super) ending: bool,
+    /// A read found the end.
+    pub(super) ended: bool,
+    pub(super) polls_writable: bool,
+    /// Bytes received and not yet taken: at most a head, or what one read brought beyond a request.
+    pub(super) pending: Vec<u8>,
+    /// Length of `pending` when it was last parsed: parsing again with every byte would be quadratic.
+    pub(super) parsed_len: usize,
+    pub(super) empty_lines: usize,
+    pub(super) body: Vec<u8>,
+    /// Bytes of it that the loop has counted as memory in use.
+    pub(super) counted_body: usize,
+    pub(super) reader: BodyReader,
+    /// The request's head for the inner server.
+    pub(super) forward: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    pub(super) written: usize,
+    pub(super) counted_out: usize,
+    pub(super) request: Request,
+}
+
+/// What a read brought.
+pub(super) enum Got {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// The connection is broken.
+    Broken,
+}
+
+impl Client {
+    pub(super) fn new(stream: TcpStream, peer: IpAddr) -> Self {
+        Self {
+            stream,
+            peer,
+            state: State::Idle,
+            readable: false,
+            ending: false,
+            ended: false,
+            polls_writable: false,
+            pending: Vec::new(),
+            parsed_len: 0,
+            empty_lines: 0,
+            body: Vec::new(),
+            counted_body: 0,
+            reader: BodyReader::new(Framing::Empty, 0),
+            forward: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+            counted_out: 0,
+            request: Request::new(),
+        }
+    }
+
+    /// One read. The end is noted in `ended`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        match self.stream.read(buffer) {
+            Ok(0) => {
+                self.ended = true;
+                self.readable = false;
+                Got::Nothing
+            }
+            Ok(count) => {
+                // A short read has emptied the socket: the poll tells of more. But of an end that
+                // it told of already it won't tell again.
+                self.readable = count == buffer.len() || self.ending;
+                Got::Bytes(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                Got::Nothing
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Got::Nothing,
+            Err(_) => Got::Broken,
+        }
+    }
+
+    /// Writes what the socket takes. `Ok(true)` when all is out.
+    pub(super) fn write(&mut self) -> io::Result<bool> {
+        while self.written < self.out.len() {
+            match self.stream.write(&self.out[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes what belongs to the body from the front of `input`: returns the bytes taken and those
+    /// that the body grew by.
+    pub(super) fn take_body(&mut self, input: &[u8]) -> Result<(usize, usize), Reply> {
+        let before = self.body.len();
+        match self.reader.feed(input, &mut self.body) {
+            Ok(taken) => Ok((taken, self.body.len() - before)),
+            Err(BodyError::TooLarge) => Err(Reply::too_large("the body", self.request.body_limit)),
+            Err(BodyError::Broken(why)) => Err(Reply::bad_request(why)),
+        }
+    }
+
+    /// Drops large buffers: an idle connection costs little.
+    pub(super) fn shrink(&mut self) {
+        for buffer in [&mut self.pending, &mut self.body, &mut self.forward, &mut self.out] {
+            if buffer.capacity() > DOOR_BUFFER_BYTES_KEPT {
+                buffer.shrink_to(DOOR_BUFFER_BYTES_KEPT);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The loop: polls, hands each event to the room it belongs to, then does what is due by time.
+//!
+//! The poll is edge-triggered. Whoever stops before a socket is empty puts its token into `again`:
+//! the next turn takes it up after all others had theirs.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::client::{self, Client};
+use super::figures::{self, Throttle};
+use super::render::DateText;
+use super::slots::Slots;
+use super::timers::Timers;
+use super::upstream::{self, Pool};
+use super::{Settings, Shared, ingest_floor};
+use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT};
+
+/// The loop turns at least this often: the heartbeat, and commands whose waking failed.
+const TURN_MAX: Duration = Duration::from_millis(500);
+const EVENTS_A_TURN: usize = 256;
+
+/// Whom an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Waker,
+    Listener(usize),
+    Client(usize),
+    Upstream(usize),
+}
+
+impl Source {
+    pub(super) fn token(self) -> Token {
+        let (kind, number) = match self {
+            Self::Waker => (0, 0),
+            Self::Listener(number) => (1, number),
+            Self::Client(number) => (2, number),
+            Self::Upstream(number) => (3, number),
+        };
+        Token(number * 4 + kind)
+    }
+
+    fn of(token: Token) -> Self {
+        let number = token.0 / 4;
+        match token.0 % 4 {
+            0 => Self::Waker,
+            1 => Self::Listener(number),
+            2 => Self::Client(number),
+            _ => Self::Upstream(number),
+        }
+    }
+}
+
+/// Lines that could repeat for ever.
+#[derive(Default)]
+pub(super) struct Throttles {
+    pub(super) accept: Throttle,
+    pub(super) full: Throttle,
+    pub(super) upstream: Throttle,
+    pub(super) rebuild: Throttle,
+}
+
+/// All that the door's thread owns.
+pub(super) struct EventLoop {
+    pub(super) poll: Poll,
+    pub(super) settings: Settings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rebuild: Sender<()>,
+    pub(super) listeners: Vec<TcpListener>,
+    /// Listeners that could not go on accepting are tried again then.
+    pub(super) accept_again: Option<Instant>,
+    /// The process has been out of descriptors and not yet got its reserve back.
+    pub(super) is_tight: bool,
+    pub(super) clients: Slots<Client>,
+    pub(super) waits: Timers<{ client::wait::KINDS }>,
+    pub(super) pool: Pool,
+    /// Sources that have more to do; they get their next turn without a poll.
+    pub(super) again: VecDeque<Source>,
+    /// Every read goes here first, so that idle connections hold no buffers.
+    pub(super) scratch: Box<[u8]>,
+    /// Bytes of bodies and answers held, all connections together.
+    pub(super) memory: usize,
+    /// Bytes of the bodies that wait for an upstream connection.
+    pub(super) waiting_bytes: usize,
+    pub(super) is_closing: bool,
+    pub(super) now: Instant,
+    pub(super) date: DateText,
+    pub(super) throttles: Throttles,
+}
+
+impl EventLoop {
+    pub(super) fn new(
+        listeners: Vec<net::TcpListener>,
+        inner: PathBuf,
+        settings: Settings,
+        rebuild: Sender<()>,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        let Settings { head_timeout, body_timeout, idle_timeout, upstream_timeout, .. } = settings;
+        let waits =
+            [idle_timeout, head_timeout, body_timeout, DOOR_WAIT, DOOR_WAIT, body_timeout, DOOR_LINGER];
+        let ingest_max = settings.upstream_connections - DOOR_KEPT_CONNECTIONS;
+        let event_loop = Self {
+            poll,
+            settings,
+            shared,
+            rebuild,
+            listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
+            accept_again: None,
+            is_tight: false,
+            clients: Slots::new(),
+            waits: Timers::new(waits),
+            pool: Pool::new(inner, ingest_max, upstream_timeout),
+            again: VecDeque::new(),
+            scratch: vec![0; DOOR_READ_BYTES].into_boxed_slice(),
+            memory: 0,
+            waiting_bytes: 0,
+            is_closing: false,
+            now: Instant::now(),
+            date: DateText::new(),
+            throttles: Throttles::default(),
+        };
+        Ok((event_loop, waker))
+    }
+
+    /// Turns until told to stop. `ready` hears once, when clients are let in or can't be.
+    pub(super) fn run(mut self, ready: &Sender<io::Result<()>>) {
+        let mut events = Events::with_capacity(EVENTS_A_TURN);
+        let mut is_open = false;
+        self.open_upstreams();
+        while !self.shared.stopping.load(Ordering::Acquire) {
+            if let Err(error) = self.poll.poll(&mut events, Some(self.sleep_for()))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("BUG: the door can't poll its sockets: {error}");
+                return;
+            }
+            self.now = Instant::now();
+            let again = self.again.len();
+            for event in &events {
+                self.on_event(event);
+            }
+            for _ in 0..again {
+                let Some(source) = self.again.pop_front() else { break };
+                self.on_again(source);
+            }
+            self.on_time();
+            if !is_open && self.is_pool_open() {
+                is_open = true;
+                let _ = ready.try_send(self.listen());
+            }
+            if self.shared.closing.load(Ordering::Acquire) {
+                self.close_listeners();
+            }
+            self.clients.end_turn();
+            self.pool.connections.end_turn();
+            self.publish();
+        }
+    }
+
+    fn listen(&mut self) -> io::Result<()> {
+        for (number, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Source::Listener(number).token();
+            self.poll.registry().register(listener, token, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    fn is_pool_open(&self) -> bool {
+        self.pool.open_kept == DOOR_KEPT_CONNECTIONS
+            && self.pool.open_ingest >= ingest_floor(self.pool.ingest_max)
+            && self.pool.opening.is_none()
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match Source::of(event.token()) {
+            Source::Waker => {}
+            Source::Listener(number) => self.accept(number),
+            Source::Client(slot) => self.on_client_event(slot, event),
+            Source::Upstream(slot) => self.on_upstream_event(slot, event),
+        }
+    }
+
+    fn on_again(&mut self, source: Source) {
+        match source {
+            Source::Waker => {}
+            Source::Listener(number) => self.accept(number),
+            Source::Client(slot) => self.advance(slot),
+            Source::Upstream(slot) => self.pull(slot),
+        }
+    }
+
+    fn on_time(&mut self) {
+        while let Some((slot, wait)) = self.waits.expired(self.now) {
+            self.on_client_timeout(slot, wait);
+        }
+        while let Some((slot, wait)) = self.pool.waits.expired(self.now) {
+            self.on_upstream_timeout(slot, wait);
+        }
+        if self.accept_again.is_some_and(|at| at <= self.now) {
+            self.accept_again = None;
+            (0..self.listeners.len()).for_each(|number| self.accept(number));
+        }
+        self.check_opening();
+        self.open_upstreams();
+    }
+
+    fn sleep_for(&self) -> Duration {
+        if !self.again.is_empty() {
+            return Duration::ZERO;
+        }
+        let retry = self.pool.open_backoff.until.filter(|&until| until > self.now);
+        let times = [self.waits.next(), self.pool.waits.next(), self.accept_again, retry];
+        let next = times.into_iter().flatten().min();
+        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+        left.map_or(TURN_MAX, |left| left.min(TURN_MAX))
+    }
+
+    fn publish(&self) {
+        let counters = &self.shared.counters;
+        let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);
+        figures::add(&counters.heartbeat);
+        figures::set(&counters.connections, self.clients.len());
+        figures::set(&counters.in_flight, self.pool.waits.len(upstream::wait::BUSY));
+        figures::set(&counters.waiting, waiting);
+        figures::set(&counters.memory_bytes, self.memory);
+        figures::set(&counters.upstream_open, self.pool.connections.len());
+        self.shared.drained.store(self.is_closing && self.clients.len() == 0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_name_their_source() {
+        for source in [Source::Waker, Source::Listener(0), Source::Client(7), Source::Upstream(255)] {
+            assert_eq!(Source::of(source.token()), source);
+        }
+    }
+}

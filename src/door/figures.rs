@@ -1,0 +1,142 @@
+//! What the door counts. One writer, the door's thread; anyone reads.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The statuses that the door answers by itself.
+const REFUSALS: [u16; 9] = [400, 404, 405, 408, 413, 417, 431, 500, 503];
+
+/// The door's figures at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Moves at least once a second while the loop turns.
+    pub heartbeat: u64,
+    /// Client connections now.
+    pub connections: u64,
+    /// Client connections accepted since start.
+    pub accepted: u64,
+    /// Idle connections closed to make room.
+    pub evicted: u64,
+    /// Failed accepts: mostly for want of descriptors.
+    pub accept_errors: u64,
+    /// Requests whose head was whole.
+    pub requests: u64,
+    /// Requests that the inner server has now.
+    pub in_flight: u64,
+    /// Requests that wait for a free upstream connection now.
+    pub waiting: u64,
+    /// Bytes of bodies and answers in memory now.
+    pub memory_bytes: u64,
+    /// Upstream connections now, the unproven one included.
+    pub upstream_open: u64,
+    /// Upstream connections that broke, or on which an answer did not come in time.
+    pub upstream_lost: u64,
+    /// How often a new inner server was asked for.
+    pub rebuilds: u64,
+    /// Answers that the door made itself, by status.
+    pub refused: Vec<(u16, u64)>,
+}
+
+/// The same, being counted.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) heartbeat: AtomicU64,
+    pub(super) connections: AtomicU64,
+    pub(super) accepted: AtomicU64,
+    pub(super) evicted: AtomicU64,
+    pub(super) accept_errors: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) in_flight: AtomicU64,
+    pub(super) waiting: AtomicU64,
+    pub(super) memory_bytes: AtomicU64,
+    pub(super) upstream_open: AtomicU64,
+    pub(super) upstream_lost: AtomicU64,
+    pub(super) rebuilds: AtomicU64,
+    refused: [AtomicU64; REFUSALS.len()],
+}
+
+impl Counters {
+    pub(super) fn refuse(&self, status: u16) {
+        if let Some(nth) = REFUSALS.iter().position(|&known| known == status) {
+            add(&self.refused[nth]);
+        }
+    }
+
+    pub(super) fn read(&self) -> Figures {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        Figures {
+            heartbeat: get(&self.heartbeat),
+            connections: get(&self.connections),
+            accepted: get(&self.accepted),
+            evicted: get(&self.evicted),
+            accept_errors: get(&self.accept_errors),
+            requests: get(&self.requests),
+            in_flight: get(&self.in_flight),
+            waiting: get(&self.waiting),
+            memory_bytes: get(&self.memory_bytes),
+            upstream_open: get(&self.upstream_open),
+            upstream_lost: get(&self.upstream_lost),
+            rebuilds: get(&self.rebuilds),
+            refused: REFUSALS
+                .iter()
+                .zip(&self.refused)
+                .map(|(&status, count)| (status, get(count)))
+                .collect(),
+        }
+    }
+}
+
+/// One more.
+pub(super) fn add(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// This many now.
+pub(super) fn set(counter: &AtomicU64, value: usize) {
+    counter.store(value as u64, Relaxed);
+}
+
+/// Lets one line a minute through and counts the others.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    last: Option<std::time::Instant>,
+    hidden: u64,
+}
+
+impl Throttle {
+    /// `Some(count of lines held back before)` when a line may be written now.
+    pub(super) fn pass(&mut self, now: std::time::Instant) -> Option<u64> {
+        if self.last.is_some_and(|last| now.duration_since(last).as_secs() < 60) {
+            self.hidden += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.hidden))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_status() {
+        let counters = Counters::default();
+        for status in [404, 503, 404, 299] {
+            counters.refuse(status);
+        }
+        let refused = counters.read().refused;
+        assert_eq!(
+            refused.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
+            [&(404, 2), &(503, 1)]
+        );
+    }
+
+    #[test]
+    fn a_line_a_minute_passes() {
+        let start = std::time::Instant::now();
+        let after = |seconds| start + std::time::Duration::from_secs(seconds);
+        let mut throttle = Throttle::default();
+        let passed: Vec<_> = [0, 1, 59, 60, 61, 200].map(|at| throttle.pass(after(at))).into();
+        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The door: owns the public sockets. One thread, one event loop over the listeners, all client
+//! connections and the upstream connections to the inner HTTP server.
+//!
+//! It reads one whole request within limits, judges its head by the table shared with `http/`,
+//! forwards it in canonical form over a free upstream connection, reads the whole answer, and only
+//! then writes it to its client. So the inner server sees only well-formed requests of bounded size,
+//! from a bounded number of connections, whose other end always reads: none of which it could
+//! defend itself against.
+//!
+//! Invariants
+//! - Nothing a client sends, or does not send, or does not read, costs more than its own connection.
+//! - One request at a time on each upstream connection, and on each client connection.
+//! - Connections, buffers, waits and retries are bounded: by [`Settings`] or in `limits.rs`.
+//! - An upstream connection is opened alone, and used after its first answer only.
+//!
+//! Rooms: `event_loop` turns; `accept` takes connections in and makes room; `serve` reads a request,
+//! `forward` takes it inside, `respond` writes its answer; `renew` keeps the upstream pool healthy.
+//! `head`, `target`, `body`, `answer`, `render` are pure; `client`, `upstream` hold a connection's
+//! state; `slots`, `timers` hold many.
+
+mod accept;
+mod answer;
+mod body;
+mod client;
+mod event_loop;
+mod figures;
+mod forward;
+mod head;
+mod render;
+mod renew;
+mod respond;
+mod serve;
+mod slots;
+mod target;
+mod timers;
+mod upstream;
+
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use self::event_loop::EventLoop;
+use self::figures::Counters;
+pub use self::figures::Figures;
+use crate::limits::{DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_START_TIMEOUT};
+use crate::thread;
+
+/// What an administrator can set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Client connections at once. When all are in use, the one idle longest makes room.
+    pub max_connections: usize,
+    /// Connections to the inner server: the kept ones, and the requests that may wait for storage at once.
+    pub upstream_connections: usize,
+    /// A head arrives within this, from its first byte.
+    pub head_timeout: Duration,
+    /// A body arrives within this, from its head's end; an answer is taken within this, too.
+    pub body_timeout: Duration,
+    /// A connection may send nothing for this long between requests, or before the first.
+    pub idle_timeout: Duration,
+    /// The inner server answers within this.
+    pub upstream_timeout: Duration,
+    /// The largest body of a POST, as sent.
+    pub body_bytes_max: usize,
+}
+
+/// What the handle and the thread share. No locks.
+#[derive(Debug)]
+struct Shared {
+    counters: Counters,
+    closing: AtomicBool,
+    stopping: AtomicBool,
+    drained: AtomicBool,
+}
+
+/// The running door.
+#[derive(Debug)]
+pub struct Door {
+    shared: Arc<Shared>,
+    waker: Arc<mio::Waker>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    /// Starts the thread and returns when the first upstream connections are open and proven; only
+    /// then are clients let in. `inner` is the path of the socket on which the inner server listens.
+    ///
+    /// Whenever that server does not answer pings, `rebuild` gets a message, at growing intervals:
+    /// its owner should put a new one on the same path. Connections to the old one are not used
+    /// again; requests that it has may still be answered.
+    ///
+    /// Errors: a setting that leaves no room, a socket that can't be polled, an inner server that
+    /// does not answer.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        inner: PathBuf,
+        settings: Settings,
+        rebuild: Sender<()>,
+    ) -> io::Result<Self> {
+        let least = DOOR_KEPT_CONNECTIONS + 1;
+        if settings.upstream_connections < least || settings.max_connections == 0 {
+            let text =
+                format!("the door needs at least {least} upstream connections and 1 client connection");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let shared = Arc::new(Shared {
+            counters: Counters::default(),
+            closing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+        });
+        let text = format!(
+            "the HTTP server on {} did not answer within {} s",
+            inner.display(),
+            DOOR_START_TIMEOUT.as_secs()
+        );
+        let (event_loop, waker) = EventLoop::new(listeners, inner, settings, rebuild, Arc::clone(&shared))?;
+        let (ready, is_ready) = bounded(1);
+        let thread = thread::start("door", move || event_loop.run(&ready))?;
+        let door = Self { shared, waker, thread: Some(thread) };
+        match is_ready.recv_timeout(DOOR_START_TIMEOUT) {
+            Ok(Ok(())) => Ok(door),
+            Ok(Err(error)) => Err(error),
+            Err(RecvTimeoutError::Timeout) => Err(io::Error::new(io::ErrorKind::TimedOut, text)),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("BUG: the door's thread ended")),
+        }
+    }
+
+    /// What the door counted, and where it stands.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.shared.counters.read()
+    }
+
+    /// First step of a stop: no new connections; idle ones are closed; requests that began are
+    /// finished and answered with `Connection: close`.
+    pub fn close_listeners(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// After [`Door::close_listeners`]: has every client its answer, and is its connection closed?
+    #[must_use]
+    pub fn drained(&self) -> bool {
+        self.shared.drained.load(Ordering::Acquire)
+    }
+
+    /// Ends the thread, whatever is still open, and joins it.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            // The loop looks by itself, once in each turn.
+            log::debug!("the door can't be woken: {error}");
+        }
+    }
+
+    fn end(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("BUG: the door's thread panicked");
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Ingest connections opened at start.
+fn ingest_floor(ingest_max: usize) -> usize {
+    DOOR_INGEST_CONNECTIONS_MIN.min(ingest_max)
+}

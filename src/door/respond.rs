@@ -1,0 +1,168 @@
+//! The answer to a client, from the moment it is known until its last byte is out, and what follows
+//! it: the next request, or the end of the connection.
+
+use std::net::Shutdown;
+
+use mio::Interest;
+
+use super::accept::no_room;
+use super::client::{Client, State, Then, wait};
+use super::event_loop::{EventLoop, Source};
+use super::render::{self, Manner};
+use super::upstream::Job;
+use crate::http::reply::Reply;
+use crate::limits::{DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
+
+impl EventLoop {
+    /// Answers with a reply of the door's own. Closes after it as `then` or the request says.
+    pub(super) fn respond(&mut self, slot: usize, reply: &Reply, then: Then) {
+        self.shared.counters.refuse(reply.status());
+        self.release_body(slot);
+        let is_closing = self.is_closing;
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        client.request.closes |= then != Then::Keep || is_closing;
+        let mut out = std::mem::take(&mut client.out);
+        let manner = manner(client, self.date.at(self.now));
+        render::reply(&mut out, reply, &manner);
+        client.out = out;
+        self.write_out(slot, then);
+    }
+
+    /// Answers with what the upstream connection `from` has read.
+    pub(super) fn respond_from(&mut self, slot: usize, from: usize) {
+        let is_closing = self.is_closing;
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let Some(answer) = self.pool.connections.get(from).and_then(|upstream| upstream.reader.answer())
+        else {
+            self.respond(slot, &Reply::internal(), Then::Keep);
+            return;
+        };
+        if answer.body.is_empty() && answer.status >= 400 {
+            // Not a worker's answer but the server's own: one dropped its request.
+            self.respond(slot, &Reply::internal(), Then::Keep);
+            return;
+        }
+        if self.memory + answer.body.len() > DOOR_MEMORY_BYTES_MAX {
+            let why = "answers that other clients don't read fill the memory set aside for them";
+            self.respond(slot, &no_room(why), Then::Keep);
+            return;
+        }
+        client.request.closes |= is_closing;
+        let mut out = std::mem::take(&mut client.out);
+        let manner = manner(client, self.date.at(self.now));
+        render::answer(&mut out, &answer, &manner);
+        client.out = out;
+        self.write_out(slot, Then::Keep);
+    }
+
+    fn write_out(&mut self, slot: usize, then: Then) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let may_send_more = !client.pending.is_empty() || (client.readable && !client.ended);
+        let then = match then {
+            Then::Keep if client.request.closes && may_send_more => Then::Linger,
+            Then::Keep if client.request.closes => Then::Close,
+            then => then,
+        };
+        client.state = State::Writing(then);
+        client.counted_out = client.out.len();
+        self.memory += client.counted_out;
+        self.waits.set(slot, wait::WRITING, self.now);
+        self.flush(slot);
+    }
+
+    /// Writes on, and does what follows when all is out.
+    pub(super) fn flush(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        match client.write() {
+            Ok(true) => {}
+            Ok(false) if client.polls_writable => return,
+            Ok(false) => {
+                client.polls_writable = true;
+                let (token, both) = (Source::Client(slot).token(), Interest::READABLE | Interest::WRITABLE);
+                if self.poll.registry().reregister(&mut client.stream, token, both).is_err() {
+                    self.close(slot);
+                }
+                return;
+            }
+            Err(_) => return self.close(slot),
+        }
+        self.memory -= std::mem::take(&mut client.counted_out);
+        client.out.clear();
+        client.written = 0;
+        client.shrink();
+        let State::Writing(then) = client.state else { return };
+        match then {
+            Then::Close => self.close(slot),
+            Then::Keep => {
+                client.state = State::Idle;
+                self.waits.set(slot, wait::IDLE, self.now);
+                if !client.pending.is_empty() || client.readable || client.ended {
+                    self.again.push_back(Source::Client(slot));
+                }
+            }
+            Then::Linger => {
+                client.pending = Vec::new();
+                client.state = State::Lingering { left: DOOR_LINGER_BYTES_MAX };
+                self.waits.set(slot, wait::LINGERING, self.now);
+                if client.stream.shutdown(Shutdown::Write).is_err() {
+                    return self.close(slot);
+                }
+                self.again.push_back(Source::Client(slot));
+            }
+        }
+    }
+
+    pub(super) fn on_client_timeout(&mut self, slot: usize, kind: usize) {
+        match kind {
+            wait::HEAD => {
+                self.respond(slot, &Reply::timeout("the request head did not arrive in time"), Then::Linger)
+            }
+            wait::BODY => {
+                self.respond(slot, &Reply::timeout("the request body did not arrive in time"), Then::Linger)
+            }
+            wait::QUEUED_INGEST | wait::QUEUED_KEPT => {
+                self.respond(
+                    slot,
+                    &no_room("too many requests wait for storage; nothing was stored"),
+                    Then::Keep,
+                );
+            }
+            _ => self.close(slot),
+        }
+    }
+
+    /// Forgets a body, wherever it waits.
+    pub(super) fn release_body(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        let counted = std::mem::take(&mut client.counted_body);
+        if client.state == State::Queued {
+            self.waiting_bytes -= counted;
+        }
+        self.memory -= counted;
+        client.body.clear();
+    }
+
+    /// Ends a connection. A request that is inside goes on there without it.
+    pub(super) fn close(&mut self, slot: usize) {
+        self.release_body(slot);
+        self.waits.clear(slot);
+        let Some(client) = self.clients.remove(slot) else { return };
+        self.memory -= client.counted_out;
+        if let State::Asking(upstream) = client.state
+            && let Some(upstream) = self.pool.connections.get_mut(upstream)
+        {
+            upstream.job = Job::Busy(None);
+        }
+    }
+}
+
+fn manner<'a>(client: &'a Client, date: &'a str) -> Manner<'a> {
+    let request = &client.request;
+    Manner {
+        closes: request.closes,
+        is_http10: request.is_http10,
+        is_head: request.is_head,
+        request_id: &request.request_id,
+        date,
+    }
+}

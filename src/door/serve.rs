@@ -1,0 +1,285 @@
+//! A client's request, from its first byte until it is whole or refused.
+//!
+//! `advance` is the one way on: it takes what has been received as far as it goes, with at most one
+//! read a turn and at most one request a turn.
+
+use mio::event::Event;
+
+use super::accept::no_room;
+use super::body::{BodyReader, Framing};
+use super::client::{Client, Got, State, Then, wait};
+use super::event_loop::{EventLoop, Source};
+use super::figures;
+use super::head::{Head, Parsed, Whole, parse};
+use super::render;
+use crate::http::reply::Reply;
+use crate::http::routes::{self, Route};
+use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
+
+/// How far a step came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It can't go on without more bytes.
+    NeedsBytes,
+    /// It went on to the next state.
+    Moved,
+    /// The connection now waits for something else than bytes, or is gone.
+    Settled,
+}
+
+/// What became of the bytes at a request's beginning.
+#[derive(Debug)]
+enum Begun {
+    /// The head is not whole.
+    NotYet,
+    /// The body may come. The client may wait to be told so.
+    Accepted { waits: bool },
+    /// The answer is known.
+    Refused(Reply, Then),
+}
+
+impl EventLoop {
+    pub(super) fn on_client_event(&mut self, slot: usize, event: &Event) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if event.is_error() || event.is_write_closed() {
+            // Reset: no answer can reach it.
+            self.close(slot);
+            return;
+        }
+        client.ending |= event.is_read_closed();
+        client.readable |= event.is_readable() || event.is_read_closed();
+        if event.is_writable() && matches!(client.state, State::Writing(_)) {
+            self.flush(slot);
+        }
+        self.advance(slot);
+    }
+
+    /// Goes on with a connection until it has to wait.
+    pub(super) fn advance(&mut self, slot: usize) {
+        let mut may_read = true;
+        loop {
+            let Some(client) = self.clients.get(slot) else { return };
+            let step = match client.state {
+                State::Idle | State::Head => self.take_head(slot),
+                State::Body => self.take_pending_body(slot),
+                State::Lingering { .. } => Step::NeedsBytes,
+                State::Queued | State::Asking(_) | State::Writing(_) => return,
+            };
+            let Some(client) = self.clients.get_mut(slot) else { return };
+            match step {
+                Step::Settled => return,
+                Step::Moved => {}
+                Step::NeedsBytes if client.ended => return self.on_end(slot),
+                Step::NeedsBytes if !client.readable => return,
+                Step::NeedsBytes if !may_read => return self.again.push_back(Source::Client(slot)),
+                Step::NeedsBytes => {
+                    may_read = false;
+                    if self.read(slot) == Step::Settled {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, slot: usize) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let count = match client.read(&mut self.scratch) {
+            Got::Bytes(count) => count,
+            Got::Nothing => return Step::Moved,
+            Got::Broken => {
+                self.close(slot);
+                return Step::Settled;
+            }
+        };
+        match client.state {
+            State::Body => return self.take_read_body(slot, count),
+            State::Lingering { left } if left > count => {
+                client.state = State::Lingering { left: left - count }
+            }
+            State::Lingering { .. } => {
+                self.close(slot);
+                return Step::Settled;
+            }
+            _ => client.pending.extend_from_slice(&self.scratch[..count]),
+        }
+        Step::Moved
+    }
+
+    /// The client will send no more.
+    fn on_end(&mut self, slot: usize) {
+        match self.clients.get(slot).map(|client| client.state) {
+            Some(State::Body) => {
+                self.respond(
+                    slot,
+                    &Reply::bad_request("the connection ended before the body did"),
+                    Then::Close,
+                );
+            }
+            _ => self.close(slot),
+        }
+    }
+
+    fn take_head(&mut self, slot: usize) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        if !skip_empty_lines(client) {
+            self.respond(slot, &Reply::bad_request("empty lines instead of a request"), Then::Linger);
+            return Step::Settled;
+        }
+        let Some(&last) = client.pending.last() else { return Step::NeedsBytes };
+        if client.pending == b"\r" {
+            // The first half of an empty line.
+            return Step::NeedsBytes;
+        }
+        if client.state == State::Idle {
+            client.state = State::Head;
+            client.parsed_len = 0;
+            client.request.reset();
+            self.waits.set(slot, wait::HEAD, self.now);
+        }
+        // Without an end in sight, parse only what has doubled: enough to refuse nonsense early.
+        let new = client.parsed_len.saturating_sub(3)..;
+        let has_end = last == b'\n' || memchr::memmem::find(&client.pending[new], b"\n\r\n").is_some();
+        if !has_end && client.pending.len() < client.parsed_len * 2 {
+            return Step::NeedsBytes;
+        }
+        client.parsed_len = client.pending.len();
+        let mut pending = std::mem::take(&mut client.pending);
+        let (taken, begun) = match parse(&pending) {
+            Parsed::Partial => (0, Begun::NotYet),
+            Parsed::Refused(reply) => (0, Begun::Refused(reply, Then::Linger)),
+            Parsed::Whole(whole) => {
+                let len = whole.len;
+                let (skipped, begun) = self.begin(slot, whole, &pending[len..]);
+                (len + skipped, begun)
+            }
+        };
+        pending.drain(..taken);
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.pending = pending;
+        }
+        match begun {
+            Begun::NotYet => Step::NeedsBytes,
+            Begun::Accepted { waits: true } => self.tell_to_continue(slot),
+            Begun::Accepted { waits: false } => Step::Moved,
+            Begun::Refused(reply, then) => {
+                self.respond(slot, &reply, then);
+                Step::Settled
+            }
+        }
+    }
+
+    /// A head is whole: judges it, in the contract's order. Returns also how many bytes of `rest`,
+    /// what was received after it, are a body that nobody wants.
+    fn begin(&mut self, slot: usize, whole: Whole<'_>, rest: &[u8]) -> (usize, Begun) {
+        figures::add(&self.shared.counters.requests);
+        let Some(client) = self.clients.get_mut(slot) else { return (0, Begun::NotYet) };
+        client.parsed_len = 0;
+        client.empty_lines = 0;
+        let request = &mut client.request;
+        request.request_id.push_str(whole.request_id.unwrap_or_default());
+        request.is_head = whole.is_head;
+        let head = match whole.verdict {
+            Ok(head) => head,
+            Err(reply) => return (0, Begun::Refused(reply, Then::Linger)),
+        };
+        request.is_http10 = head.is_http10;
+        request.closes = self.is_closing || !head.keep_alive;
+        match admit(&head, self.settings.body_bytes_max) {
+            Ok((route, limit)) => {
+                request.lane = route.lane;
+                request.forwards_body = route.method == "POST";
+                request.body_limit = limit;
+                client.forward.clear();
+                render::forward_begin(&mut client.forward, route, &head, &request.request_id, client.peer);
+                client.reader = BodyReader::new(head.framing, limit);
+                client.state = State::Body;
+                self.waits.set(slot, wait::BODY, self.now);
+                let waits = head.expects_continue && rest.is_empty() && !client.reader.is_done();
+                (0, Begun::Accepted { waits })
+            }
+            // A body that is here already is skipped; one that is not is not waited for.
+            Err(reply) => match head.framing {
+                Framing::Empty => (0, Begun::Refused(reply, Then::Keep)),
+                Framing::Length(length) if length <= rest.len() as u64 => {
+                    (usize::try_from(length).unwrap_or(0), Begun::Refused(reply, Then::Keep))
+                }
+                _ => (0, Begun::Refused(reply, Then::Linger)),
+            },
+        }
+    }
+
+    fn tell_to_continue(&mut self, slot: usize) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        client.out.extend_from_slice(render::CONTINUE);
+        let is_out = client.write();
+        client.out.clear();
+        client.written = 0;
+        // A client whose socket can't take 25 bytes more has not read its earlier answers.
+        if matches!(is_out, Ok(true)) {
+            return Step::Moved;
+        }
+        self.close(slot);
+        Step::Settled
+    }
+
+    fn take_pending_body(&mut self, slot: usize) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let mut pending = std::mem::take(&mut client.pending);
+        let result = client.take_body(&pending);
+        let taken = result.as_ref().map_or(pending.len(), |(taken, _)| *taken);
+        pending.drain(..taken);
+        client.pending = pending;
+        self.after_body_bytes(slot, result.map(|(_, grown)| grown))
+    }
+
+    fn take_read_body(&mut self, slot: usize, count: usize) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let input = &self.scratch[..count];
+        let result = client.take_body(input);
+        if let Ok((taken, _)) = &result {
+            client.pending.extend_from_slice(&input[*taken..]);
+        }
+        self.after_body_bytes(slot, result.map(|(_, grown)| grown))
+    }
+
+    fn after_body_bytes(&mut self, slot: usize, grown: Result<usize, Reply>) -> Step {
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let reply = match grown {
+            Ok(grown) => {
+                self.memory += grown;
+                client.counted_body += grown;
+                if self.memory <= DOOR_MEMORY_BYTES_MAX {
+                    if !client.reader.is_done() {
+                        return Step::NeedsBytes;
+                    }
+                    self.dispatch(slot);
+                    return Step::Settled;
+                }
+                no_room("the bodies of other requests fill the memory set aside for them; nothing was stored")
+            }
+            Err(reply) => reply,
+        };
+        self.respond(slot, &reply, Then::Linger);
+        Step::Settled
+    }
+}
+
+/// The route and the body's limit, or the reply instead: 404, 405, 413.
+fn admit(head: &Head<'_>, body_bytes_max: usize) -> Result<(&'static Route, usize), Reply> {
+    let path = head.target.path.as_deref().ok_or_else(Reply::not_found)?;
+    let route = routes::find(head.method, path)?;
+    let limit = if route.method == "POST" { body_bytes_max } else { DOOR_DROPPED_BODY_BYTES_MAX };
+    match head.framing {
+        Framing::Length(length) if length > limit as u64 => Err(Reply::too_large("the body", limit)),
+        _ => Ok((route, limit)),
+    }
+}
+
+/// Empty lines before a request line are tolerated, a few of them: some clients end a body with one.
+fn skip_empty_lines(client: &mut Client) -> bool {
+    let lines = client.pending.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count();
+    client.empty_lines += lines;
+    client.pending.drain(..lines * 2);
+    client.empty_lines <= DOOR_EMPTY_LINES_MAX
+}

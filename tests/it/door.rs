@@ -1,0 +1,9 @@
+//! The door in front of a real `tiny_http` server on a Unix socket. What it must hold against, one
+//! test each; and each time a healthy client goes on being served.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod faults;
+mod inner;
+mod limits;
+mod traffic;

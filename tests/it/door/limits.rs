@@ -1,0 +1,165 @@
+//! What is refused, and that whoever is refused gets to read why.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use logs_ingest::door::Settings;
+
+use crate::door::inner::{House, post, post_to, settings, wait_until};
+
+/// Sends bytes, reads one answer and the end of the connection.
+fn refused(house: &House, bytes: impl AsRef<[u8]>) -> u16 {
+    let mut client = house.client();
+    client.send(bytes);
+    let answer = client.answer();
+    assert_eq!(answer.header("Connection"), Some("close"));
+    assert!(answer.text().starts_with("{\"detail\":\""), "{}", answer.text());
+    assert!(client.is_closed());
+    answer.status
+}
+
+#[test]
+fn lengths_that_nobody_could_send_are_refused_at_once() {
+    let house = House::new(settings());
+    for length in ["30000000000", "18446744073709551615", "99999999999999999999999999", "1048577"] {
+        for body in ["", "{\"some\":\"bytes\"}"] {
+            let head =
+                format!("POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            assert_eq!(refused(&house, format!("{head}{body}")), 413, "{length}");
+            assert_eq!(refused(&house, head.replace("ingest", "nowhere") + body), 404, "{length}");
+            assert_eq!(refused(&house, head.replace("POST", "PUT") + body), 405, "{length}");
+            assert_eq!(refused(&house, head.replace("Host", "Expect: x\r\nHost") + body), 417, "{length}");
+        }
+    }
+    let head = "GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 16385\r\n\r\n";
+    assert_eq!(refused(&house, head), 413);
+    house.holds_nothing();
+    house.serves();
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_is_refused() {
+    let house = House::new(settings());
+    for bytes in [
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/logs/ingest HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc",
+        "POST /api/logs/ingest HTTP/1.1\nHost: a\nContent-Length: 3\n\nabc",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\n Content-Length: 3\r\n\r\nabc",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3 \r\nabc\r\n0\r\n\r\n",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff1\r\n",
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 3\r\n\r\nabc",
+        "GET /livez HTTP/1.1\r\n\r\n",
+        "GET /livez HTTP/2.0\r\nHost: a\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03",
+        "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n",
+    ] {
+        assert_eq!(refused(&house, bytes), 400, "{bytes:?}");
+    }
+    let chunked =
+        "POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\nabc";
+    assert_eq!(refused(&house, chunked), 413);
+    let long = format!("GET /livez HTTP/1.1\r\nHost: a\r\nA: {}", "a".repeat(64 * 1024));
+    assert_eq!(refused(&house, long), 431);
+    let many = format!("GET /livez HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(100));
+    assert_eq!(refused(&house, many), 431);
+    house.holds_nothing();
+    house.serves();
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let house = House::new(settings());
+    // Less than what is read and thrown away: the whole conversation is orderly.
+    let body = vec![b'x'; 200 * 1024];
+    let head = format!("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+    for _ in 0..20 {
+        let mut client = house.client();
+        client.send(&head);
+        for part in body.chunks(10_000) {
+            client.send(part);
+        }
+        assert_eq!(client.answer().status, 404);
+        assert!(client.is_closed());
+    }
+    // More than that: whoever does not listen is cut off at some time, not before a second or 256 KiB.
+    let mut client = house.client();
+    client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000000\r\n\r\n");
+    let started = Instant::now();
+    while client.stream.write_all(&[0; 65_536]).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(10), "it is read for ever");
+    }
+    house.serves();
+}
+
+#[test]
+fn slow_heads_and_bodies_are_told_so() {
+    let limits = Settings {
+        head_timeout: Duration::from_millis(300),
+        body_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_millis(900),
+        ..settings()
+    };
+    let house = House::new(limits);
+    let started = Instant::now();
+    let mut silent = house.client();
+    let mut stalled: Vec<_> = (0..200).map(|_| house.client()).collect();
+    for (nth, client) in stalled.iter_mut().enumerate() {
+        let bytes = post(b"{\"a body\":1}");
+        client.send(&bytes[..if nth % 2 == 0 { bytes.len() - 2 } else { 20 }]);
+    }
+    house.serves();
+    for client in &mut stalled {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("Connection")), (408, Some("close")));
+        assert!(client.is_closed());
+    }
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    // Without a byte there is nothing to answer.
+    assert!(silent.is_closed());
+    assert!(started.elapsed() >= Duration::from_millis(900));
+    assert_eq!(house.refused(408), 200);
+    house.holds_nothing();
+}
+
+#[test]
+fn a_dripping_head_ends_in_time() {
+    let house = House::new(Settings { head_timeout: Duration::from_millis(500), ..settings() });
+    let mut clients: Vec<_> = (0..50).map(|_| house.client()).collect();
+    let started = Instant::now();
+    // A byte at a time, as long as the door takes them: never enough for a head.
+    let mut head = b"GET /livez HTTP/1.1\r\nHost: a\r\nA: ".iter().copied().chain(std::iter::repeat(b'a'));
+    while house.refused(408) == 0 {
+        assert!(started.elapsed() < Duration::from_secs(10), "dripping goes on for ever");
+        let byte = [head.next().unwrap()];
+        for client in &mut clients {
+            let _ = client.stream.write_all(&byte);
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    house.serves();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 408);
+    }
+}
+
+#[test]
+fn who_never_reads_its_answers_is_cut_off() {
+    let house = House::new(Settings { body_timeout: Duration::from_secs(3), ..settings() });
+    let mut clients = Vec::new();
+    let mut most = 0;
+    wait_until("their answers fill the memory", || {
+        let mut client = house.client();
+        client.send(post_to("/api/logs/ingest?bytes=15000000", b"{}"));
+        clients.push(client);
+        most = most.max(house.door().figures().memory_bytes);
+        house.serves();
+        house.refused(503) > 0
+    });
+    assert!((200_000_000..=257 * 1024 * 1024).contains(&most), "{most} bytes");
+    house.holds_nothing();
+    house.serves();
+}
