@@ -1,9 +1,46 @@
-//! logs-ingest.
+//! logs-ingest: takes JSON log events of a shop's tills over HTTP, stores each, and only then answers 202.
+//!
+//! ```text
+//! tills, curl, scripts
+//!   │ HTTP
+//! door        owns the public sockets; bounded connections, sizes and times
+//!   │ private Unix socket, a fixed pool of connections, one request at a time on each
+//! http        tiny_http's listener hands requests to a fixed pool of workers: parse, validate, offer
+//!   │ queue, bounded by events and by bytes; full = 503 at once
+//! producer    one thread: takes what is there as a batch, asks failover for the route, writes to
+//!   ├─ store/kafka    first choice, acks=all
+//!   └─ store/spool    local SQLite while Kafka is away; the events' home when none is configured
+//!   │ an outcome an event; only a stored one is answered 202
+//! recovery    one thread: brings what is held in the spool back to Kafka, paced
+//! ```
+//!
+//! Invariants, kept by `tests/it/tidy.rs` where a test can see them:
+//!
+//! - Only `store/kafka` names a Kafka crate or tokio, only `store/spool` names rusqlite, only `http`
+//!   names `tiny_http`, only `door` names mio and httparse.
+//! - An [`event::Event`] is made only by validation, or read back from a row that validation once made.
+//! - Nothing behind `http` knows HTTP.
+//! - Every queue, read, wait, retry and log is bounded, by a setting or in [`limits`].
+//! - Threads are named, joined, and started by [`thread::start`].
+
+pub mod app;
 pub mod clock;
 pub mod commands;
+pub mod config;
+pub mod crash;
 pub mod door;
 pub mod event;
+pub mod exit;
+pub mod failover;
+pub mod health;
 pub mod http;
 pub mod limits;
+pub mod logging;
+pub mod pacing;
+pub mod producer;
+pub mod queue;
+pub mod recovery;
+pub mod signals;
+pub mod stats;
 pub mod store;
 pub mod thread;

@@ -26,6 +26,56 @@ pub const CLASSIC_LEFT_BEHIND_MAX: usize = 4;
 
 /// How long the producer waits for the spool's writer. An fsync has no time limit of its own.
 pub const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Log lines that may wait for stderr; more are dropped and counted.
+pub const LOG_LINES_MAX: usize = 1_024;
+/// A log line is cut here.
+pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+/// How long the end of the process waits for its last log lines.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Log lines a minute about requests that were refused.
+pub const LOG_REFUSED_PER_MINUTE: u32 = 60;
+
+/// Between two attempts to connect to a store that does not answer.
+pub const CONNECT_BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// And at the most.
+pub const CONNECT_BACKOFF_MOST: Duration = Duration::from_secs(2);
+
+/// How often the idle producer looks after its client.
+pub const PRODUCER_TICK: Duration = Duration::from_secs(1);
+/// How often recovery looks for held events, and tries again when stuck.
+pub const RECOVERY_TICK: Duration = Duration::from_millis(250);
+/// Held events in one write of recovery's.
+pub const RECOVERY_EVENTS_MAX: usize = 500;
+/// Bytes in one write of recovery's, unless a single event is larger.
+pub const RECOVERY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A `traceparent` longer than this is not passed on; version 00 has 55 characters.
+pub const TRACEPARENT_MAX: usize = 128;
+/// `Retry-After` when there is no room, in seconds, before jitter.
+pub const RETRY_AFTER_FULL_S: u32 = 2;
+/// `Retry-After` when the daemon is stopping, in seconds, before jitter.
+pub const RETRY_AFTER_STOPPING_S: u32 = 5;
+
+/// Descriptors kept free for everything but connections: spool, brokers, logs, listeners.
+pub const DESCRIPTORS_RESERVED: usize = 128;
+/// What a stop grants each part even when its deadline is over.
+pub const STOP_LOOK: Duration = Duration::from_secs(1);
+/// One wire batch to a Kafka partition. A broker's default limit is 1,048,588.
+pub const KAFKA_WIRE_BATCH_BYTES: usize = 1_000_000;
+/// What a record adds on the wire to the event's own bytes, generously: framing and names of headers.
+pub const KAFKA_WIRE_RECORD_EXTRA_BYTES: usize = 1024;
+/// One produce request: more than the largest event that may be configured (16 MiB), so that the
+/// broker is the one to judge.
+pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
+/// What the modern client may hold while it writes one batch.
+pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// A broker's answer. The largest lists every topic of the cluster.
+pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
+const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
+const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
 /// Commands that wait for the spool's writer; callers beyond that wait at the door of the queue.
 pub const SPOOL_COMMANDS_MAX: usize = 64;
 /// Commands that share one transaction of the spool.
@@ -53,23 +103,6 @@ pub const SPOOL_TICK: Duration = Duration::from_secs(1);
 
 const _: () = assert!(SPOOL_BUSY.as_millis() < SPOOL_DEADLINE.as_millis());
 const _: () = assert!(SPOOL_RESERVE_BYTES >= 2 * SPOOL_CHECKPOINT_BYTES);
-
-/// One wire batch to a Kafka partition. A broker's default limit is 1,048,588.
-pub const KAFKA_WIRE_BATCH_BYTES: usize = 1_000_000;
-/// What a record adds on the wire to the event's own bytes, generously: framing and names of headers.
-pub const KAFKA_WIRE_RECORD_EXTRA_BYTES: usize = 1024;
-/// One produce request: more than the largest event that may be configured (16 MiB), so that the
-/// broker is the one to judge.
-pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
-/// What the modern client may hold while it writes one batch.
-pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
-/// A broker's answer. The largest lists every topic of the cluster.
-pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
-const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
-const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
-
 /// Upstream connections that serve everything but ingest, so that health answers while storage is slow.
 pub const DOOR_KEPT_CONNECTIONS: usize = 4;
 /// Ingest connections opened at start and never closed for being idle. More are opened on demand.

@@ -1,2 +1,86 @@
 //! The daemon's lifecycle on one screen.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use crossbeam_channel::{Receiver, select};
+use log::{error, info};
+use logs_ingest::app::App;
+use logs_ingest::commands::{Cli, Command, events};
+use logs_ingest::config::{self, Config, RawSettings};
+use logs_ingest::exit::Exit;
+use logs_ingest::signals::{self, Signal};
+use logs_ingest::{crash, logging};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let exit = match cli.command {
+        None | Some(Command::Serve) => serve(&cli.settings),
+        Some(Command::Events(args)) => match events::run(&args, &config::data_dir(&cli.settings)) {
+            Ok(()) => Exit::Ok,
+            Err(problem) => complain(Exit::Failed, &problem),
+        },
+    };
+    exit.into()
+}
+
+fn serve(settings: &RawSettings) -> Exit {
+    let config = match Config::from_raw(settings) {
+        Ok(config) => config,
+        Err(problem) => return complain(Exit::Config, &problem.to_string()),
+    };
+    let logs = match logging::start(config.log_level) {
+        Ok(logs) => logs,
+        Err(problem) => return complain(Exit::Unavailable, &format!("logging can't start: {problem}")),
+    };
+    crash::report_panics();
+    let exit = run(&config);
+    logs.flush();
+    exit
+}
+
+fn run(config: &Config) -> Exit {
+    info!("logs-ingest {} starts pid={}", env!("CARGO_PKG_VERSION"), std::process::id());
+    let signals = match signals::listen() {
+        Ok(signals) => signals,
+        Err(problem) => return complain(Exit::Unavailable, &format!("signals can't be received: {problem}")),
+    };
+    let app = match App::start(config) {
+        Ok(app) => app,
+        Err(problem) => return complain(problem.exit, &problem.to_string()),
+    };
+    if wait(&signals, app.producer_ended()) == Exit::Software {
+        error!("BUG: the producer ended by itself; the process ends so that it is started anew");
+        return Exit::Software;
+    }
+    app.stop(config.shutdown_timeout)
+}
+
+/// Until a signal says stop (`Ok`), or the producer is gone (`Software`).
+fn wait(signals: &Receiver<Signal>, producer_ended: &Receiver<()>) -> Exit {
+    loop {
+        select! {
+            recv(producer_ended) -> _ => return Exit::Software,
+            recv(signals) -> signal => match signal {
+                Ok(Signal::Reload) => info!("SIGHUP: there is nothing to reload"),
+                Ok(Signal::Stop(name)) => {
+                    info!("{name}: stopping");
+                    return Exit::Ok;
+                }
+                Err(_) => return Exit::Software,
+            }
+        }
+    }
+}
+
+/// One clear line on stderr, in the log's form, whether or not logging runs.
+fn complain(exit: Exit, problem: &str) -> Exit {
+    eprintln!("logs-ingest: {problem}");
+    exit
+}

@@ -1,3 +1,43 @@
-//! One file a subcommand: its arguments, and what it does with them.
+//! The command line. One file a subcommand; without one the daemon serves.
 
 pub mod events;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::RawSettings;
+
+/// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, or in a local
+/// SQLite spool while Kafka is away, from where it goes to Kafka by itself.
+///
+/// Every setting is an environment variable and a flag; the flag wins. With no settings at all the
+/// daemon listens on port 8000 and keeps events in ./data.
+#[derive(Debug, Parser)]
+#[command(
+    name = "logs-ingest",
+    version,
+    about,
+    long_about,
+    after_help = "Sizes: bytes, or with KiB, MiB, GiB. Durations: seconds, or with ms, s, m, h.\n\
+                  Exit codes: 0 stopped as asked, 64 wrong command line, 69 port or spool not to be had, 70 a bug, \
+                  78 a setting that can't be used.\n\n\
+                  Try it:\n  \
+                  curl -d '{\"request_id\":\"1\",\"service\":\"till\",\"env\":\"shop\",\"timestamp\":\"2026-01-31T09:00:00Z\",\
+                  \"action\":\"sale\",\"level\":\"info\",\"message\":\"hello\"}' http://127.0.0.1:8000/api/logs/ingest"
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Settings of the daemon.
+    #[command(flatten)]
+    pub settings: RawSettings,
+}
+
+/// What the program can do beside serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon (what happens without a command)
+    Serve,
+    /// Show events that are in the spool
+    Events(events::EventsArgs),
+}

@@ -17,12 +17,13 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::client::{self, Client};
-use super::figures::{self, Throttle};
+use super::figures;
 use super::render::DateText;
 use super::slots::Slots;
 use super::timers::Timers;
 use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
+use crate::logging::Throttle;
 use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT};
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
@@ -233,7 +234,7 @@ impl EventLoop {
     fn publish(&self) {
         let counters = &self.shared.counters;
         let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);
-        figures::add(&counters.heartbeat);
+        figures::set(&counters.heartbeat_ms, self.shared.started.elapsed().as_millis() as usize);
         figures::set(&counters.connections, self.clients.len());
         figures::set(&counters.in_flight, self.pool.waits.len(upstream::wait::BUSY));
         figures::set(&counters.waiting, waiting);

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
@@ -73,10 +73,30 @@ pub struct Settings {
 /// What the handle and the thread share. No locks.
 #[derive(Debug)]
 struct Shared {
+    started: Instant,
     counters: Counters,
     closing: AtomicBool,
     stopping: AtomicBool,
     drained: AtomicBool,
+}
+
+/// Sees the door's figures from another thread.
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// What the door counted, and where it stands.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.0.counters.read()
+    }
+
+    /// How long ago the door's loop last turned.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        let turned = Duration::from_millis(self.figures().heartbeat_ms);
+        self.0.started.elapsed().saturating_sub(turned)
+    }
 }
 
 /// The running door.
@@ -110,6 +130,7 @@ impl Door {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let shared = Arc::new(Shared {
+            started: Instant::now(),
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -130,6 +151,12 @@ impl Door {
             Err(RecvTimeoutError::Timeout) => Err(io::Error::new(io::ErrorKind::TimedOut, text)),
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("BUG: the door's thread ended")),
         }
+    }
+
+    /// For those who watch the door.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.shared))
     }
 
     /// What the door counted, and where it stands.

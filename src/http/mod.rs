@@ -1,6 +1,50 @@
 //! The HTTP side behind the door: routes, replies, the `tiny_http` listener and its workers.
 //!
-//! Invariant: nothing behind this room knows HTTP.
+//! Invariants: nothing behind this room knows HTTP; a worker never waits on storage; a request is
+//! answered once, by whoever learns its outcome.
 
+mod answer;
+pub mod endpoints;
 pub mod reply;
 pub mod routes;
+mod server;
+
+use std::sync::Arc;
+
+pub use server::HttpServer;
+
+use crate::health::Health;
+use crate::queue::{Gauge, Inlet};
+use crate::stats::Stats;
+use crate::store::spool::Spool;
+
+/// What the endpoints work with.
+pub struct Context {
+    /// Where accepted events go.
+    pub inlet: Inlet,
+    /// The queue's fill level.
+    pub gauge: Gauge,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// State of stores and loops.
+    pub health: Arc<Health>,
+    /// For its figures.
+    pub spool: Spool,
+    /// Held events found at start.
+    pub held_at_start: u64,
+    /// The door's figures, as JSON, once it is open.
+    pub door: std::sync::OnceLock<Box<dyn Fn() -> DoorView + Send + Sync>>,
+    /// Largest event.
+    pub max_event_bytes: usize,
+    /// A loop that has not moved for this long is stuck.
+    pub stuck_after: std::time::Duration,
+}
+
+/// What the endpoints show of the door.
+#[derive(Clone, Debug)]
+pub struct DoorView {
+    /// How long ago its loop last moved.
+    pub silence: std::time::Duration,
+    /// Its figures for `/stats`.
+    pub figures: serde_json::Value,
+}

@@ -1,6 +1,7 @@
 //! Every status code and answer body in one place, byte for byte as the contract has them.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
 
@@ -114,6 +115,15 @@ impl Reply {
     }
 }
 
+/// `Retry-After` in seconds: `least` and up to as much again, so that refused clients do not all
+/// come back in the same second.
+#[must_use]
+pub fn retry_after(least: u32) -> u32 {
+    // The standard library's own random keys are jitter enough, and no dependency.
+    let random = RandomState::new().hash_one(0_u8);
+    least + (random % u64::from(least + 1)) as u32
+}
+
 /// The standard reason phrase of the statuses that the product sends.
 #[must_use]
 pub fn reason(status: u16) -> &'static str {
@@ -140,6 +150,12 @@ pub fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retries_are_spread() {
+        let seen: std::collections::HashSet<u32> = (0..200).map(|_| retry_after(2)).collect();
+        assert_eq!(seen, [2, 3, 4].into());
+    }
 
     #[test]
     fn details_are_the_contracts() {

@@ -4,6 +4,7 @@
 //! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
 
 pub mod kafka;
+pub mod link;
 pub mod spool;
 
 use std::fmt;

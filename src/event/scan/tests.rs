@@ -1,3 +1,5 @@
+//! The scan against tables of bodies, good and bad.
+
 use super::*;
 use proptest::prelude::*;
 

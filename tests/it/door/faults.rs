@@ -226,8 +226,8 @@ fn a_stop_answers_what_has_begun() {
 fn a_stop_need_not_wait_for_anyone() {
     let mut house = House::new(settings());
     let (mut clients, held) = hold(&house, 3);
-    let beat = house.door().figures().heartbeat;
-    wait_until("the loop turns by itself", || house.door().figures().heartbeat > beat);
+    let beat = house.door().figures().heartbeat_ms;
+    wait_until("the loop turns by itself", || house.door().figures().heartbeat_ms > beat);
     house.door.take().unwrap().stop();
     assert!(clients.iter_mut().all(Client::is_gone));
     drop(held);

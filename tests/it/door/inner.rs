@@ -150,7 +150,7 @@ impl House {
 
     pub(crate) fn refused(&self, status: u16) -> u64 {
         let figures = self.door().figures();
-        figures.refused.iter().find(|(known, _)| *known == status).map_or(0, |(_, count)| *count)
+        figures.refused.get(&status).copied().unwrap_or_default()
     }
 }
 

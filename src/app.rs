@@ -1,0 +1,372 @@
+//! Builds everything in the order of need and stops it in reverse, within one deadline.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use log::{error, info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+use crate::door::{self, Door};
+use crate::exit::Exit;
+use crate::failover::Switch;
+use crate::health::{Health, KafkaState};
+use crate::http::endpoints::ingest::body_bytes_max;
+use crate::http::{Context, DoorView, HttpServer};
+use crate::limits::{DESCRIPTORS_RESERVED, STOP_LOOK};
+use crate::pacing::Pace;
+use crate::producer::{KafkaRoute, Producer};
+use crate::queue::{self, Inlet};
+use crate::recovery::Recovery;
+use crate::stats::Stats;
+use crate::store::StoreError;
+use crate::store::kafka::{self, Connected};
+use crate::store::link::{Connect, Link};
+use crate::store::spool::{self, OpenError, Spool};
+use crate::thread;
+
+/// Why the daemon can't start, and the exit code that says so.
+#[derive(Debug)]
+pub struct StartError {
+    /// The process ends with this.
+    pub exit: Exit,
+    text: String,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl StartError {
+    fn unavailable(text: String) -> Self {
+        Self { exit: Exit::Unavailable, text }
+    }
+
+    fn system(what: &str, error: &io::Error) -> Self {
+        Self::unavailable(format!("{what}: {error}"))
+    }
+}
+
+/// The running daemon. Fields are in the order of need.
+pub struct App {
+    health: Arc<Health>,
+    spool: Spool,
+    recovery: Option<(Sender<()>, JoinHandle<Link<Connected>>)>,
+    inlet: Inlet,
+    producer: JoinHandle<Option<Link<Connected>>>,
+    producer_ended: Receiver<()>,
+    http: HttpServer,
+    door: Door,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Opens the spool, starts every thread and listens. Does not wait for a broker.
+    ///
+    /// Errors: what can't be had, in one sentence.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        check_descriptors(config)?;
+        let listener = bind(config)?;
+        let address =
+            listener.local_addr().map_err(|error| StartError::system("the listening socket", &error))?;
+        let spool = open_spool(config)?;
+        let held_at_start = spool.figures().held;
+        if held_at_start > 0 {
+            match config.kafka {
+                Some(_) => info!("the spool holds events from before, they go to kafka held={held_at_start}"),
+                None => warn!(
+                    "the spool holds events for kafka, but KAFKA_BROKERS is not set: they are kept held={held_at_start}"
+                ),
+            }
+        }
+        let health = Arc::new(Health::new(config.kafka.is_some()));
+        let stats = Arc::new(Stats::default());
+        let no_thread = |error| StartError::system("a thread can't be started", &error);
+
+        let recovery = match &config.kafka {
+            Some(settings) => {
+                Some(start_recovery(config, settings, &spool, &stats, &health).map_err(no_thread)?)
+            }
+            None => None,
+        };
+        let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
+        let producer = Producer {
+            outlet,
+            kafka: live_route(config, &health, &spool).map_err(no_thread)?,
+            spool: spool.clone(),
+            stats: Arc::clone(&stats),
+            health: Arc::clone(&health),
+        };
+        let (alive, producer_ended) = crossbeam_channel::bounded(0);
+        let producer = thread::start("producer", move || {
+            let _ends_with_the_thread: Sender<()> = alive;
+            producer.run()
+        })
+        .map_err(no_thread)?;
+
+        let context = Arc::new(Context {
+            inlet: inlet.clone(),
+            gauge: inlet.gauge(),
+            stats,
+            health: Arc::clone(&health),
+            spool: spool.clone(),
+            held_at_start,
+            door: std::sync::OnceLock::new(),
+            max_event_bytes: config.max_event_bytes,
+            stuck_after: config.answer_timeout() + Duration::from_secs(5),
+        });
+        let http = HttpServer::start(&config.data_dir, config.workers, Arc::clone(&context))
+            .map_err(|error| StartError::system("the inner http server can't start", &error))?;
+        let door = open_door(config, listener, &http, &context)?;
+        info!("listening on {address} data_dir={:?}", config.data_dir);
+        Ok(Self { health, spool, recovery, inlet, producer, producer_ended, http, door, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Something arrives here, as an error, when the producer has ended although nobody stopped it: a bug.
+    #[must_use]
+    pub fn producer_ended(&self) -> &Receiver<()> {
+        &self.producer_ended
+    }
+
+    /// Takes no more requests, stores and answers what was taken, and ends every thread.
+    ///
+    /// Returns: `Ok`, or `Software` when something had to be left behind.
+    #[must_use]
+    pub fn stop(self, within: Duration) -> Exit {
+        let began = Instant::now();
+        let until = began + within;
+        let left = || until.saturating_duration_since(Instant::now());
+        let step = |what: &str| info!("{what} ms={}", began.elapsed().as_millis());
+        self.health.stop();
+        self.door.close_listeners();
+        step("stopping: no new connections");
+        let mut clean = wait_until(|| self.door.drained(), until);
+        if !clean {
+            warn!("stopping: some requests were not answered in time, their clients will send them again");
+        }
+        self.inlet.close();
+        self.door.stop();
+        clean &= self.http.stop(left());
+        drop(self.inlet);
+        step("stopping: every request is answered");
+        let mut links = Vec::new();
+        if let Some((stop, recovery)) = self.recovery {
+            drop(stop);
+            clean &= collect(recovery, left(), |link| links.push(link));
+        }
+        clean &= collect(self.producer, left(), |link| links.extend(link));
+        for link in links {
+            // A prober in the middle of an attempt holds no event: the end of the process ends it.
+            let _ = link.close(left().min(STOP_LOOK));
+        }
+        step("stopping: nothing is in flight");
+        clean &= self.spool.close(left().max(STOP_LOOK));
+        step("stopped");
+        if clean { Exit::Ok } else { Exit::Software }
+    }
+}
+
+/// The end of a thread, and what it gives back. False: not in time, or it panicked.
+fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> bool {
+    let until = Instant::now() + within;
+    if !wait_until(|| handle.is_finished(), until) {
+        return false;
+    }
+    handle.join().map(take).is_ok()
+}
+
+fn wait_until(condition: impl Fn() -> bool, until: Instant) -> bool {
+    while !condition() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// Raises the descriptor limit to what connections need, or says that it can't be.
+fn check_descriptors(config: &Config) -> Result<(), StartError> {
+    // Each upstream connection has a descriptor here and two in the HTTP server.
+    let need = (config.max_connections + 3 * config.upstream_connections + DESCRIPTORS_RESERVED) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= need) {
+        return Ok(());
+    }
+    let raised =
+        Rlimit { current: Some(limit.maximum.map_or(need, |most| most.min(need))), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() && raised.current >= Some(need) {
+        return Ok(());
+    }
+    let most = limit.maximum.or(limit.current).unwrap_or_default();
+    Err(StartError {
+        exit: Exit::Config,
+        text: format!(
+            "MAX_CONNECTIONS={} and UPSTREAM_CONNECTIONS={} need {need} file descriptors, but the system allows {most}: \
+             lower them, or raise the limit (LimitNOFILE= under systemd, ulimit -n)",
+            config.max_connections, config.upstream_connections
+        ),
+    })
+}
+
+fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(config.host, config.port);
+    TcpListener::bind(address).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: set HOST",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need a right that this user lacks: set PORT",
+            _ => "set HOST and PORT",
+        };
+        StartError::unavailable(format!("can't listen on {address}: {error}; {advice}"))
+    })
+}
+
+fn open_spool(config: &Config) -> Result<Spool, StartError> {
+    let settings = spool::Settings {
+        dir: config.data_dir.clone(),
+        max_bytes: config.spool_max_bytes,
+        keep: config.keep,
+        instance: config.instance.clone(),
+    };
+    Spool::open(&settings).map_err(|error| {
+        let exit = match error {
+            OpenError::Newer(_) => Exit::Config,
+            OpenError::InUse(_) | OpenError::Unusable(_) => Exit::Unavailable,
+        };
+        StartError { exit, text: error.to_string() }
+    })
+}
+
+fn start_recovery(
+    config: &Config,
+    settings: &kafka::Settings,
+    spool: &Spool,
+    stats: &Arc<Stats>,
+    health: &Arc<Health>,
+) -> io::Result<(Sender<()>, JoinHandle<Link<Connected>>)> {
+    let (stop, stopped) = crossbeam_channel::bounded(0);
+    let recovery = Recovery {
+        link: Link::start("kafka-probe-r", Prober { settings: settings.clone(), health: None })?,
+        spool: spool.clone(),
+        pace: Pace::new(config.recovery_rate),
+        stats: Arc::clone(stats),
+        health: Arc::clone(health),
+        stop: stopped,
+    };
+    Ok((stop, thread::start("recovery", move || recovery.run())?))
+}
+
+fn live_route(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Result<Option<KafkaRoute>> {
+    let Some(settings) = &config.kafka else { return Ok(None) };
+    let switch = Switch::new(Instant::now(), settings.deadline);
+    let prober = Prober { settings: settings.clone(), health: Some(LiveReport::new(health, spool)) };
+    Ok(Some(KafkaRoute::new(switch, Link::start("kafka-probe", prober)?)))
+}
+
+fn open_door(
+    config: &Config,
+    listener: TcpListener,
+    http: &HttpServer,
+    context: &Arc<Context>,
+) -> Result<Door, StartError> {
+    let settings = door::Settings {
+        max_connections: config.max_connections,
+        upstream_connections: config.upstream_connections,
+        head_timeout: config.head_timeout,
+        body_timeout: config.body_timeout,
+        idle_timeout: config.idle_timeout,
+        upstream_timeout: config.answer_timeout(),
+        body_bytes_max: body_bytes_max(config.max_event_bytes),
+    };
+    let door = Door::start(vec![listener], http.socket(), settings, http.rebuild_wishes())
+        .map_err(|error| StartError::system("the door can't open", &error))?;
+    let watch = door.watch();
+    let view = move || DoorView {
+        silence: watch.silence(),
+        figures: serde_json::to_value(watch.figures()).unwrap_or_default(),
+    };
+    // Set once, here.
+    let _ = context.door.set(Box::new(view));
+    Ok(door)
+}
+
+/// Makes Kafka clients for a [`Link`]; the live one also tells people how it goes.
+struct Prober {
+    settings: kafka::Settings,
+    health: Option<LiveReport>,
+}
+
+impl Connect for Prober {
+    type Client = Connected;
+
+    fn connect(&mut self) -> Result<Connected, StoreError> {
+        kafka::connect(&self.settings)
+    }
+
+    fn ended(&mut self, result: Result<&Connected, &StoreError>) {
+        if let Some(report) = &mut self.health {
+            report.ended(result, &self.settings);
+        }
+    }
+}
+
+/// One line a change, whatever the number of attempts.
+struct LiveReport {
+    health: Arc<Health>,
+    spool: Spool,
+    connected_as: Option<&'static str>,
+    last_error: Option<String>,
+}
+
+impl LiveReport {
+    fn new(health: &Arc<Health>, spool: &Spool) -> Self {
+        Self { health: Arc::clone(health), spool: spool.clone(), connected_as: None, last_error: None }
+    }
+
+    fn ended(&mut self, result: Result<&Connected, &StoreError>, settings: &kafka::Settings) {
+        match result {
+            Ok(connected) => {
+                self.health.set_kafka_client(connected.client);
+                // While events are held, only one that is acknowledged proves that Kafka is back. Where
+                // none is, a connection is all that can be known before the next event.
+                if self.spool.figures().held == 0 {
+                    self.health.set_kafka(KafkaState::Up, None);
+                }
+                if self.connected_as != Some(connected.client) {
+                    let brokers = settings.brokers.join(",");
+                    info!(
+                        "connected to kafka brokers={brokers} topic={} client={}",
+                        settings.topic, connected.client
+                    );
+                    connected.notes.iter().for_each(|note| info!("{note}"));
+                    self.connected_as = Some(connected.client);
+                }
+                self.last_error = None;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.last_error.as_deref() != Some(&text) {
+                    error!("kafka can't be used now: {text}");
+                }
+                self.health.set_kafka(KafkaState::Down, Some(text.clone()));
+                self.last_error = Some(text);
+            }
+        }
+    }
+}

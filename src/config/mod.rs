@@ -1,0 +1,188 @@
+//! Settings: environment and flags from one definition, in two steps. `raw` is what the
+//! administrator typed, `Config` is what the daemon uses: typed, in range, checked against each other.
+//!
+//! Invariant: every error names the setting, the value as typed and what is legal.
+
+mod parse;
+mod raw;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+pub use raw::RawSettings;
+use raw::Reader;
+
+use crate::limits;
+use crate::store::kafka::{self, ClientChoice};
+
+/// Every setting, ready for use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Folder of the spool.
+    pub data_dir: PathBuf,
+    /// This daemon's name in stored rows.
+    pub instance: String,
+    /// Threads that parse and validate.
+    pub workers: usize,
+    /// Events that may wait for the producer.
+    pub queue_events: usize,
+    /// Bytes of events that may wait for the producer.
+    pub queue_bytes: usize,
+    /// Client connections at once.
+    pub max_connections: usize,
+    /// Connections between door and HTTP server.
+    pub upstream_connections: usize,
+    /// For a whole request head, from its first byte.
+    pub head_timeout: Duration,
+    /// For a whole body, from the head's end.
+    pub body_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+    /// Key, value and headers of one event together.
+    pub max_event_bytes: usize,
+    /// None: the spool is the events' home.
+    pub kafka: Option<kafka::Settings>,
+    /// Data that the spool may hold.
+    pub spool_max_bytes: u64,
+    /// Age at which home rows are removed.
+    pub keep: Duration,
+    /// Held events a second that go back to Kafka; 0 is unlimited.
+    pub recovery_rate: u32,
+    /// For storing and answering what was taken when the daemon is stopped.
+    pub shutdown_timeout: Duration,
+    /// What is logged.
+    pub log_level: LevelFilter,
+}
+
+/// A setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    name: &'static str,
+    value: String,
+    problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={:?} can't be used: {}", self.name, self.value, self.problem)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// The longest that a request may wait for its answer once it is inside: every store's deadline
+    /// and a margin for the answer itself.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Duration {
+        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
+        // A request may have to wait for the round before its own.
+        2 * (kafka + limits::SPOOL_DEADLINE) + Duration::from_secs(2)
+    }
+
+    /// Types, ranges and relations of what was typed.
+    ///
+    /// Errors: the first setting that can't be used.
+    pub fn from_raw(raw: &RawSettings) -> Result<Self, ConfigError> {
+        let read = Reader::new();
+        let max_event_bytes = read.bytes("MAX_EVENT_BYTES", &raw.max_event_bytes, 1 << 10, 16 << 20)?;
+        let config = Self {
+            host: read.address("HOST", &raw.host)?,
+            port: read.number("PORT", &raw.port, 0, 65_535)?,
+            data_dir: data_dir(raw),
+            instance: instance(raw),
+            workers: workers(&read, raw)?,
+            queue_events: read.number("QUEUE_EVENTS", &raw.queue_events, 1, 1_000_000)?,
+            queue_bytes: read.bytes("QUEUE_BYTES", &raw.queue_bytes, 64 << 10, 8 << 30)?,
+            max_connections: read.number("MAX_CONNECTIONS", &raw.max_connections, 1, 100_000)?,
+            upstream_connections: read.number(
+                "UPSTREAM_CONNECTIONS",
+                &raw.upstream_connections,
+                limits::DOOR_KEPT_CONNECTIONS + 1,
+                4_096,
+            )?,
+            head_timeout: read.duration("HEAD_TIMEOUT", &raw.head_timeout, 100, 600_000)?,
+            body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 600_000)?,
+            idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 3_600_000)?,
+            max_event_bytes,
+            kafka: kafka_settings(&read, raw, max_event_bytes)?,
+            spool_max_bytes: read.bytes("SPOOL_MAX_BYTES", &raw.spool_max_bytes, 1 << 20, 1 << 44)? as u64,
+            keep: Duration::from_secs(86_400 * read.number("KEEP_DAYS", &raw.keep_days, 1, 36_500)?),
+            recovery_rate: read.number("RECOVERY_RATE", &raw.recovery_rate, 0, 1_000_000)?,
+            shutdown_timeout: read.duration("SHUTDOWN_TIMEOUT", &raw.shutdown_timeout, 1_000, 600_000)?,
+            log_level: read.level("LOG_LEVEL", &raw.log_level)?,
+        };
+        config.check_relations(&read, raw)?;
+        Ok(config)
+    }
+
+    fn check_relations(&self, read: &Reader, raw: &RawSettings) -> Result<(), ConfigError> {
+        let event = self.max_event_bytes;
+        if self.queue_bytes < 2 * event {
+            let least = format!("it must hold two events of MAX_EVENT_BYTES ({event} bytes each)");
+            return Err(read.refuse("QUEUE_BYTES", &raw.queue_bytes, least));
+        }
+        if self.spool_max_bytes < 8 * event as u64 {
+            let least = format!("it must hold eight events of MAX_EVENT_BYTES ({event} bytes each)");
+            return Err(read.refuse("SPOOL_MAX_BYTES", &raw.spool_max_bytes, least));
+        }
+        Ok(())
+    }
+}
+
+/// The folder of the spool: DATA_DIR, or what systemd made for the service, or ./data.
+#[must_use]
+pub fn data_dir(raw: &RawSettings) -> PathBuf {
+    match raw.data_dir.as_deref().filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => std::env::var_os("STATE_DIRECTORY")
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| PathBuf::from("data"), PathBuf::from),
+    }
+}
+
+fn instance(raw: &RawSettings) -> String {
+    let named = raw.instance.as_deref().unwrap_or_default().trim();
+    if named.is_empty() {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        named.into()
+    }
+}
+
+fn workers(read: &Reader, raw: &RawSettings) -> Result<usize, ConfigError> {
+    match raw.workers.as_deref().filter(|typed| !typed.trim().is_empty()) {
+        Some(typed) => read.number("WORKERS", typed, 1, 1_024),
+        None => Ok(std::thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))),
+    }
+}
+
+fn kafka_settings(
+    read: &Reader,
+    raw: &RawSettings,
+    max_event_bytes: usize,
+) -> Result<Option<kafka::Settings>, ConfigError> {
+    let topic = read.topic("KAFKA_TOPIC", &raw.kafka_topic)?;
+    let choice = read.text("KAFKA_CLIENT", &raw.kafka_client);
+    let client = match choice.to_ascii_lowercase().as_str() {
+        "auto" => ClientChoice::Auto,
+        "modern" => ClientChoice::Modern,
+        "classic" => ClientChoice::Classic,
+        _ => return Err(read.refuse("KAFKA_CLIENT", &raw.kafka_client, "use auto, modern or classic")),
+    };
+    let deadline = read.duration("KAFKA_DEADLINE", &raw.kafka_deadline, 500, 60_000)?;
+    let typed = raw.kafka_brokers.as_deref().unwrap_or_default();
+    if typed.trim().is_empty() {
+        return Ok(None);
+    }
+    let brokers = parse::brokers(typed).map_err(|why| read.refuse("KAFKA_BROKERS", typed, why))?;
+    Ok(Some(kafka::Settings { brokers, topic, client, deadline, max_event_bytes }))
+}

@@ -1,0 +1,251 @@
+//! What the administrator typed: the one definition behind flags, environment, `--help` and defaults.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Args, Command};
+use log::LevelFilter;
+
+use super::{ConfigError, parse};
+
+/// Every setting as text. A blank value means the default.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RawSettings {
+    /// Address to listen on: 0.0.0.0 for every IPv4 address, :: for both families, 127.0.0.1 for this box alone
+    #[arg(long, env = "HOST", default_value = "0.0.0.0", value_name = "ADDRESS", help_heading = "HTTP")]
+    pub(super) host: String,
+    /// Port to listen on; 0 lets the system choose one and the log says which
+    #[arg(long, env = "PORT", default_value = "8000", value_name = "PORT", help_heading = "HTTP")]
+    pub(super) port: String,
+    /// Threads that parse and validate [default: two a core, at least 4]
+    #[arg(long, env = "WORKERS", value_name = "COUNT", help_heading = "HTTP")]
+    pub(super) workers: Option<String>,
+    /// Client connections at once; more are answered 503
+    #[arg(
+        long,
+        env = "MAX_CONNECTIONS",
+        default_value = "1024",
+        value_name = "COUNT",
+        help_heading = "HTTP"
+    )]
+    pub(super) max_connections: String,
+    /// Connections between the door and the HTTP server inside: requests that can wait for storage at once
+    #[arg(
+        long,
+        env = "UPSTREAM_CONNECTIONS",
+        default_value = "256",
+        value_name = "COUNT",
+        help_heading = "HTTP"
+    )]
+    pub(super) upstream_connections: String,
+    /// Time for a whole request head, from its first byte
+    #[arg(long, env = "HEAD_TIMEOUT", default_value = "10s", value_name = "DURATION", help_heading = "HTTP")]
+    pub(super) head_timeout: String,
+    /// Time for a whole request body
+    #[arg(long, env = "BODY_TIMEOUT", default_value = "15s", value_name = "DURATION", help_heading = "HTTP")]
+    pub(super) body_timeout: String,
+    /// Time that a connection may stay open between two requests
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75s", value_name = "DURATION", help_heading = "HTTP")]
+    pub(super) idle_timeout: String,
+    /// Largest event: its key, value and headers together, as stored (1KiB to 16MiB)
+    #[arg(
+        long,
+        env = "MAX_EVENT_BYTES",
+        default_value = "400KiB",
+        value_name = "SIZE",
+        help_heading = "HTTP"
+    )]
+    pub(super) max_event_bytes: String,
+
+    /// Brokers as host:port, separated by commas; none: events stay in the local spool
+    #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]
+    pub(super) kafka_brokers: Option<String>,
+    /// Topic that events are sent to
+    #[arg(
+        long,
+        env = "KAFKA_TOPIC",
+        default_value = "pos-logs",
+        value_name = "TOPIC",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_topic: String,
+    /// Client library: modern (Kafka 2.8 and later), classic (for brokers that refuse modern; not Kafka 4), or auto
+    #[arg(long, env = "KAFKA_CLIENT", default_value = "auto", value_name = "NAME", help_heading = "Kafka")]
+    pub(super) kafka_client: String,
+    /// Longest wait for the broker before events go to the spool instead
+    #[arg(
+        long,
+        env = "KAFKA_DEADLINE",
+        default_value = "3s",
+        value_name = "DURATION",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_deadline: String,
+    /// Held events a second that go back to Kafka after an outage; 0 is unlimited
+    #[arg(
+        long,
+        env = "RECOVERY_RATE",
+        default_value = "2000",
+        value_name = "EVENTS",
+        help_heading = "Kafka"
+    )]
+    pub(super) recovery_rate: String,
+
+    /// Folder of the spool [default: the service's state directory under systemd, else ./data]
+    #[arg(long, env = "DATA_DIR", value_name = "FOLDER", help_heading = "Storage", global = true)]
+    pub(super) data_dir: Option<String>,
+    /// Data that the spool may hold
+    #[arg(
+        long,
+        env = "SPOOL_MAX_BYTES",
+        default_value = "1GiB",
+        value_name = "SIZE",
+        help_heading = "Storage"
+    )]
+    pub(super) spool_max_bytes: String,
+    /// Days after which events are removed whose home is the spool; held ones are never removed unsent
+    #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "DAYS", help_heading = "Storage")]
+    pub(super) keep_days: String,
+    /// Events that may wait for storage; more are answered 503
+    #[arg(
+        long,
+        env = "QUEUE_EVENTS",
+        default_value = "50000",
+        value_name = "COUNT",
+        help_heading = "Storage"
+    )]
+    pub(super) queue_events: String,
+    /// Bytes of events that may wait for storage; more are answered 503
+    #[arg(long, env = "QUEUE_BYTES", default_value = "64MiB", value_name = "SIZE", help_heading = "Storage")]
+    pub(super) queue_bytes: String,
+
+    /// Name of this daemon in stored rows [default: the host's name]
+    #[arg(long, env = "INSTANCE", value_name = "NAME", help_heading = "Process")]
+    pub(super) instance: Option<String>,
+    /// Time to store and answer what was taken, when the daemon is told to stop
+    #[arg(
+        long,
+        env = "SHUTDOWN_TIMEOUT",
+        default_value = "10s",
+        value_name = "DURATION",
+        help_heading = "Process"
+    )]
+    pub(super) shutdown_timeout: String,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "LEVEL", help_heading = "Process")]
+    pub(super) log_level: String,
+}
+
+/// Reads typed values; knows the defaults from the definition above, so that blank means default.
+pub(super) struct Reader {
+    definition: Command,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self { definition: RawSettings::augment_args(Command::new("settings")) }
+    }
+
+    pub(super) fn text(&self, name: &str, typed: &str) -> String {
+        let typed = typed.trim();
+        if typed.is_empty() { self.default_of(name) } else { typed.to_owned() }
+    }
+
+    fn default_of(&self, name: &str) -> String {
+        let defines = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == name);
+        self.definition
+            .get_arguments()
+            .find(defines)
+            .and_then(|arg| arg.get_default_values().first())
+            .map(|value| value.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn refuse(&self, name: &'static str, typed: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError { name, value: typed.to_owned(), problem: problem.into() }
+    }
+
+    pub(super) fn number<T>(
+        &self,
+        name: &'static str,
+        typed: &str,
+        least: T,
+        most: T,
+    ) -> Result<T, ConfigError>
+    where
+        T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    {
+        let legal = || format!("use a whole number from {least} to {most}");
+        match self.text(name, typed).parse::<T>() {
+            Ok(number) if number >= least && number <= most => Ok(number),
+            _ => Err(self.refuse(name, typed, legal())),
+        }
+    }
+
+    pub(super) fn bytes(
+        &self,
+        name: &'static str,
+        typed: &str,
+        least: usize,
+        most: usize,
+    ) -> Result<usize, ConfigError> {
+        match parse::bytes(&self.text(name, typed)) {
+            Some(bytes) if (least..=most).contains(&bytes) => Ok(bytes),
+            _ => {
+                let (least, most) = (parse::show_bytes(least), parse::show_bytes(most));
+                let legal = format!("use a size from {least} to {most}: bytes, or with KiB, MiB or GiB");
+                Err(self.refuse(name, typed, legal))
+            }
+        }
+    }
+
+    pub(super) fn duration(
+        &self,
+        name: &'static str,
+        typed: &str,
+        least_ms: u64,
+        most_ms: u64,
+    ) -> Result<Duration, ConfigError> {
+        match parse::duration_ms(&self.text(name, typed)) {
+            Some(ms) if (least_ms..=most_ms).contains(&ms) => Ok(Duration::from_millis(ms)),
+            _ => {
+                let legal = format!(
+                    "use a duration from {least_ms}ms to {}s: seconds, or with ms, s, m or h",
+                    most_ms / 1_000
+                );
+                Err(self.refuse(name, typed, legal))
+            }
+        }
+    }
+
+    pub(super) fn address(&self, name: &'static str, typed: &str) -> Result<IpAddr, ConfigError> {
+        let text = self.text(name, typed);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&text);
+        match bare {
+            "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+            _ => bare.parse().map_err(|_| {
+                self.refuse(name, typed, "use an IP address of this machine, 0.0.0.0, :: or localhost")
+            }),
+        }
+    }
+
+    pub(super) fn topic(&self, name: &'static str, typed: &str) -> Result<String, ConfigError> {
+        let topic = self.text(name, typed);
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if topic.len() <= 249 && topic.chars().all(legal) && topic != "." && topic != ".." {
+            return Ok(topic);
+        }
+        Err(self.refuse(name, typed, "use up to 249 letters, digits, '.', '_' and '-'"))
+    }
+
+    pub(super) fn level(&self, name: &'static str, typed: &str) -> Result<LevelFilter, ConfigError> {
+        match self.text(name, typed).to_ascii_lowercase().as_str() {
+            "error" => Ok(LevelFilter::Error),
+            "warn" => Ok(LevelFilter::Warn),
+            "info" => Ok(LevelFilter::Info),
+            "debug" => Ok(LevelFilter::Debug),
+            "trace" => Ok(LevelFilter::Trace),
+            _ => Err(self.refuse(name, typed, "use error, warn, info, debug or trace")),
+        }
+    }
+}

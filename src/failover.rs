@@ -1,0 +1,254 @@
+//! When to use a remote store: a pure state machine, one [`Switch`] a store. No I/O, no clock: time
+//! and outcomes come in, advice goes out.
+//!
+//! Rules: the first failure switches away, so that an outage costs one batch its deadline and later
+//! events nothing. Back again only after an acknowledged write on a new client: a held event that
+//! recovery sent, or, where none is held, one live batch a backoff step. A store that fails soon
+//! after its return is left alone longer each time, up to a cap.
+
+use std::time::{Duration, Instant};
+
+/// Between two trials of a store that is down.
+const TRIAL_FIRST: Duration = Duration::from_millis(250);
+const TRIAL_MOST: Duration = Duration::from_secs(2);
+/// How long a store that flaps is left alone at most; below the 5 s in which a return must be used.
+const HOLD_FIRST: Duration = Duration::from_millis(500);
+const HOLD_MOST: Duration = Duration::from_secs(4);
+/// A store that stayed up this long is steady again.
+const STEADY_AFTER: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The first connection attempt runs; the first batch waits for it until then.
+    Starting {
+        until: Instant,
+    },
+    Up {
+        since: Instant,
+    },
+    Down {
+        since: Instant,
+        retry_at: Instant,
+        step: u32,
+        proven: bool,
+    },
+}
+
+/// What to do with the batch in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Write it here.
+    Use,
+    /// Nothing is known yet: wait for the connection until then, and ask again.
+    Wait(Instant),
+    /// Go on to the next store.
+    Skip,
+}
+
+/// A change that people want to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The store was used and is not any more.
+    Lost,
+    /// The store is used again, after so long.
+    Back(Duration),
+}
+
+/// Whether one remote store is used.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    state: State,
+    flaps: u32,
+}
+
+impl Switch {
+    /// A store that is being connected for the first time, which may take `first_wait`.
+    #[must_use]
+    pub fn new(now: Instant, first_wait: Duration) -> Self {
+        Self { state: State::Starting { until: now + first_wait }, flaps: 0 }
+    }
+
+    /// What to do with a batch now. `ready`: a fresh client is at hand; `backlog`: events are held, so
+    /// that recovery makes the trials.
+    #[must_use]
+    pub fn advise(&self, now: Instant, ready: bool, backlog: bool) -> Advice {
+        match self.state {
+            State::Starting { until } if !ready && now < until => Advice::Wait(until),
+            State::Down { retry_at, proven, .. } if now < retry_at || (backlog && !proven) => Advice::Skip,
+            _ if ready => Advice::Use,
+            _ => Advice::Skip,
+        }
+    }
+
+    /// The first connection attempt failed: nobody needs to wait for it any more.
+    pub fn not_connected(&mut self, now: Instant) -> Option<Edge> {
+        match self.state {
+            State::Starting { .. } => {
+                self.state = State::Down { since: now, retry_at: now, step: 0, proven: false };
+                Some(Edge::Lost)
+            }
+            State::Up { .. } | State::Down { .. } => None,
+        }
+    }
+
+    /// A write came back with every event of it acknowledged or refused for its own sake.
+    pub fn succeeded(&mut self, now: Instant) -> Option<Edge> {
+        let edge = match self.state {
+            State::Up { since } => {
+                if now - since >= STEADY_AFTER {
+                    self.flaps = 0;
+                }
+                return None;
+            }
+            State::Down { since, .. } => Some(Edge::Back(now - since)),
+            State::Starting { .. } => None,
+        };
+        self.state = State::Up { since: now };
+        edge
+    }
+
+    /// A write left events behind.
+    pub fn failed(&mut self, now: Instant) -> Option<Edge> {
+        match self.state {
+            State::Up { since } => {
+                self.flaps = if now - since >= STEADY_AFTER { 0 } else { self.flaps + 1 };
+                let retry_at = now + doubled(HOLD_FIRST, self.flaps, HOLD_MOST);
+                self.state = State::Down { since: now, retry_at, step: 0, proven: false };
+                Some(Edge::Lost)
+            }
+            State::Starting { .. } => {
+                self.state = State::Down { since: now, retry_at: now + TRIAL_FIRST, step: 0, proven: false };
+                Some(Edge::Lost)
+            }
+            State::Down { since, step, .. } => {
+                let retry_at = now + doubled(TRIAL_FIRST, step, TRIAL_MOST);
+                self.state = State::Down { since, retry_at, step: step.saturating_add(1), proven: false };
+                None
+            }
+        }
+    }
+
+    /// Recovery has had a held event acknowledged: live batches may follow.
+    pub fn proved(&mut self) {
+        if let State::Down { proven, .. } = &mut self.state {
+            *proven = true;
+        }
+    }
+
+    /// Whether the store is out of use.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+}
+
+/// `first`, doubled `times` over, at most `most`.
+#[must_use]
+pub fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READY: bool = true;
+    const ABSENT: bool = false;
+    const BACKLOG: bool = true;
+    const EMPTY: bool = false;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn up(now: Instant) -> Switch {
+        let mut switch = Switch::new(now, ms(3_000));
+        assert_eq!(switch.succeeded(now), None);
+        switch
+    }
+
+    #[test]
+    fn the_first_batch_waits_for_the_first_connection_and_no_longer() {
+        let t = Instant::now();
+        let mut switch = Switch::new(t, ms(3_000));
+        assert_eq!(switch.advise(t, ABSENT, EMPTY), Advice::Wait(t + ms(3_000)));
+        assert_eq!(switch.advise(t, READY, EMPTY), Advice::Use);
+        assert_eq!(switch.advise(t + ms(3_000), ABSENT, EMPTY), Advice::Skip);
+        assert_eq!(switch.not_connected(t + ms(5)), Some(Edge::Lost));
+        assert_eq!(switch.advise(t + ms(5), ABSENT, EMPTY), Advice::Skip);
+        assert_eq!(switch.advise(t + ms(900), READY, EMPTY), Advice::Use);
+    }
+
+    #[test]
+    fn a_failure_costs_one_batch_and_later_ones_nothing() {
+        let t = Instant::now();
+        let mut switch = up(t);
+        assert_eq!(switch.failed(t), Some(Edge::Lost));
+        assert_eq!(switch.advise(t, READY, EMPTY), Advice::Skip);
+        assert!(switch.is_down());
+    }
+
+    #[test]
+    fn with_a_backlog_only_a_held_event_proves_that_the_store_is_back() {
+        let t = Instant::now();
+        let mut switch = up(t);
+        switch.failed(t);
+        let later = t + ms(60_000);
+        assert_eq!(switch.advise(later, READY, BACKLOG), Advice::Skip);
+        switch.proved();
+        assert_eq!(switch.advise(later, ABSENT, BACKLOG), Advice::Skip);
+        assert_eq!(switch.advise(later, READY, BACKLOG), Advice::Use);
+        assert_eq!(switch.succeeded(later), Some(Edge::Back(ms(60_000))));
+        assert_eq!(switch.advise(later, READY, BACKLOG), Advice::Use);
+    }
+
+    #[test]
+    fn without_a_backlog_one_live_batch_a_backoff_step_is_the_trial() {
+        let t = Instant::now();
+        let mut switch = up(t);
+        switch.failed(t);
+        let mut now = t + ms(1_000);
+        for step in [250, 500, 1_000, 2_000, 2_000] {
+            assert_eq!(switch.advise(now, READY, EMPTY), Advice::Use);
+            assert_eq!(switch.failed(now), None);
+            assert_eq!(switch.advise(now + ms(step - 1), READY, EMPTY), Advice::Skip);
+            now += ms(step);
+        }
+        assert_eq!(switch.advise(now, READY, EMPTY), Advice::Use);
+    }
+
+    #[test]
+    fn a_failed_trial_needs_a_new_proof() {
+        let t = Instant::now();
+        let mut switch = up(t);
+        switch.failed(t);
+        switch.proved();
+        switch.failed(t + ms(5_000));
+        assert_eq!(switch.advise(t + ms(60_000), READY, BACKLOG), Advice::Skip);
+    }
+
+    #[test]
+    fn flapping_is_damped_within_a_cap_and_forgiven_when_steady() {
+        let t = Instant::now();
+        let mut switch = up(t);
+        let mut now = t;
+        for hold in [1_000, 2_000, 4_000, 4_000] {
+            now += ms(10);
+            switch.failed(now);
+            switch.proved();
+            assert_eq!(switch.advise(now + ms(hold - 1), READY, BACKLOG), Advice::Skip);
+            now += ms(hold);
+            assert_eq!(switch.advise(now, READY, BACKLOG), Advice::Use);
+            switch.succeeded(now);
+        }
+        now += STEADY_AFTER;
+        switch.failed(now);
+        assert_eq!(switch.advise(now + HOLD_FIRST, READY, EMPTY), Advice::Use);
+    }
+
+    #[test]
+    fn doubling_never_overflows() {
+        assert_eq!(doubled(ms(250), 0, ms(2_000)), ms(250));
+        assert_eq!(doubled(ms(250), u32::MAX, ms(2_000)), ms(2_000));
+    }
+}

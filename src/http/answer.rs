@@ -1,0 +1,47 @@
+//! Writes a [`Reply`] to the door, whole and in one piece.
+
+use std::io::Write;
+
+use tiny_http::Request;
+
+use super::reply::{Reply, reason};
+
+/// Answers a request. A door that is gone has taken its client with it, so errors end here.
+pub(super) fn answer(request: Request, reply: &Reply) {
+    let text = render(reply);
+    let mut writer = request.into_writer();
+    let _ = writer.write_all(&text).and_then(|()| writer.flush());
+}
+
+fn render(reply: &Reply) -> Vec<u8> {
+    let body = reply.body();
+    let mut text = Vec::with_capacity(256 + body.len());
+    // Writing to a Vec can't fail.
+    let _ = write!(
+        text,
+        "HTTP/1.1 {} {}\r\nContent-Length: {}\r\n",
+        reply.status(),
+        reason(reply.status()),
+        body.len()
+    );
+    for (name, value) in reply.headers() {
+        let _ = write!(text, "{name}: {value}\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(body);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole() {
+        let text = String::from_utf8(render(&Reply::unavailable("full", 2))).unwrap();
+        assert_eq!(
+            text,
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 17\r\nRetry-After: 2\r\n\r\n{\"detail\":\"full\"}"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! `GET /livez` and `GET /readyz`, for supervisors. Alive never depends on a store: a broker that is
+//! down is no reason to restart the daemon.
+
+use serde::Serialize;
+
+use super::json;
+use crate::health::KafkaState;
+use crate::http::Context;
+use crate::http::reply::{Reply, retry_after};
+
+#[derive(Serialize)]
+struct Probe {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+fn pass(status: &'static str) -> Reply {
+    json(200, &Probe { status, detail: None })
+}
+
+fn fail(status: &'static str, detail: String) -> Reply {
+    json(503, &Probe { status, detail: Some(detail) }).with("Retry-After", retry_after(2).to_string())
+}
+
+/// Which loop does not move, if any.
+fn stuck(context: &Context) -> Option<String> {
+    let producer = context.health.silence(&context.health.producer);
+    let door = context.door.get().map(|view| view().silence).unwrap_or_default();
+    [("producer", producer), ("door", door)]
+        .into_iter()
+        .find(|(_, silence)| *silence > context.stuck_after)
+        .map(|(name, silence)| format!("the {name} has not moved for {} s", silence.as_secs()))
+}
+
+/// 200 while the daemon's loops move.
+pub(super) fn livez(context: &Context) -> Reply {
+    match stuck(context) {
+        None => pass("alive"),
+        Some(detail) => fail("stuck", detail),
+    }
+}
+
+/// 503 when the next event could not be stored.
+pub(super) fn readyz(context: &Context) -> Reply {
+    if context.health.is_stopping() {
+        return fail("not ready", "the daemon is stopping".into());
+    }
+    if let Some(detail) = stuck(context) {
+        return fail("not ready", detail);
+    }
+    let figures = context.spool.figures();
+    let kafka_is_up = context.health.kafka().state == KafkaState::Up;
+    if !kafka_is_up && (figures.full || !figures.writable) {
+        let why = figures.last_error.unwrap_or_else(|| "the spool is full".into());
+        return fail("not ready", why.to_string());
+    }
+    pass("ready")
+}

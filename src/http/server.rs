@@ -1,0 +1,183 @@
+//! The `tiny_http` server on its private Unix socket, and the fixed pool of workers that it hands
+//! requests to.
+//!
+//! The server can be built anew while the workers live: should it stop accepting, the door says so.
+//! Its public name is a hard link to the socket that it is bound to, replaced by rename, because a
+//! server that is dropped connects to, and removes, the name it was bound to.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use log::{error, warn};
+use tiny_http::{Request, Server};
+
+use super::Context;
+use super::answer::answer;
+use super::endpoints;
+use super::reply::Reply;
+use crate::stats;
+use crate::thread;
+
+/// Linux takes no longer path for a socket.
+const SOCKET_PATH_MAX: usize = 100;
+
+struct Shared {
+    /// Locked for writing only while a server is replaced.
+    server: RwLock<Arc<Server>>,
+    folder: PathBuf,
+    stopping: AtomicBool,
+    context: Arc<Context>,
+}
+
+/// The running server and its workers.
+pub struct HttpServer {
+    shared: Arc<Shared>,
+    rebuild: Sender<()>,
+    threads: Vec<JoinHandle<()>>,
+    workers: usize,
+}
+
+impl HttpServer {
+    /// Listens in a private folder below `data_dir` and starts `workers` threads.
+    ///
+    /// Errors: no folder, socket or thread to be had.
+    pub fn start(data_dir: &Path, workers: usize, context: Arc<Context>) -> io::Result<Self> {
+        let folder = private_folder(data_dir)?;
+        let server = RwLock::new(Arc::new(listen(&folder)?));
+        let shared = Arc::new(Shared { server, folder, stopping: AtomicBool::new(false), context });
+        let mut threads = Vec::with_capacity(workers + 1);
+        for n in 0..workers {
+            let shared = Arc::clone(&shared);
+            threads.push(thread::start(&format!("http-{n}"), move || shared.work())?);
+        }
+        let (rebuild, wishes) = crossbeam_channel::bounded(1);
+        let keeper = Arc::clone(&shared);
+        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, workers))?);
+        Ok(Self { shared, rebuild, threads, workers })
+    }
+
+    /// The name of the socket that the door connects to.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        public_name(&self.shared.folder)
+    }
+
+    /// Tells that the server does not answer and should be built anew.
+    #[must_use]
+    pub fn rebuild_wishes(&self) -> Sender<()> {
+        self.rebuild.clone()
+    }
+
+    /// Stops the workers. The door must be closed already. False: some did not end in time.
+    #[must_use]
+    pub fn stop(self, within: Duration) -> bool {
+        self.shared.stopping.store(true, Ordering::Release);
+        drop(self.rebuild);
+        let server = self.shared.current();
+        for _ in 0..self.workers {
+            server.unblock();
+        }
+        drop(server);
+        let mut ended = true;
+        for handle in self.threads {
+            ended &= thread::join_within(handle, within);
+        }
+        let _ = fs::remove_dir_all(&self.shared.folder);
+        ended
+    }
+}
+
+impl Shared {
+    fn current(&self) -> Arc<Server> {
+        Arc::clone(&self.server.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A worker: one request after the other until it is unblocked for good.
+    fn work(&self) {
+        let mut server = self.current();
+        loop {
+            match server.recv() {
+                Ok(request) => self.serve(request),
+                Err(_) if self.stopping.load(Ordering::Acquire) => return,
+                // Either this server failed to accept or it was replaced.
+                Err(_) => server = self.current(),
+            }
+        }
+    }
+
+    /// A panic costs its request and nothing else.
+    fn serve(&self, mut request: Request) {
+        match catch_unwind(AssertUnwindSafe(|| endpoints::handle(&self.context, &mut request))) {
+            Ok(endpoints::Handled::Answer(reply)) => answer(request, &reply),
+            Ok(endpoints::Handled::Waits(accepted)) => {
+                endpoints::ingest::submit(&self.context, request, accepted)
+            }
+            Err(_) => {
+                stats::add(&self.context.stats.internal_errors, 1);
+                error!("BUG: a request made a worker panic, it is answered 500 path={:?}", request.url());
+                answer(request, &Reply::internal());
+            }
+        }
+    }
+
+    /// Builds the server anew whenever the door finds that it does not answer.
+    fn keep(&self, wishes: &Receiver<()>, workers: usize) {
+        while wishes.recv().is_ok() {
+            match listen(&self.folder) {
+                Ok(server) => {
+                    let mut place = self.server.write().unwrap_or_else(PoisonError::into_inner);
+                    let old = std::mem::replace(&mut *place, Arc::new(server));
+                    drop(place);
+                    for _ in 0..workers {
+                        old.unblock();
+                    }
+                    warn!("the inner http server did not answer and was built anew");
+                }
+                Err(error) => {
+                    error!("the inner http server can't be built anew cause={:?}", error.to_string())
+                }
+            }
+        }
+    }
+}
+
+fn public_name(folder: &Path) -> PathBuf {
+    folder.join("http.sock")
+}
+
+/// A folder that only this user may enter: below the data, or below the system's temporary folder
+/// where the path would be too long for a socket.
+fn private_folder(data_dir: &Path) -> io::Result<PathBuf> {
+    let data_dir = fs::canonicalize(data_dir)?;
+    let folder = match data_dir.as_os_str().len() + 40 > SOCKET_PATH_MAX {
+        true => std::env::temp_dir().join(format!("logs-ingest-{}", std::process::id())),
+        false => data_dir.join("private"),
+    };
+    // Whatever a killed daemon left; the spool's lock proves that it is ours.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    Ok(folder)
+}
+
+fn listen(folder: &Path) -> io::Result<Server> {
+    let taken = |n: &u32| !folder.join(format!("http-{n}.sock")).exists();
+    let n = (0..u32::MAX).find(taken).unwrap_or_default();
+    let own = folder.join(format!("http-{n}.sock"));
+    let listener = UnixListener::bind(&own)?;
+    let linked = folder.join("http.new");
+    fs::hard_link(&own, &linked)?;
+    fs::rename(&linked, public_name(folder))?;
+    Server::from_listener(listener, None).map_err(|error| io::Error::other(error.to_string()))
+}

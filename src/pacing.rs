@@ -1,0 +1,78 @@
+//! How fast held events go back to Kafka. Pure: time comes in.
+
+use std::time::{Duration, Instant};
+
+/// A rate that is never exceeded over any second: what was not used is not saved up.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    per_second: u32,
+    next_at: Option<Instant>,
+}
+
+impl Pace {
+    /// So many events a second; 0 is unlimited.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, next_at: None }
+    }
+
+    /// The most events that one write should take, so that a limit is kept smoothly.
+    #[must_use]
+    pub fn portion(&self, most: usize) -> usize {
+        match self.per_second {
+            0 => most,
+            rate => most.min((rate as usize / 10).max(1)),
+        }
+    }
+
+    /// How long to wait before the next write.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Duration {
+        self.next_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+
+    /// Accounts for a write that begins now.
+    pub fn spend(&mut self, now: Instant, events: usize) {
+        if self.per_second > 0 {
+            let cost = Duration::from_secs_f64(events as f64 / f64::from(self.per_second));
+            self.next_at = Some(now + cost);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_kept_over_every_second() {
+        let start = Instant::now();
+        let (mut pace, mut now, mut sent) = (Pace::new(2_000), start, 0);
+        while now < start + Duration::from_secs(10) {
+            let events = pace.portion(500);
+            pace.spend(now, events);
+            sent += events;
+            now += pace.wait(now);
+        }
+        assert_eq!(sent, 20_000);
+    }
+
+    #[test]
+    fn idle_time_is_not_saved_up() {
+        let start = Instant::now();
+        let mut pace = Pace::new(10);
+        pace.spend(start, 1);
+        let later = start + Duration::from_secs(3_600);
+        assert_eq!(pace.wait(later), Duration::ZERO);
+        pace.spend(later, 1);
+        assert_eq!(pace.wait(later), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn zero_is_unlimited() {
+        let mut pace = Pace::new(0);
+        pace.spend(Instant::now(), 1_000_000);
+        assert_eq!(pace.wait(Instant::now()), Duration::ZERO);
+        assert_eq!(pace.portion(500), 500);
+    }
+}

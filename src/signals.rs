@@ -1,0 +1,43 @@
+//! Signals as messages.
+
+use std::io;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::logging::Throttle;
+use crate::thread;
+
+/// What the administrator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT.
+    Stop(&'static str),
+    /// SIGHUP, a few a minute at most: a storm of them changes nothing.
+    Reload,
+}
+
+/// Starts receiving. A second stop signal changes nothing: the first stop has its deadline.
+///
+/// Errors: the system's.
+pub fn listen() -> io::Result<Receiver<Signal>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let (sender, receiver) = crossbeam_channel::bounded(8);
+    // Never joined: it waits for signals as long as the process lives.
+    let _thread = thread::start("signals", move || {
+        let mut reloads = Throttle::new(4);
+        for signal in signals.forever() {
+            let message = match signal {
+                SIGTERM => Signal::Stop("SIGTERM"),
+                SIGINT => Signal::Stop("SIGINT"),
+                _ if reloads.pass(Instant::now()).is_none() => continue,
+                _ => Signal::Reload,
+            };
+            // Full or gone: a stop is under way already.
+            let _ = sender.try_send(message);
+        }
+    })?;
+    Ok(receiver)
+}
