@@ -6,3 +6,7 @@
 mod support;
 /// Source rules: who may name which crate, lengths, words that have no place here.
 mod tidy;
+/// Events that must be taken: coercions, odd bodies, every legal way to send one; what is stored.
+mod valid;
+/// Events that must be refused: every error row, byte for byte; golden answers.
+mod validation;

@@ -1,5 +1,7 @@
 //! The daemon's books: by distinct event, everything that came in is somewhere.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::daemon::Daemon;
@@ -19,6 +21,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn of(daemon: &Daemon) -> Self {
         Self::from_stats(&daemon.stats())
+    }
+
+    /// When nothing is under way any more: an answer may be read before it is counted.
+    pub(crate) fn settled(daemon: &Daemon, limit: Duration) -> Self {
+        let settled = daemon.wait_for("/stats", limit, |stats| Self::from_stats(stats).in_flight == 0);
+        Self::from_stats(&settled)
     }
 
     pub(crate) fn from_stats(stats: &Value) -> Self {
