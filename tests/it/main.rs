@@ -4,6 +4,15 @@
 
 /// The kit: the daemon as a child process, a strict client, a load generator, a fault proxy.
 mod support;
+
+/// Health, readiness, counters; 404, 405, how a target is read.
+mod endpoints;
+/// What is refused before a body is judged: sizes, times, other framings; no room.
+mod errors;
+/// Requests whose framing can't be trusted, smuggling among them: 400 and the end.
+mod framing;
+/// Bad settings, and what else ends the daemon at once: the exit code and the text.
+mod startup;
 /// Source rules: who may name which crate, lengths, words that have no place here.
 mod tidy;
 /// Events that must be taken: coercions, odd bodies, every legal way to send one; what is stored.

@@ -80,6 +80,14 @@ impl Builder {
         daemon
     }
 
+    /// Starts a daemon that may not say where it listens (`LOG_LEVEL=error`), and waits until it does.
+    pub(crate) fn start_at(mut self, addr: SocketAddr) -> Daemon {
+        let (child, log) = self.spawn();
+        let daemon = Daemon { builder: self, child: Some(child), log, addr };
+        poll(START_LIMIT, "the daemon to listen", || Client::try_connect(addr).ok());
+        daemon
+    }
+
     /// Runs a daemon that is expected to end by itself; its exit code and everything it said.
     pub(crate) fn run_to_exit(mut self, limit: Duration) -> (Option<i32>, String) {
         let (mut child, log) = self.spawn();
