@@ -11,6 +11,8 @@ mod endpoints;
 mod errors;
 /// Requests whose framing can't be trusted, smuggling among them: 400 and the end.
 mod framing;
+/// A daemon that is killed under load: what was accepted is there.
+mod kill;
 /// Bad settings, and what else ends the daemon at once: the exit code and the text.
 mod startup;
 /// Source rules: who may name which crate, lengths, words that have no place here.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::daemon::Daemon;
 use crate::support::events::Body;
+use crate::support::proxy::Proxy;
 
 const USAGE: Option<i32> = Some(64);
 const UNAVAILABLE: Option<i32> = Some(69);
@@ -70,7 +71,7 @@ fn every_value_of_a_choice_is_taken() {
         ("HEAD_TIMEOUT", &["10", "500ms", "10s", "1m", "1h"]),
     ] {
         for value in values {
-            let (daemon, port) = (Daemon::builder().env(name, value), free_port());
+            let (daemon, port) = (Daemon::builder().env(name, value), Proxy::reserve());
             // LOG_LEVEL=error says no address: the port is known beforehand.
             let mut daemon = if *value == "error" || *value == "warn" {
                 daemon.env("PORT", port).start_at(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -148,8 +149,8 @@ fn a_folder_that_cannot_be_made_is_69_and_named() {
 
 #[test]
 fn a_stop_is_0_and_a_killed_daemon_starts_again_with_everything() {
-    let mut daemon = Daemon::start();
-    let port = daemon.addr().port();
+    let port = Proxy::reserve();
+    let mut daemon = Daemon::builder().env("PORT", port).start();
     assert_eq!(daemon.client().post_event(Body::minimal().text()).status, 202);
     daemon.kill9();
     daemon.restart_on_same_port();
@@ -169,8 +170,4 @@ fn a_frozen_daemon_answers_when_it_is_thawed() {
     assert!(!client.readable_within(Duration::from_millis(200)), "a frozen daemon says nothing");
     daemon.thaw();
     assert_eq!(client.read_response().expect("an answer").status, 200);
-}
-
-fn free_port() -> u16 {
-    crate::support::proxy::Proxy::reserve()
 }

@@ -278,11 +278,7 @@ fn every_file_begins_with_what_it_is_for() {
 
 #[test]
 fn tracked_text_has_no_trailing_blanks_and_no_words_from_elsewhere() {
-    let words = [
-        concat!("/wo", "rk/"),
-        concat!("/ro", "ot/"),
-        concat!("sess", "ion's"),
-    ];
+    let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("sess", "ion's")];
     let numbered = concat!("iss", "ue");
     let mut found = Vec::new();
     for path in tracked() {

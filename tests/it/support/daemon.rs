@@ -220,7 +220,8 @@ impl Daemon {
         self.wait_until_listening();
     }
 
-    /// The same, on the port that clients know.
+    /// The same, on the port that clients know. Where it matters, start on one of `Proxy::reserve`: a
+    /// port that the system chose may be taken by an outgoing connection in between.
     pub(crate) fn restart_on_same_port(&mut self) {
         let port = self.addr.port().to_string();
         self.builder.settings.insert("PORT".to_owned(), port);

@@ -3,6 +3,8 @@
 //!
 //! Invariant: every read and write has a time limit, every answer a size limit.
 
+mod checks;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
