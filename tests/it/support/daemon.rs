@@ -123,7 +123,9 @@ impl Daemon {
     fn wait_until_listening(&mut self) {
         let found = self.log.wait_for(START_LIMIT, |line| {
             let (_, rest) = line.split_once("listening on ")?;
-            rest.split(|c: char| !c.is_ascii_hexdigit() && !"[]:.".contains(c)).next()?.parse().ok()
+            let rest = rest.trim_start_matches("http://");
+            let addr = rest.split(|c: char| !c.is_ascii_hexdigit() && !"[]:.".contains(c)).next()?;
+            addr.trim_end_matches('.').parse().ok()
         });
         self.addr =
             found.unwrap_or_else(|| panic!("the daemon does not listen; it said:\n{}", self.log.text()));

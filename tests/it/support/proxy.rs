@@ -97,14 +97,15 @@ impl Proxy {
     /// A loopback port that nobody listens on, below 32768: ports above it are handed out to
     /// outgoing connections and would be taken. No port is given twice in one run.
     pub(crate) fn reserve() -> u16 {
-        const FIRST: u16 = 20_000;
-        const COUNT: u16 = 12_000;
+        // The brokers' own ports are below.
+        const FIRST: u16 = 30_000;
+        const COUNT: u16 = 2_000;
         static NEXT: AtomicU16 = AtomicU16::new(0);
         // Test processes that run side by side begin at different places.
         let offset = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below COUNT");
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-            let port = FIRST + (offset.wrapping_mul(7) % COUNT + step) % COUNT;
+            let port = FIRST + (offset.wrapping_mul(7) + step) % COUNT;
             if TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return port;
             }
