@@ -23,8 +23,8 @@ use super::slots::Slots;
 use super::timers::Timers;
 use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
-use crate::logging::Throttle;
 use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT};
+use crate::logging::Throttle;
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
 const TURN_MAX: Duration = Duration::from_millis(500);

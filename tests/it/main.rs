@@ -1,8 +1,40 @@
 //! Black-box tests of the real binary with real brokers.
+//!
+//! An index: what each room of the tests is about.
 #![allow(clippy::unwrap_used)]
 
-mod spool; // the spool's own file: round trips, limits, damage, kill -9, faults of the disk
-
-mod door;
-mod kafka_clients; // store/kafka on real brokers of three generations
+/// The kit: the daemon as a child process, real brokers, a strict client, a load generator, a fault proxy.
 mod support;
+
+/// Events that must be taken: coercions, odd bodies, every legal way to send one; what is stored.
+mod valid;
+/// Events that must be refused: every error row, byte for byte; golden answers.
+mod validation;
+
+/// Health, readiness, counters; 404, 405, how a target is read.
+mod endpoints;
+/// What is refused before a body is judged: sizes, times, other framings; no room.
+mod errors;
+/// Requests whose framing can't be trusted, smuggling among them: 400 and the end (F16).
+mod framing;
+/// Bad settings, and what else ends the daemon at once: the exit code and the text.
+mod startup;
+
+/// kill -9 at any moment (F1), and stopping on request (F19).
+mod crash;
+/// Kafka refuses, dies, hangs or comes back (F4, F5, F13).
+mod failover;
+/// Clients that are slow, many, broken or hostile, against the whole daemon (F14, F15).
+mod hostile;
+/// Events on their way to Kafka: key, value, headers, order, and the topic.
+mod path;
+
+/// The door before a real `tiny_http`: framing, limits, bursts, stalls, descriptors (F14, F15, F16).
+mod door;
+/// store/kafka on real brokers of three generations.
+mod kafka_clients;
+/// The spool itself: rows, order, bounds, damage, kill -9 (F1, F2, F3).
+mod spool;
+
+/// Source rules: who may name which crate, lengths, words that have no place here.
+mod tidy;

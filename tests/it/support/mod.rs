@@ -1,3 +1,77 @@
-//! What the tests share: real parts, started and stopped.
+//! What the black-box tests stand on: the real daemon as a child process, a strict HTTP client, a
+//! load generator and a proxy that breaks connections. Nothing in here replaces a part of the daemon.
+//!
+//! Invariants: every wait has an end and says what it waited for; processes, threads and folders
+//! end with the test that started them (the folder of a failed test is kept and named).
+#![allow(dead_code, reason = "a kit: the tests that need a certain fault come and go")]
 
+pub(crate) mod daemon;
+pub(crate) mod events;
+pub(crate) mod http;
 pub(crate) mod kafka;
+pub(crate) mod ledger;
+pub(crate) mod load;
+pub(crate) mod log;
+pub(crate) mod proxy;
+pub(crate) mod stores;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at that cannot be waited for in another way.
+const POLL_EVERY: Duration = Duration::from_millis(10);
+
+/// Asks until there is an answer; panics, naming `what`, when `limit` has passed.
+pub(crate) fn poll<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        thread::sleep(POLL_EVERY);
+    }
+}
+
+/// A folder of its own, gone at the end unless the test failed. Its path is short: Unix sockets
+/// inside must stay under 108 bytes.
+#[derive(Debug)]
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("logs-ingest-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // Left by an earlier process with the same id whose test failed.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("cannot create the folder {}: {error}", path.display()),
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the failed test's folder is kept: {}", self.0.display());
+        } else if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// Lets a load run for a random while: the one place where time itself is the condition.
+pub(crate) fn pause(time: Duration) {
+    thread::sleep(time);
+}

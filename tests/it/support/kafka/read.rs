@@ -10,6 +10,9 @@ use super::{Broker, block_on, client, script};
 /// A reader has this long for a topic.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often it tries, while the broker finds itself again.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
 /// A record as a reader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -32,13 +35,23 @@ impl Record {
 /// Everything that `topic` holds now, by partition and offset.
 pub(crate) fn read_all(bootstrap: &str, topic: &str) -> Vec<Record> {
     let mut records = block_on(async {
-        tokio::time::timeout(READ_LIMIT, read(bootstrap, topic))
+        tokio::time::timeout(READ_LIMIT, read_again_while_leaders_move(bootstrap, topic))
             .await
             .unwrap_or_else(|_| panic!("reading {topic} takes longer than {READ_LIMIT:?}"))
     })
     .unwrap_or_else(|error| panic!("reading {topic}: {error}"));
     records.sort_by_key(|record| (record.partition, record.offset));
     records
+}
+
+/// A broker that was frozen or killed takes a new epoch, and tells early readers so.
+async fn read_again_while_leaders_move(bootstrap: &str, topic: &str) -> Result<Vec<Record>, KrafkaError> {
+    loop {
+        match read(bootstrap, topic).await {
+            Err(error) if error.is_retriable() => tokio::time::sleep(RETRY_EVERY).await,
+            result => return result,
+        }
+    }
 }
 
 async fn read(bootstrap: &str, topic: &str) -> Result<Vec<Record>, KrafkaError> {

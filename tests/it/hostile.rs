@@ -1,0 +1,177 @@
+//! Clients that are slow, many, broken or hostile, against the whole daemon with a real spool. Each
+//! time a healthy client goes on being served, and what the daemon takes stays under its caps.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use logs_ingest::thread;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+
+use crate::support::daemon::Daemon;
+use crate::support::events;
+use crate::support::http::INGEST;
+use crate::support::load::{Load, Report, Until, valid_events};
+use crate::support::stores::Found;
+
+const HEALTHY: Duration = Duration::from_millis(100);
+/// Default caps: MAX_CONNECTIONS, 3 descriptors for each of UPSTREAM_CONNECTIONS, and the rest.
+const FDS_MAX: usize = 1_024 + 3 * 256 + 128;
+const THREADS_MAX: u64 = 256 + 64;
+
+/// Two tills beside whatever happens.
+fn healthy(addr: SocketAddr) -> Report {
+    Load::run(addr, 2, Until::Elapsed(Duration::from_secs(2)), |number| {
+        std::thread::sleep(Duration::from_millis(2));
+        valid_events(number)
+    })
+}
+
+fn assert_healthy(daemon: &Daemon, report: &Report) {
+    assert!(report.answers.len() > 50, "{} answers", report.answers.len());
+    assert_eq!((report.with_status(202), report.connection_errors), (report.answers.len(), 0));
+    assert!(report.percentile(0.99) < HEALTHY, "a healthy client's p99: {:?}", report.percentile(0.99));
+    assert!(daemon.fds() <= FDS_MAX, "{} descriptors", daemon.fds());
+    assert!(daemon.threads() <= THREADS_MAX, "{} threads", daemon.threads());
+    assert!(daemon.rss_kib() < 64 * 1024, "{} KiB resident", daemon.rss_kib());
+}
+
+/// Lets this test process have as many descriptors as its connections need.
+fn allow_descriptors(need: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < need) {
+        let raised = Rlimit { current: Some(need), maximum: limit.maximum };
+        setrlimit(Resource::Nofile, raised).expect("the hard limit of descriptors allows this test");
+    }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    TcpStream::connect_timeout(&addr, Duration::from_secs(10)).expect("the listener takes connections")
+}
+
+#[test]
+fn five_thousand_idle_connections_make_room_for_a_healthy_client() {
+    allow_descriptors(6_000);
+    let daemon = Daemon::start();
+    let idle: Vec<TcpStream> = (0..5_000).map(|_| connect(daemon.addr())).collect();
+    let report = healthy(daemon.addr());
+    assert_healthy(&daemon, &report);
+    drop(idle);
+    Found::look(None, &daemon.data_dir()).assert_safe(&report);
+}
+
+#[test]
+fn dripping_heads_and_stalled_bodies_cost_only_themselves() {
+    let daemon = Daemon::builder().env("HEAD_TIMEOUT", "3s").env("BODY_TIMEOUT", "3s").start();
+    let addr = daemon.addr();
+    let mut stalled: Vec<TcpStream> = (0..200).map(|_| connect(addr)).collect();
+    for client in &mut stalled {
+        client
+            .write_all(b"POST /api/logs/ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{\"a")
+            .unwrap();
+    }
+    let mut dripping: Vec<TcpStream> = (0..100).map(|_| connect(addr)).collect();
+    let (over, is_over) = bounded::<()>(0);
+    let drip = thread::start("drip", move || {
+        // A byte each 200 ms, until the daemon has closed them all; by the third second it should have.
+        for byte in b"POST /api/logs/ingest HTTP/1.1\r\nHost: x\r\nX-Slow: ".iter().cycle() {
+            dripping.retain_mut(|client| client.write_all(&[*byte]).is_ok());
+            let gave_up =
+                is_over.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Disconnected);
+            if dripping.is_empty() || gave_up {
+                break;
+            }
+        }
+        dripping.len()
+    })
+    .unwrap();
+    assert_healthy(&daemon, &healthy(addr));
+    daemon.wait_for("/stats", Duration::from_secs(10), |stats| {
+        stats["door"]["refused"]["408"].as_u64() >= Some(300)
+    });
+    daemon.wait_for("/stats", Duration::from_secs(10), |stats| {
+        stats["door"]["connections"].as_u64() < Some(10)
+    });
+    crate::support::poll(Duration::from_secs(10), "every drip to be closed", || {
+        drip.is_finished().then_some(())
+    });
+    drop(over);
+    assert_eq!(drip.join().unwrap(), 0, "a drip does not renew its time");
+    assert_healthy(&daemon, &healthy(addr));
+}
+
+#[test]
+fn clients_that_never_read_cost_only_themselves() {
+    let daemon = Daemon::builder().env("BODY_TIMEOUT", "2s").start();
+    let request = format!("GET /stats HTTP/1.1\r\nHost: x\r\n\r\n{}", "");
+    let mut deaf: Vec<TcpStream> = (0..8).map(|_| connect(daemon.addr())).collect();
+    for client in &mut deaf {
+        client.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        // Until the daemon stops reading because its answers are not read.
+        for _ in 0..20_000 {
+            if client.write_all(request.as_bytes()).is_err() {
+                break;
+            }
+        }
+    }
+    assert_healthy(&daemon, &healthy(daemon.addr()));
+    daemon.wait_for("/stats", Duration::from_secs(20), |stats| {
+        stats["door"]["connections"].as_u64() < Some(10)
+    });
+}
+
+#[test]
+fn lengths_that_can_not_be_and_pipelined_events_and_bursts_are_survived() {
+    let daemon = Daemon::start();
+    for length in ["30000000000", "18446744073709551615", "99999999999999999999999"] {
+        for body in ["", "{\"request_id\":"] {
+            let mut client = daemon.client();
+            let head = format!("POST {INGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+            client.send_raw(head).unwrap();
+            let answer = client.read_response().unwrap();
+            assert!(matches!(answer.status, 413 | 400), "{length}: {}", answer.status);
+        }
+    }
+    let mut client = daemon.client();
+    let (first, second) = (events::event(), events::event());
+    let post = |event: &serde_json::Value| {
+        let body = event.to_string();
+        format!("POST {INGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
+    client.send_raw(format!("{}{}", post(&first), post(&second))).unwrap();
+    for event in [&first, &second] {
+        let answer = client.read_response().unwrap();
+        assert_eq!((answer.status, &answer.json()["request_id"]), (202, &event["request_id"]));
+    }
+    let burst = Load::run(daemon.addr(), 64, Until::Count(64), valid_events);
+    assert_eq!((burst.with_status(202), burst.connection_errors), (64, 0));
+    assert_healthy(&daemon, &healthy(daemon.addr()));
+}
+
+/// F15: the descriptors are used up, then free again.
+#[test]
+fn listening_resumes_by_itself_when_descriptors_are_free_again() {
+    let daemon = Daemon::start();
+    // Open what is opened on demand, so that what is used up is the connections' share.
+    assert_healthy(&daemon, &healthy(daemon.addr()));
+    let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
+    let limit = daemon.fds() as u64 + 4;
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit + 10_000) }).unwrap();
+    let crowd: Vec<TcpStream> = (0..100).map(|_| connect(daemon.addr())).collect();
+    // New connections make room for themselves among the idle ones, or wait for it.
+    let mut report = Load::run(daemon.addr(), 2, Until::Count(200), valid_events);
+    assert!(
+        report.with_status(202) >= 190,
+        "{} of 200 are stored while descriptors are short",
+        report.with_status(202)
+    );
+    drop(crowd);
+    let began = Instant::now();
+    let event = events::event();
+    let answer = daemon.client().post_event(event.to_string());
+    assert_eq!(answer.status, 202);
+    report.unanswered.push(event["request_id"].as_str().unwrap().to_owned());
+    assert!(began.elapsed() < Duration::from_secs(5), "listening again after {:?}", began.elapsed());
+    Found::look(None, &daemon.data_dir()).assert_safe(&report);
+}
