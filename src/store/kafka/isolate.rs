@@ -14,8 +14,8 @@ use crate::store::StoreError;
 type Outcome = Result<(), StoreError>;
 
 /// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
-/// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone in time, or not tried at all after an
-/// `Unavailable`, are `Unavailable`.
+/// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone
+/// in time, or not tried at all after an `Unavailable`, are `Unavailable`.
 pub(super) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
@@ -23,8 +23,8 @@ pub(super) fn write(
     mut in_time: impl FnMut() -> bool,
     mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
 ) -> Vec<Outcome> {
-    let untried = || Err(StoreError::Unavailable(Arc::from("Kafka: no time was left to try")));
-    let mut outcomes: Vec<Outcome> = (0..count).map(|_| untried()).collect();
+    let untried = StoreError::Unavailable(Arc::from("Kafka: no time was left to try"));
+    let mut outcomes: Vec<Outcome> = vec![Err(untried); count];
     let mut stack: Vec<Vec<usize>> = groups;
     stack.reverse();
     while let Some(group) = stack.pop() {

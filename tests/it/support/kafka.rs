@@ -100,12 +100,6 @@ impl Builder {
         let folder = std::env::temp_dir().join(format!("logs-ingest-kafka-{}-{port}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("server.properties"), self.server_properties(port, &folder)).unwrap();
-        let formatted = java(&libs)
-            .args(["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"])
-            .arg(folder.join("server.properties"))
-            .output()
-            .expect("java is missing: apt-get install default-jre-headless");
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
         let guarded = Guarded::start(&libs, &folder);
         let broker = Broker { port, folder, libs, guarded: Some(guarded) };
         broker.wait_until_it_answers();

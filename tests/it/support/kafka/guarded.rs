@@ -16,11 +16,15 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
+    /// Formats the folder where that was not done yet, starts the broker, tells its process id.
     /// A word on the guardian's input: end the broker, keep the folder. End of input: remove it too.
     const SCRIPT: &str = r#"
         trap '' INT TERM
         folder=$1; shift
-        "$@" </dev/null >>"$folder/broker.log" 2>&1 &
+        exec 3>>"$folder/broker.log"
+        [ -e "$folder/data" ] || "$@" kafka.tools.StorageTool format -t 4L6g3nShT-eMCtK--X86sw \
+            -c "$folder/server.properties" </dev/null >&3 2>&3
+        "$@" kafka.Kafka "$folder/server.properties" </dev/null >&3 2>&3 &
         echo $!
         if read -r word; then keep=yes; else keep=; fi
         kill -9 $! 2>/dev/null
@@ -35,8 +39,6 @@ impl Guarded {
             .arg(folder)
             .arg(java.get_program())
             .args(java.get_args())
-            .arg("kafka.Kafka")
-            .arg(folder.join("server.properties"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
