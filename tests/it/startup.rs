@@ -74,6 +74,7 @@ fn every_value_of_a_choice_is_taken() {
         ("KAFKA_CLIENT", &["auto", "modern", "classic"]),
         ("MAX_EVENT_BYTES", &["1KiB", "409600", "16MiB"]),
         ("HEAD_TIMEOUT", &["10", "500ms", "10s", "1m"]),
+        ("IDLE_TIMEOUT", &["75", "1h"]),
     ] {
         for value in values {
             let (daemon, port) = (Daemon::builder().env(name, value), Proxy::reserve());
