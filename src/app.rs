@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use log::{error, info, warn};
+use log::{info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
@@ -362,7 +362,7 @@ impl LiveReport {
             Err(error) => {
                 let text = error.to_string();
                 if self.last_error.as_deref() != Some(&text) {
-                    error!("kafka can't be used now: {text}");
+                    warn!("kafka can't be used now: {text}");
                 }
                 self.health.set_kafka(KafkaState::Down, Some(text.clone()));
                 self.last_error = Some(text);

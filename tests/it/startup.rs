@@ -25,9 +25,9 @@ const BAD: &[(&str, &str, &[&str])] = &[
     ("QUEUE_BYTES", "lots", &["KiB", "MiB"]),
     ("MAX_CONNECTIONS", "0", &["1"]),
     ("MAX_CONNECTIONS", "all", &["1"]),
-    ("UPSTREAM_CONNECTIONS", "0", &["5"]),
+    ("UPSTREAM_CONNECTIONS", "0", &["from 5"]),
     ("HEAD_TIMEOUT", "soon", &["ms", "10s", "10 s"]),
-    ("HEAD_TIMEOUT", "0", &["1ms", "1 ms", "1s", "1 s"]),
+    ("HEAD_TIMEOUT", "0", &["from 100ms"]),
     ("BODY_TIMEOUT", "-5s", &["ms", "15s", "15 s"]),
     ("IDLE_TIMEOUT", "5 parsecs", &["ms", "75s", "75 s"]),
     ("KAFKA_DEADLINE", "0s", &["ms", "1s", "1 s"]),
@@ -53,22 +53,28 @@ const BAD: &[(&str, &str, &[&str])] = &[
 
 #[test]
 fn a_bad_setting_is_78_and_named_with_its_value_and_what_is_legal() {
+    let mut wrong = Vec::new();
     for (name, value, legal) in BAD {
         let (code, said) = Daemon::builder().env(name, value).run_to_exit(LIMIT);
-        assert_eq!(code, BAD_SETTING, "{name}={value}: {said}");
-        assert!(said.contains(name) && said.contains(value), "{name}={value} is not named: {said}");
-        assert!(legal.iter().any(|text| said.contains(text)), "{name}={value}: none of {legal:?} in: {said}");
-        assert!(!said.contains("panicked") && !said.contains("listening on"), "{name}={value}: {said}");
+        let named = said.contains(name) && said.contains(value);
+        let helpful = legal.iter().any(|text| said.contains(text));
+        let tidy = !said.contains("panicked") && !said.contains("listening on");
+        if code != BAD_SETTING || !named || !helpful || !tidy {
+            wrong
+                .push(format!("{name}={value}: exit code {code:?}, none of {legal:?}, or worse, in: {said}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn every_value_of_a_choice_is_taken() {
     for (name, values) in [
-        ("LOG_LEVEL", &["error", "warn", "info", "debug", "trace"][..]),
+        ("LOG_LEVEL", &["error", "warn", "info", "debug"][..]),
         ("KAFKA_CLIENT", &["auto", "modern", "classic"]),
         ("MAX_EVENT_BYTES", &["1KiB", "409600", "16MiB"]),
-        ("HEAD_TIMEOUT", &["10", "500ms", "10s", "1m", "1h"]),
+        ("HEAD_TIMEOUT", &["10", "500ms", "10s", "1m"]),
+        ("IDLE_TIMEOUT", &["75", "1h"]),
     ] {
         for value in values {
             let (daemon, port) = (Daemon::builder().env(name, value), Proxy::reserve());
