@@ -87,7 +87,7 @@ pub const SPOOL_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// Written to the write-ahead log, roughly, before it is brought into the spool's file.
 pub const SPOOL_CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// A spool up to this size is checked whole at start; a larger one by its ends and its rows' checksums.
-pub const SPOOL_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const SPOOL_CHECK_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Rows that one transaction removes to keep the spool within its age or size.
 pub const SPOOL_REMOVE_ROWS: usize = 500;
 /// Pages that the idle writer gives back to the disk in one transaction, and free pages that it leaves.

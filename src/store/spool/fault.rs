@@ -28,7 +28,9 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn of(error: &Error) -> Self {
         match error {
-            Error::SqliteFailure(failure, _) => Self::of_code(failure),
+            Error::SqliteFailure(failure, _) | Error::SqlInputError { error: failure, .. } => {
+                Self::of_code(failure)
+            }
             Error::ToSqlConversionFailure(_) => Self::Row,
             // A column of another type than the schema's: SQLite never wrote it so.
             Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) => Self::Damaged,

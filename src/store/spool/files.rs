@@ -10,8 +10,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{Access, FallocateFlags, access, fallocate, statvfs};
 
+use super::mend::{self, Page};
 use crate::limits::SPOOL_RESERVE_BYTES;
 
 /// The name that administrators and other programs know.
@@ -28,7 +29,9 @@ pub(super) struct Files {
     reserve: PathBuf,
     /// A fresh spool while readable rows of a damaged one are copied into it.
     pub(super) rescue: PathBuf,
-    /// The same once it is whole: its name is what says so.
+    /// A copy of a damaged database whose first page was put right, for reading.
+    pub(super) mended: PathBuf,
+    /// The rescue once it is whole: its name is what says so.
     rescued: PathBuf,
 }
 
@@ -40,6 +43,7 @@ impl Files {
             lock: dir.join("spool.lock"),
             reserve: dir.join("spool.reserve"),
             rescue: dir.join("spool.sqlite3.rescue"),
+            mended: dir.join("spool.sqlite3.mended"),
             rescued: dir.join("spool.sqlite3.rescued"),
         }
     }
@@ -71,6 +75,11 @@ impl Files {
         len(&self.database) + len(&with_suffix(&self.database, "-wal"))
     }
 
+    /// Whether this user may write to the database, as far as its mode and its mount are concerned.
+    pub(super) fn writable(&self) -> bool {
+        access(&self.database, Access::WRITE_OK).is_ok()
+    }
+
     /// Bytes that this user may still write to the disk.
     pub(super) fn free_bytes(&self) -> u64 {
         statvfs(&self.dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -79,6 +88,7 @@ impl Files {
     /// Removes what an interrupted rescue left half done, and completes what it left whole.
     pub(super) fn resume_rescue(&self) -> io::Result<()> {
         remove_with_companions(&self.rescue)?;
+        remove_with_companions(&self.mended)?;
         if self.rescued.exists() {
             log::warn!("completing the rescue of {} that was interrupted", self.database.display());
             self.swap()?;
@@ -122,6 +132,27 @@ impl Files {
             count += 1;
         }
         path
+    }
+
+    /// A database that can't be one: too short for a header, though something is or was in it. SQLite
+    /// would start anew in it and delete the log that belongs to it.
+    pub(super) fn is_stump(&self) -> bool {
+        let len = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+        let log = len(&with_suffix(&self.database, COMPANIONS[0]));
+        let database = len(&self.database);
+        database < 512 && (database > 0 || log > 32)
+    }
+
+    /// A copy of the damaged database with the first page of a fresh one, and of its log, if the first page
+    /// is the trouble.
+    pub(super) fn mend(&self, fresh: &Page) -> io::Result<bool> {
+        remove_with_companions(&self.mended)?;
+        let mended = mend::mend(&self.database, &self.mended, fresh)?;
+        let log = with_suffix(&self.database, COMPANIONS[0]);
+        if mended && log.exists() {
+            fs::copy(log, with_suffix(&self.mended, COMPANIONS[0]))?;
+        }
+        Ok(mended)
     }
 
     /// Takes the reserve's room, if it isn't taken yet.

@@ -10,7 +10,14 @@ use super::OpenError;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "closing it is what ends the lock")] File);
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough where a child process that is just being started still has the descriptor.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {

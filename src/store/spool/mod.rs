@@ -7,7 +7,7 @@
 //! - `write` what each command does to the tables; `keep` limits of size and age
 //! - `writer` the thread and the faults it survives; `work` what it is asked; `tend` what it does when idle
 //! - `drain` reading held rows for Kafka; `journal` reading all of them for people
-//! - `repair` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
+//! - `repair`, `mend`, `salvage` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
 //!
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
 //! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
@@ -19,8 +19,10 @@ mod files;
 mod journal;
 mod keep;
 mod lock;
+mod mend;
 mod repair;
 mod row;
+mod salvage;
 mod schema;
 mod tend;
 mod work;

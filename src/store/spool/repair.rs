@@ -6,19 +6,14 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, ffi};
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, ffi};
 
 use super::fault::{self, Fault};
 use super::files::{self, Files};
-use super::row::{self, Failure, Label};
+use super::mend::{self, Page};
 use super::schema::{self, Problem};
-use super::{OpenError, write};
+use super::{OpenError, salvage};
 use crate::limits::SPOOL_CHECK_BYTES_MAX;
-
-/// Rows that one read of a damaged file asks for.
-const PAGE_ROWS: usize = 200;
-/// Such reads that share one commit of the fresh file.
-const PAGES_A_COMMIT: u64 = 25;
 
 /// An open spool, and what had to be done to get it.
 pub(super) struct Opened {
@@ -44,19 +39,38 @@ pub(super) fn open(
         ))
     };
     files.resume_rescue().map_err(io)?;
-    files.make_database(&files.database).map_err(io)?;
+    let in_use = damage.is_some();
+    let stump =
+        files.is_stump().then(|| schema::sqlite_error(ffi::SQLITE_NOTADB, "most of the file is gone"));
+    let damage = damage.or(stump);
+    if damage.is_none() {
+        files.make_database(&files.database).map_err(io)?;
+    }
     let bytes = files.bytes();
     let first = damage.map_or_else(|| try_open(&files.database, bytes), |error| Err(Problem::Sqlite(error)));
     match first {
         Ok(db) => Ok(Opened { db, lost: 0, checked_whole: bytes <= SPOOL_CHECK_BYTES_MAX }),
-        Err(Problem::Sqlite(error)) if Fault::of(&error) == Fault::Damaged => {
-            let lost = rescue(files, &error, seq_floor)?;
+        Err(Problem::Sqlite(error)) if is_damage(files, &error) => {
+            let lost = rescue(files, &error, seq_floor, in_use)?;
             match try_open(&files.database, bytes) {
                 Ok(db) => Ok(Opened { db, lost, checked_whole: true }),
                 Err(problem) => Err(refusal(&files.database, problem)),
             }
         }
         Err(problem) => Err(refusal(&files.database, problem)),
+    }
+}
+
+/// At the opening more errors say so than in use: a file that SQLite calls read-only though this user may
+/// write to it, or of an unknown format, or without a column of ours, is not what we have written.
+fn is_damage(files: &Files, error: &rusqlite::Error) -> bool {
+    match error {
+        Error::SqlInputError { .. } => true,
+        _ => match error.sqlite_error_code() {
+            Some(ErrorCode::ReadOnly) => files.writable(),
+            Some(ErrorCode::Unknown) => true,
+            _ => Fault::of(error) == Fault::Damaged,
+        },
     }
 }
 
@@ -78,7 +92,8 @@ fn refusal(path: &Path, problem: Problem) -> OpenError {
 fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
     let db = schema::writer(path)?;
     if bytes <= SPOOL_CHECK_BYTES_MAX {
-        let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // Unlike quick_check it also sees an index that has lost a row.
+        let verdict: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
             return Err(Problem::Sqlite(schema::sqlite_error(ffi::SQLITE_CORRUPT, &verdict)));
         }
@@ -99,7 +114,7 @@ fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
 }
 
 /// Copies what can be read into a fresh file and swaps the two. Returns how many rows were not kept.
-fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64) -> Result<u64, OpenError> {
+fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64, in_use: bool) -> Result<u64, OpenError> {
     let path = &files.database;
     log::error!("{}", fault::text("the spool is damaged:", path, why));
     let fresh_error = |error: &rusqlite::Error| {
@@ -113,9 +128,14 @@ fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64) -> Result<u64, O
     };
     files::remove_with_companions(&files.rescue).map_err(fresh_io)?;
     files.make_database(&files.rescue).map_err(fresh_io)?;
-    let fresh = schema::writer(&files.rescue).map_err(|problem| refusal(&files.rescue, problem))?;
-    let salvage = salvage(path, &fresh, seq_floor).map_err(|error| fresh_error(&error))?;
+    let create = || schema::writer(&files.rescue).map_err(|problem| refusal(&files.rescue, problem));
+    create()?.close().map_err(|(_, error)| fresh_error(&error))?;
+    let page = mend::first_page(&files.rescue).map_err(fresh_io)?;
+    let fresh = create()?;
+    let source = if mended(files, &page, in_use) { &files.mended } else { path };
+    let salvage = salvage::run(source, &fresh, seq_floor).map_err(|error| fresh_error(&error))?;
     fresh.close().map_err(|(_, error)| fresh_error(&error))?;
+    files::remove_with_companions(&files.mended).map_err(fresh_io)?;
     let aside = files.adopt_rescue().map_err(fresh_io)?;
     log::error!(
         "the damaged spool is kept as {}: {} rows were saved from it, {} could not be read",
@@ -126,144 +146,17 @@ fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64) -> Result<u64, O
     Ok(salvage.lost)
 }
 
-#[derive(Default)]
-struct Salvage {
-    kept: u64,
-    lost: u64,
-}
-
-/// Errors are the fresh file's: whatever the damaged one says only ends what can be read of it.
-fn salvage(damaged: &Path, fresh: &Connection, seq_floor: i64) -> rusqlite::Result<Salvage> {
-    let mut total = Salvage::default();
-    // Cut off at any moment the fresh file is thrown away, so it is committed in parts that keep its log small.
-    fresh.execute_batch("BEGIN")?;
-    fresh.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('raw_logs', ?1)", [seq_floor])?;
-    match schema::reader(damaged) {
-        Ok(old) => {
-            // A page with one bad cell still has good ones; every row proves itself by its checksum.
-            if let Err(error) = old.pragma_update(None, "cell_size_check", false) {
-                log::warn!("{}", fault::text("can't read all of the damaged spool", damaged, &error));
-            }
-            for table in ["raw_logs", "dead_letters"] {
-                let salvage = salvage_table(&old, fresh, table)?;
-                total.kept += salvage.kept;
-                total.lost += salvage.lost;
-            }
-            total.lost = total.lost.max(noted_rows(&old).saturating_sub(total.kept));
-        }
-        Err(error) => {
-            log::error!("{}", fault::text("nothing can be read from the damaged spool", damaged, &error))
-        }
+/// Whether there is a copy to read from because the file's first page is damaged. Not while the file is in use:
+/// readers in this process have locks on it that a look at its bytes would drop.
+fn mended(files: &Files, fresh: &Page, in_use: bool) -> bool {
+    if in_use {
+        return false;
     }
-    write::recount(fresh)?;
-    fresh.execute_batch("COMMIT")?;
-    Ok(total)
-}
-
-/// How many rows the damaged file believed to have, where it still says.
-fn noted_rows(old: &Connection) -> u64 {
-    let sql = "SELECT coalesce(sum(value), 0) FROM figures WHERE name <> 'schema_version'";
-    old.query_row(sql, [], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
-}
-
-fn salvage_table(old: &Connection, fresh: &Connection, table: &str) -> rusqlite::Result<Salvage> {
-    let mut salvage = Salvage::default();
-    let mut after = 0;
-    for count in 1_u64.. {
-        if count.is_multiple_of(PAGES_A_COMMIT) {
-            fresh.execute_batch("COMMIT; BEGIN")?;
-        }
-        let page = copy_page(old, fresh, table, after, PAGE_ROWS)?;
-        salvage.kept += page.kept;
-        salvage.lost += page.bad;
-        after = page.last.unwrap_or(after);
-        if !page.broke_off {
-            if page.last.is_none() {
-                break;
-            }
-            continue;
-        }
-        let Some(next) = next_reachable(old, table, after) else { break };
-        let single = copy_page(old, fresh, table, next - 1, 1)?;
-        salvage.kept += single.kept;
-        salvage.lost += single.bad + u64::from(single.broke_off);
-        after = next;
-    }
-    Ok(salvage)
-}
-
-#[derive(Default)]
-struct Page {
-    kept: u64,
-    /// Rows that were read and whose checksum doesn't hold.
-    bad: u64,
-    last: Option<i64>,
-    broke_off: bool,
-}
-
-fn copy_page(
-    old: &Connection,
-    fresh: &Connection,
-    table: &str,
-    after: i64,
-    rows: usize,
-) -> rusqlite::Result<Page> {
-    let extra = if table == "dead_letters" { "failed_at, error" } else { "'', ''" };
-    let sql = format!(
-        "SELECT {}, state, reason, instance, {extra} FROM {table} NOT INDEXED WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-        row::RESTORE_COLUMNS
-    );
-    let mut page = Page::default();
-    let Ok(mut statement) = old.prepare_cached(&sql) else { return Ok(Page { broke_off: true, ..page }) };
-    let Ok(mut found) = statement.query((after, i64::try_from(rows).unwrap_or(i64::MAX))) else {
-        return Ok(Page { broke_off: true, ..page });
-    };
-    loop {
-        let found = match found.next() {
-            Ok(Some(row)) => row,
-            Ok(None) => return Ok(page),
-            Err(_) => return Ok(Page { broke_off: true, ..page }),
-        };
-        let Ok(seq) = found.get::<_, i64>(0) else { return Ok(Page { broke_off: true, ..page }) };
-        page.last = Some(seq);
-        let Ok(event) = row::restore(found) else {
-            page.bad += 1;
-            continue;
-        };
-        let text =
-            |index: usize| found.get_ref(index).ok().and_then(|value| value.as_str().ok()).unwrap_or("");
-        // A state that can't be read is taken for the one that loses nothing.
-        let state = if text(6) == "home" { "home" } else { "held" };
-        let label = Label { seq: Some(seq), state, reason: text(7), instance: text(8) };
-        let failure = Failure { failed_at: text(9), error: text(10) };
-        let failure = (table == "dead_letters").then_some(&failure);
-        page.kept += u64::from(row::insert(fresh, &event, &label, failure)?);
-    }
-}
-
-/// The first row after `after` whose page can be reached: the distance is doubled until a read
-/// succeeds, then halved to where the damage ends.
-fn next_reachable(old: &Connection, table: &str, after: i64) -> Option<i64> {
-    let sql = format!("SELECT seq FROM {table} NOT INDEXED WHERE seq >= ?1 ORDER BY seq LIMIT 1");
-    let probe = |from: i64| -> Result<Option<i64>, rusqlite::Error> {
-        old.prepare_cached(&sql)?.query_row([from], |row| row.get(0)).optional()
-    };
-    let mut unreachable = after;
-    let mut distance = 1_i64;
-    let mut found = loop {
-        let from = after.checked_add(distance)?;
-        match probe(from) {
-            Ok(found) => break (from, found),
-            Err(_) => unreachable = from,
-        }
-        distance = distance.checked_mul(2)?;
-    };
-    while found.0 - unreachable > 1 {
-        let middle = unreachable + (found.0 - unreachable) / 2;
-        match probe(middle) {
-            Ok(next) => found = (middle, next),
-            Err(_) => unreachable = middle,
-        }
-    }
-    found.1
+    files.mend(fresh).unwrap_or_else(|error| {
+        let path = files.mended.display();
+        log::error!(
+            "can't put the damaged first page right in a copy, {path}: {error}: free room on that disk"
+        );
+        false
+    })
 }

@@ -48,8 +48,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     common(&db)?;
-    // Both only take effect while the file is empty, and only in this order.
-    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        // Takes effect only in an empty file, and only before the journal's mode is written to it.
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(sqlite(ffi::SQLITE_IOERR, &format!("its journal stays in mode {mode} instead of wal")));
@@ -59,6 +62,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
     db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     db.pragma_update(None, "journal_size_limit", SPOOL_CHECKPOINT_BYTES.cast_signed())?;
     db.pragma_update(None, "cache_size", -4_096)?;
+    if db.is_readonly("main")? {
+        return Err(sqlite(ffi::SQLITE_READONLY, "it can only be read"));
+    }
     migrate(&mut db)?;
     Ok(db)
 }

@@ -238,6 +238,8 @@ impl Writer {
 
     fn succeeded(&mut self) {
         if let Some(failing) = self.failing.take() {
+            // The reserve may be used up: the next idle tick looks.
+            self.kept_at = None;
             let (tries, time) = (failing.tries, failing.since.elapsed());
             log::info!("the spool can be written again, after {tries} failed tries in {time:.1?}");
         }

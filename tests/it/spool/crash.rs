@@ -1,1 +1,105 @@
-//! Damaged files, files of other versions and other programs.
+//! kill -9 at any moment: what was answered is there afterwards, in order.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use super::*;
+
+const THREADS: u64 = 3;
+/// Numbers of one thread in one round.
+const SHARE: u64 = 1_000_000;
+
+#[test]
+fn killed_at_any_moment_no_answered_event_is_lost() {
+    if let Ok(dir) = std::env::var("SPOOL_TEST_VICTIM") {
+        let (dir, round) = dir.split_once('#').unwrap();
+        victim(Path::new(dir), round.parse().unwrap());
+    }
+    let folder = Folder::new("kill");
+    let mut random = Random::seeded();
+    let mut answered = BTreeSet::new();
+    for round in 0..20 {
+        let kill_after = random.below(150);
+        for line in lines_until_killed(&folder, round, kill_after) {
+            match line.split_once(' ') {
+                Some(("stored", number)) => {
+                    assert!(answered.insert(number.parse::<u64>().unwrap()), "{line}")
+                }
+                Some(("releasing", number)) => drop(answered.remove(&number.parse::<u64>().unwrap())),
+                _ => {}
+            }
+        }
+        let spool = folder.open();
+        let rows = numbers(&held(&spool));
+        let present: BTreeSet<u64> = rows.iter().copied().collect();
+        let lost: Vec<_> = answered.difference(&present).collect();
+        assert!(lost.is_empty(), "round {round}: lost {lost:?}");
+        assert_eq!(spool.figures().held, rows.len() as u64, "round {round}: the figures fit the rows");
+        for thread in 0..(round + 1) * THREADS {
+            let own: Vec<_> = rows.iter().filter(|number| **number / SHARE == thread).collect();
+            assert!(own.is_sorted(), "round {round}: thread {thread} lost its order");
+        }
+        assert!(folder.set_aside().is_empty(), "round {round}: a killed daemon damages nothing");
+        close(&spool);
+    }
+    assert!(answered.len() > 1_000, "only {} events were answered before the kills", answered.len());
+}
+
+/// Starts this test as another process on the folder, kills it after some lines, and returns all of them.
+fn lines_until_killed(folder: &Folder, round: u64, kill_after: usize) -> Vec<String> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "spool::crash::killed_at_any_moment_no_answered_event_is_lost", "--nocapture"])
+        .env("SPOOL_TEST_VICTIM", format!("{}#{round}", folder.0.display()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut all = Vec::new();
+    while all.len() < kill_after + 5 {
+        match lines.next() {
+            Some(line) => all.push(line.unwrap()),
+            None => panic!("the process ended by itself: {:?}", child.wait()),
+        }
+    }
+    child.kill().unwrap();
+    // What it wrote before it died counts; a last line may be cut short.
+    let rest = lines.map_while(Result::ok);
+    all.extend(rest.filter(|line| !line.starts_with("stored ") || line.ends_with('.')));
+    child.wait().unwrap();
+    all.iter().map(|line| line.trim_end_matches('.').to_owned()).collect()
+}
+
+/// Appends for ever from several threads, says what was stored, and releases a few of the oldest.
+fn victim(dir: &Path, round: u64) -> ! {
+    let spool = Spool::open(&settings(dir)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let spool = spool.clone();
+            scope.spawn(move || {
+                let mut random = Random::seeded();
+                let mut next = (round * THREADS + thread) * SHARE;
+                loop {
+                    let end = next + 1 + random.below(20) as u64;
+                    hold(&spool, next..end);
+                    say("stored", next..end);
+                    next = end;
+                    if thread == 0 && random.below(4) == 0 {
+                        let rows = spool.reader().unwrap().held_after(0, 5, 1 << 20).unwrap();
+                        say("releasing", rows.iter().map(|row| number(row.event.as_ref().unwrap())));
+                        spool.release(rows.iter().map(|row| row.seq).collect()).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    unreachable!("it is killed")
+}
+
+fn say(what: &str, numbers: impl Iterator<Item = u64>) {
+    let lines: String = numbers.map(|number| format!("{what} {number}.\n")).collect();
+    let mut out = std::io::stdout().lock();
+    out.write_all(lines.as_bytes()).unwrap();
+    out.flush().unwrap();
+}

@@ -1,1 +1,141 @@
-//! Damaged files, files of other versions and other programs.
+//! Disks that fail: the real spool in a process of its own, whose writes and syncs of the database fail on
+//! demand (`disk_faults.c`).
+
+use std::process::Command;
+
+use logs_ingest::store::spool::Spool;
+
+use super::*;
+
+/// Runs the named test again, as a process on a failing disk. `None`: this is that process.
+fn on_failing_disk(test: &str) -> Option<()> {
+    if std::env::var_os("DISK_FAULTS").is_some() {
+        return None;
+    }
+    let folder = Folder::new("disk");
+    let library = folder.0.join("disk_faults.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/spool/disk_faults.c");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status()
+        .expect("cc: install a C compiler, the bundled SQLite needs one too");
+    assert!(status.success());
+    fs::create_dir(folder.0.join("faults")).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("LD_PRELOAD", &library)
+        .env("DISK_FAULTS", folder.0.join("faults"))
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    Some(())
+}
+
+struct Disk {
+    faults: PathBuf,
+}
+
+impl Disk {
+    fn here() -> (Self, Spool) {
+        let faults = PathBuf::from(std::env::var_os("DISK_FAULTS").unwrap());
+        let spool = Spool::open(&settings(faults.parent().unwrap())).unwrap();
+        (Self { faults }, spool)
+    }
+
+    fn fails(&self, how: &str) {
+        fs::write(self.faults.join(how), "").unwrap();
+    }
+
+    fn works(&self) {
+        fs::read_dir(&self.faults).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+    }
+}
+
+/// Appends while the disk fails: nothing may be answered as stored.
+fn refused(spool: &Spool, number: u64) -> String {
+    let outcomes = spool.append(&batch([number, number + 1]), Standing::Held, "kafka is down");
+    match &outcomes[..] {
+        [Err(StoreError::Unavailable(why)), Err(StoreError::Unavailable(_))] => {
+            let figures = spool.figures();
+            assert!(!figures.writable);
+            assert!(figures.last_error.is_some());
+            why.to_string()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The events that must be there are, in their order; of those that were refused some may have come to light.
+fn has(spool: &Spool, stored: &[u64]) {
+    let mut found = numbers(&held(spool));
+    found.retain(|number| stored.contains(number));
+    assert_eq!(found, stored);
+}
+
+#[test]
+fn a_failed_fsync_is_never_answered_as_stored() {
+    if on_failing_disk("spool::disk::a_failed_fsync_is_never_answered_as_stored").is_some() {
+        return;
+    }
+    let (disk, spool) = Disk::here();
+    hold(&spool, [1, 2]);
+    for round in 0..3 {
+        disk.fails("fsync");
+        for n in 0..3 {
+            let why = refused(&spool, 100 + 10 * round + 2 * n);
+            assert!(why.contains("spool.sqlite3") && why.contains("check the disk"), "{why}");
+        }
+        disk.works();
+        hold(&spool, [1_000 + round]);
+        assert!(spool.figures().writable);
+    }
+    has(&spool, &[1, 2, 1_000, 1_001, 1_002]);
+    close(&spool);
+    let (_, spool) = Disk::here();
+    has(&spool, &[1, 2, 1_000, 1_001, 1_002]);
+    close(&spool);
+}
+
+#[test]
+fn a_disk_that_fails_to_write_is_noticed_when_it_works_again() {
+    if on_failing_disk("spool::disk::a_disk_that_fails_to_write_is_noticed_when_it_works_again").is_some() {
+        return;
+    }
+    let (disk, spool) = Disk::here();
+    hold(&spool, [1, 2]);
+    disk.fails("eio");
+    refused(&spool, 10);
+    disk.works();
+    wait_for("the spool is writable again, without an event", || spool.figures().writable);
+    hold(&spool, [3]);
+    has(&spool, &[1, 2, 3]);
+    close(&spool);
+}
+
+#[test]
+fn on_a_full_disk_events_are_refused_and_deletes_work() {
+    if on_failing_disk("spool::disk::on_a_full_disk_events_are_refused_and_deletes_work").is_some() {
+        return;
+    }
+    let (disk, spool) = Disk::here();
+    let reserve = disk.faults.parent().unwrap().join("spool.reserve");
+    hold(&spool, 1..50);
+    disk.fails("enospc");
+    let why = refused(&spool, 100);
+    assert!(why.contains("free room on that disk"), "{why}");
+    assert!(reserve.exists(), "events may not have the reserve");
+    let rows = held(&spool);
+    spool.release(rows[..40].iter().map(|(seq, _)| *seq).collect()).unwrap();
+    assert!(!reserve.exists());
+    assert_eq!(numbers(&held(&spool)), (41..50).collect::<Vec<u64>>());
+    disk.works();
+    wait_for("the reserve is taken again", || reserve.exists());
+    hold(&spool, [200]);
+    has(&spool, &[41, 49, 200]);
+    close(&spool);
+}

@@ -1,0 +1,158 @@
+//! Reading what can be read of a damaged file, row by row, into a fresh one.
+//!
+//! Invariant: only rows whose checksum holds are copied, and each keeps its place in the order.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::row::{self, Failure, Label};
+use super::{fault, schema, write};
+
+/// Rows that one read of a damaged file asks for.
+const PAGE_ROWS: usize = 200;
+/// Such reads that share one commit of the fresh file.
+const PAGES_A_COMMIT: u64 = 25;
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Salvage {
+    pub(super) kept: u64,
+    pub(super) lost: u64,
+}
+
+/// Errors are the fresh file's: whatever the damaged one says only ends what can be read of it.
+pub(super) fn run(damaged: &Path, fresh: &Connection, seq_floor: i64) -> rusqlite::Result<Salvage> {
+    let mut total = Salvage::default();
+    // Cut off at any moment the fresh file is thrown away, so it is committed in parts that keep its log small.
+    fresh.execute_batch("BEGIN")?;
+    fresh.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('raw_logs', ?1)", [seq_floor])?;
+    match schema::reader(damaged) {
+        Ok(old) => {
+            // A page with one bad cell still has good ones; every row proves itself by its checksum.
+            if let Err(error) = old.pragma_update(None, "cell_size_check", false) {
+                log::warn!("{}", fault::text("can't read all of the damaged spool", damaged, &error));
+            }
+            for table in ["raw_logs", "dead_letters"] {
+                let salvage = salvage_table(&old, fresh, table)?;
+                total.kept += salvage.kept;
+                total.lost += salvage.lost;
+            }
+            total.lost = total.lost.max(noted_rows(&old).saturating_sub(total.kept));
+        }
+        Err(error) => {
+            log::error!("{}", fault::text("nothing can be read from the damaged spool", damaged, &error))
+        }
+    }
+    write::recount(fresh)?;
+    fresh.execute_batch("COMMIT")?;
+    Ok(total)
+}
+
+/// How many rows the damaged file believed to have, where it still says.
+fn noted_rows(old: &Connection) -> u64 {
+    let sql = "SELECT coalesce(sum(value), 0) FROM figures WHERE name <> 'schema_version'";
+    old.query_row(sql, [], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
+}
+
+fn salvage_table(old: &Connection, fresh: &Connection, table: &str) -> rusqlite::Result<Salvage> {
+    let mut salvage = Salvage::default();
+    let mut after = 0;
+    for count in 1_u64.. {
+        if count.is_multiple_of(PAGES_A_COMMIT) {
+            fresh.execute_batch("COMMIT; BEGIN")?;
+        }
+        let page = copy_page(old, fresh, table, after, PAGE_ROWS)?;
+        salvage.kept += page.kept;
+        salvage.lost += page.bad;
+        after = page.last.unwrap_or(after);
+        if !page.broke_off {
+            if page.last.is_none() {
+                break;
+            }
+            continue;
+        }
+        let Some(next) = next_reachable(old, table, after) else { break };
+        let single = copy_page(old, fresh, table, next - 1, 1)?;
+        salvage.kept += single.kept;
+        salvage.lost += single.bad + u64::from(single.broke_off);
+        after = next;
+    }
+    Ok(salvage)
+}
+
+#[derive(Default)]
+struct Copied {
+    kept: u64,
+    /// Rows that were read and whose checksum doesn't hold.
+    bad: u64,
+    last: Option<i64>,
+    broke_off: bool,
+}
+
+fn copy_page(
+    old: &Connection,
+    fresh: &Connection,
+    table: &str,
+    after: i64,
+    rows: usize,
+) -> rusqlite::Result<Copied> {
+    let extra = if table == "dead_letters" { "failed_at, error" } else { "'', ''" };
+    let sql = format!(
+        "SELECT {}, state, reason, instance, {extra} FROM {table} NOT INDEXED WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        row::RESTORE_COLUMNS
+    );
+    let mut page = Copied::default();
+    let Ok(mut statement) = old.prepare_cached(&sql) else { return Ok(Copied { broke_off: true, ..page }) };
+    let Ok(mut found) = statement.query((after, i64::try_from(rows).unwrap_or(i64::MAX))) else {
+        return Ok(Copied { broke_off: true, ..page });
+    };
+    loop {
+        let found = match found.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(page),
+            Err(_) => return Ok(Copied { broke_off: true, ..page }),
+        };
+        let Ok(seq) = found.get::<_, i64>(0) else { return Ok(Copied { broke_off: true, ..page }) };
+        page.last = Some(seq);
+        let Ok(event) = row::restore(found) else {
+            page.bad += 1;
+            continue;
+        };
+        let text =
+            |index: usize| found.get_ref(index).ok().and_then(|value| value.as_str().ok()).unwrap_or("");
+        // A state that can't be read is taken for the one that loses nothing.
+        let state = if text(6) == "home" { "home" } else { "held" };
+        let label = Label { seq: Some(seq), state, reason: text(7), instance: text(8) };
+        let failure = Failure { failed_at: text(9), error: text(10) };
+        let failure = (table == "dead_letters").then_some(&failure);
+        page.kept += u64::from(row::insert(fresh, &event, &label, failure)?);
+    }
+}
+
+/// The first row after `after` whose page can be reached: the distance is doubled until a read
+/// succeeds, then halved to where the damage ends.
+fn next_reachable(old: &Connection, table: &str, after: i64) -> Option<i64> {
+    let sql = format!("SELECT seq FROM {table} NOT INDEXED WHERE seq >= ?1 ORDER BY seq LIMIT 1");
+    let probe = |from: i64| -> Result<Option<i64>, rusqlite::Error> {
+        old.prepare_cached(&sql)?.query_row([from], |row| row.get(0)).optional()
+    };
+    let mut unreachable = after;
+    let mut distance = 1_i64;
+    let mut found = loop {
+        let from = after.checked_add(distance)?;
+        match probe(from) {
+            Ok(found) => break (from, found),
+            Err(_) => unreachable = from,
+        }
+        distance = distance.checked_mul(2)?;
+    };
+    while found.0 - unreachable > 1 {
+        let middle = unreachable + (found.0 - unreachable) / 2;
+        match probe(middle) {
+            Ok(next) => found = (middle, next),
+            Err(_) => unreachable = middle,
+        }
+    }
+    found.1
+}
