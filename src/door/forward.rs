@@ -1,5 +1,6 @@
 //! A request's way inside and its answer's way back, over the pool of upstream connections.
 
+use mio::Interest;
 use mio::event::Event;
 
 use super::accept::no_room;
@@ -70,7 +71,18 @@ impl EventLoop {
     /// Writes a request on.
     pub(super) fn push(&mut self, slot: usize) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
-        match upstream.write() {
+        let written = upstream.write().and_then(|()| {
+            // A Unix socket tells of room after each read of its other end: only who needs to asks.
+            if upstream.polls_writable == upstream.is_sent() {
+                upstream.polls_writable = !upstream.is_sent();
+                let interest = Interest::READABLE;
+                let interest = if upstream.polls_writable { interest | Interest::WRITABLE } else { interest };
+                let token = Source::Upstream(slot).token();
+                return self.poll.registry().reregister(&mut upstream.stream, token, interest);
+            }
+            Ok(())
+        });
+        match written {
             Ok(()) => self.finish_if_whole(slot),
             Err(error) => self.lose(slot, &error.to_string()),
         }

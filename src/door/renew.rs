@@ -67,9 +67,12 @@ impl EventLoop {
         *self.pool.open_count(lane) += 1;
         self.pool.opening = Some(slot);
         self.pool.waits.set(slot, wait::PING, self.now);
-        let both = Interest::READABLE | Interest::WRITABLE;
         if let Some(upstream) = self.pool.connections.get_mut(slot) {
-            self.poll.registry().register(&mut upstream.stream, Source::Upstream(slot).token(), both)?;
+            self.poll.registry().register(
+                &mut upstream.stream,
+                Source::Upstream(slot).token(),
+                Interest::READABLE,
+            )?;
         }
         self.push(slot);
         Ok(())

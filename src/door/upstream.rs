@@ -60,6 +60,7 @@ impl fmt::Display for Job {
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) stream: UnixStream,
+    pub(super) polls_writable: bool,
     pub(super) lane: Lane,
     pub(super) job: Job,
     /// The server's building that it was opened in; an older one is not asked again.
@@ -76,6 +77,7 @@ impl Upstream {
     pub(super) fn new(stream: UnixStream, lane: Lane, generation: u64) -> Self {
         Self {
             stream,
+            polls_writable: false,
             lane,
             job: Job::Proving,
             generation,
