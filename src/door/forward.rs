@@ -56,7 +56,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(upstream) = self.pool.connections.get_mut(to) else { return };
         if client.state == State::Queued {
-            self.waiting_bytes -= client.counted_body;
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(client.counted_body);
         }
         client.state = State::Asking(to);
         upstream.job = Job::Busy(Some(slot));
@@ -123,6 +123,7 @@ impl EventLoop {
         if !upstream.reader.is_whole() || !upstream.is_sent() {
             return;
         }
+        self.pool.last_answer = Some(self.now);
         match upstream.job {
             Job::Free | Job::Busy(None) => {}
             Job::Pinging => self.pool.rebuild_backoff.reset(),
@@ -130,6 +131,9 @@ impl EventLoop {
                 self.pool.opening = None;
                 self.pool.open_backoff.reset();
                 self.is_tight = !self.pool.reserve.fill();
+                if std::mem::take(&mut self.pool.is_in_doubt) {
+                    log::info!("the HTTP server inside answers again");
+                }
             }
             Job::Busy(Some(client)) => self.respond_from(client, slot),
         }
@@ -140,9 +144,11 @@ impl EventLoop {
     /// A connection has done its job: gives it the next one.
     fn settle(&mut self, slot: usize) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
-        self.memory -= std::mem::take(&mut upstream.counted_body);
         let lane = upstream.lane;
-        if !upstream.reset() || upstream.generation != self.pool.generation {
+        let is_usable = upstream.reset() && upstream.generation == self.pool.generation;
+        let counted = std::mem::take(&mut upstream.counted_body);
+        self.release_memory(counted);
+        if !is_usable {
             self.remove(slot);
         } else if let Some(client) = self.waits.front(queue_of(lane)) {
             self.assign(client, slot);
@@ -200,7 +206,7 @@ impl EventLoop {
     pub(super) fn remove(&mut self, slot: usize) {
         self.pool.waits.clear(slot);
         let Some(upstream) = self.pool.connections.remove(slot) else { return };
-        self.memory -= upstream.counted_body;
+        self.release_memory(upstream.counted_body);
         *self.pool.open_count(upstream.lane) -= 1;
         if self.pool.opening == Some(slot) {
             self.pool.opening = None;

@@ -84,6 +84,7 @@ impl EventLoop {
             return;
         };
         let (lane, job) = (upstream.lane, upstream.job);
+        let is_silent = self.pool.last_answer < self.pool.waits.since(slot);
         match kind {
             wait::FREE_INGEST if self.pool.open_ingest > ingest_floor(self.pool.ingest_max) => {
                 self.remove(slot)
@@ -99,6 +100,9 @@ impl EventLoop {
                 self.lose(slot, "no answer in time");
                 match job {
                     Job::Proving => self.ask_for_rebuild("a new connection was not answered"),
+                    Job::Pinging if is_silent => {
+                        self.ask_for_rebuild("a ping was not answered, nor anything else")
+                    }
                     // Storage may be slow; a kept connection never waits for it.
                     _ if lane == Lane::Kept => self.distrust(),
                     _ => {}
@@ -139,6 +143,7 @@ impl EventLoop {
             return;
         }
         self.pool.rebuild_backoff.grow(self.now);
+        self.pool.is_in_doubt = true;
         if self.rebuild.try_send(()).is_ok() {
             figures::add(&self.shared.counters.rebuilds);
         }

@@ -156,6 +156,10 @@ pub(super) struct Pool {
     /// The socket file that connections lead to: a new server makes a new one.
     pub(super) identity: Option<Identity>,
     pub(super) reserve: Reserve,
+    /// When anything was last answered.
+    pub(super) last_answer: Option<Instant>,
+    /// A new server was asked for, and none has answered since.
+    pub(super) is_in_doubt: bool,
 }
 
 /// Which file a path names: its number, and when it was made, for numbers are given out again.
@@ -178,6 +182,8 @@ impl Pool {
             generation: 0,
             identity: None,
             reserve: Reserve::default(),
+            last_answer: None,
+            is_in_doubt: false,
         }
     }
 
