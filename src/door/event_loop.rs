@@ -231,6 +231,12 @@ impl EventLoop {
         left.map_or(TURN_MAX, |left| left.min(TURN_MAX))
     }
 
+    /// Bytes that are no longer held. A miscount must not make the door take itself for full.
+    pub(super) fn release_memory(&mut self, bytes: usize) {
+        debug_assert!(self.memory >= bytes, "BUG: more memory is released than was counted");
+        self.memory = self.memory.saturating_sub(bytes);
+    }
+
     fn publish(&self) {
         let counters = &self.shared.counters;
         let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);

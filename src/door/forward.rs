@@ -1,5 +1,6 @@
 //! A request's way inside and its answer's way back, over the pool of upstream connections.
 
+use mio::Interest;
 use mio::event::Event;
 
 use super::accept::no_room;
@@ -55,7 +56,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let Some(upstream) = self.pool.connections.get_mut(to) else { return };
         if client.state == State::Queued {
-            self.waiting_bytes -= client.counted_body;
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(client.counted_body);
         }
         client.state = State::Asking(to);
         upstream.job = Job::Busy(Some(slot));
@@ -70,7 +71,18 @@ impl EventLoop {
     /// Writes a request on.
     pub(super) fn push(&mut self, slot: usize) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
-        match upstream.write() {
+        let written = upstream.write().and_then(|()| {
+            // A Unix socket tells of room after each read of its other end: only who needs to asks.
+            if upstream.polls_writable == upstream.is_sent() {
+                upstream.polls_writable = !upstream.is_sent();
+                let interest = Interest::READABLE;
+                let interest = if upstream.polls_writable { interest | Interest::WRITABLE } else { interest };
+                let token = Source::Upstream(slot).token();
+                return self.poll.registry().reregister(&mut upstream.stream, token, interest);
+            }
+            Ok(())
+        });
+        match written {
             Ok(()) => self.finish_if_whole(slot),
             Err(error) => self.lose(slot, &error.to_string()),
         }
@@ -111,6 +123,7 @@ impl EventLoop {
         if !upstream.reader.is_whole() || !upstream.is_sent() {
             return;
         }
+        self.pool.last_answer = Some(self.now);
         match upstream.job {
             Job::Free | Job::Busy(None) => {}
             Job::Pinging => self.pool.rebuild_backoff.reset(),
@@ -118,6 +131,9 @@ impl EventLoop {
                 self.pool.opening = None;
                 self.pool.open_backoff.reset();
                 self.is_tight = !self.pool.reserve.fill();
+                if std::mem::take(&mut self.pool.is_in_doubt) {
+                    log::info!("the HTTP server inside answers again");
+                }
             }
             Job::Busy(Some(client)) => self.respond_from(client, slot),
         }
@@ -128,9 +144,11 @@ impl EventLoop {
     /// A connection has done its job: gives it the next one.
     fn settle(&mut self, slot: usize) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
-        self.memory -= std::mem::take(&mut upstream.counted_body);
         let lane = upstream.lane;
-        if !upstream.reset() || upstream.generation != self.pool.generation {
+        let is_usable = upstream.reset() && upstream.generation == self.pool.generation;
+        let counted = std::mem::take(&mut upstream.counted_body);
+        self.release_memory(counted);
+        if !is_usable {
             self.remove(slot);
         } else if let Some(client) = self.waits.front(queue_of(lane)) {
             self.assign(client, slot);
@@ -188,7 +206,7 @@ impl EventLoop {
     pub(super) fn remove(&mut self, slot: usize) {
         self.pool.waits.clear(slot);
         let Some(upstream) = self.pool.connections.remove(slot) else { return };
-        self.memory -= upstream.counted_body;
+        self.release_memory(upstream.counted_body);
         *self.pool.open_count(upstream.lane) -= 1;
         if self.pool.opening == Some(slot) {
             self.pool.opening = None;

@@ -67,9 +67,12 @@ impl EventLoop {
         *self.pool.open_count(lane) += 1;
         self.pool.opening = Some(slot);
         self.pool.waits.set(slot, wait::PING, self.now);
-        let both = Interest::READABLE | Interest::WRITABLE;
         if let Some(upstream) = self.pool.connections.get_mut(slot) {
-            self.poll.registry().register(&mut upstream.stream, Source::Upstream(slot).token(), both)?;
+            self.poll.registry().register(
+                &mut upstream.stream,
+                Source::Upstream(slot).token(),
+                Interest::READABLE,
+            )?;
         }
         self.push(slot);
         Ok(())
@@ -81,6 +84,7 @@ impl EventLoop {
             return;
         };
         let (lane, job) = (upstream.lane, upstream.job);
+        let is_silent = self.pool.last_answer < self.pool.waits.since(slot);
         match kind {
             wait::FREE_INGEST if self.pool.open_ingest > ingest_floor(self.pool.ingest_max) => {
                 self.remove(slot)
@@ -96,6 +100,9 @@ impl EventLoop {
                 self.lose(slot, "no answer in time");
                 match job {
                     Job::Proving => self.ask_for_rebuild("a new connection was not answered"),
+                    Job::Pinging if is_silent => {
+                        self.ask_for_rebuild("a ping was not answered, nor anything else")
+                    }
                     // Storage may be slow; a kept connection never waits for it.
                     _ if lane == Lane::Kept => self.distrust(),
                     _ => {}
@@ -136,6 +143,7 @@ impl EventLoop {
             return;
         }
         self.pool.rebuild_backoff.grow(self.now);
+        self.pool.is_in_doubt = true;
         if self.rebuild.try_send(()).is_ok() {
             figures::add(&self.shared.counters.rebuilds);
         }

@@ -86,11 +86,17 @@ impl EventLoop {
             }
             Err(_) => return self.close(slot),
         }
-        self.memory -= std::mem::take(&mut client.counted_out);
+        let counted = std::mem::take(&mut client.counted_out);
         client.out.clear();
         client.written = 0;
         client.shrink();
         let State::Writing(then) = client.state else { return };
+        self.release_memory(counted);
+        self.after_answer(slot, then);
+    }
+
+    fn after_answer(&mut self, slot: usize, then: Then) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
         match then {
             Then::Close => self.close(slot),
             Then::Keep => {
@@ -136,10 +142,10 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let counted = std::mem::take(&mut client.counted_body);
         if client.state == State::Queued {
-            self.waiting_bytes -= counted;
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(counted);
         }
-        self.memory -= counted;
         client.body.clear();
+        self.release_memory(counted);
     }
 
     /// Ends a connection. A request that is inside goes on there without it.
@@ -147,7 +153,7 @@ impl EventLoop {
         self.release_body(slot);
         self.waits.clear(slot);
         let Some(client) = self.clients.remove(slot) else { return };
-        self.memory -= client.counted_out;
+        self.release_memory(client.counted_out);
         if let State::Asking(upstream) = client.state
             && let Some(upstream) = self.pool.connections.get_mut(upstream)
         {

@@ -60,6 +60,7 @@ impl fmt::Display for Job {
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) stream: UnixStream,
+    pub(super) polls_writable: bool,
     pub(super) lane: Lane,
     pub(super) job: Job,
     /// The server's building that it was opened in; an older one is not asked again.
@@ -76,6 +77,7 @@ impl Upstream {
     pub(super) fn new(stream: UnixStream, lane: Lane, generation: u64) -> Self {
         Self {
             stream,
+            polls_writable: false,
             lane,
             job: Job::Proving,
             generation,
@@ -154,6 +156,10 @@ pub(super) struct Pool {
     /// The socket file that connections lead to: a new server makes a new one.
     pub(super) identity: Option<Identity>,
     pub(super) reserve: Reserve,
+    /// When anything was last answered.
+    pub(super) last_answer: Option<Instant>,
+    /// A new server was asked for, and none has answered since.
+    pub(super) is_in_doubt: bool,
 }
 
 /// Which file a path names: its number, and when it was made, for numbers are given out again.
@@ -176,6 +182,8 @@ impl Pool {
             generation: 0,
             identity: None,
             reserve: Reserve::default(),
+            last_answer: None,
+            is_in_doubt: false,
         }
     }
 

@@ -148,6 +148,22 @@ fn health_answers_while_all_ingest_connections_wait_for_storage() {
 }
 
 #[test]
+fn who_waits_too_long_for_its_turn_is_told_so() {
+    let house = House::new(Settings { upstream_connections: 4 + 1, ..settings() });
+    let (mut clients, held) = hold(&house, 1);
+    let mut waiting = house.client();
+    waiting.send(post(b"{}"));
+    let answer = waiting.answer();
+    assert_eq!((answer.status, answer.header("Connection")), (503, None));
+    assert!(answer.text().contains("nothing was stored"), "{}", answer.text());
+    held.into_iter().for_each(|request| release(request, b""));
+    assert_eq!(clients[0].answer().status, 202);
+    waiting.send(post(b"{}"));
+    assert_eq!(waiting.answer().status, 202);
+    house.holds_nothing();
+}
+
+#[test]
 fn an_answer_that_does_not_come_is_not_waited_for() {
     let house = House::new(Settings { upstream_timeout: Duration::from_millis(400), ..settings() });
     let (mut clients, held) = hold(&house, 5);
