@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 
 use super::fault::{self, Fault};
 use super::figures::Shared;
@@ -323,10 +323,15 @@ fn trust(opened: &repair::Opened, log_doubtful: bool) -> rusqlite::Result<Done> 
             "another program reads it, so its log can't be emptied",
         ));
     }
-    if opened.checked_whole {
-        db.execute_batch("BEGIN IMMEDIATE")?;
-        write::recount(db)?;
-        db.execute_batch("COMMIT")?;
-    }
-    work::finish(db, write::counts(db)?, |_, _| Ok(()))
+    let noted = if opened.checked_whole { None } else { write::counts(db)? };
+    let counts = match noted {
+        Some(counts) => counts,
+        None => {
+            let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            write::recount(&tx)?;
+            tx.commit()?;
+            write::counts(db)?.expect("BUG: counted, but not noted")
+        }
+    };
+    work::finish(db, counts, |_, _| Ok(()))
 }
