@@ -160,7 +160,11 @@ fn json_line(entry: &Entry) -> String {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::event::{Arrival, Event};
+    use crate::store::spool;
 
     fn entry() -> Entry {
         Entry {
@@ -207,20 +211,97 @@ mod tests {
         assert!(damaged.ends_with(r#""event":null}"#), "{damaged}");
     }
 
+    fn args(line: &[&str]) -> EventsArgs {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: EventsArgs,
+        }
+        let line = ["events"].iter().chain(line);
+        <Line as clap::Parser>::try_parse_from(line).unwrap().args
+    }
+
     #[test]
     fn a_missing_spool_says_what_to_do() {
-        let args = EventsArgs {
-            last: 1,
-            follow: false,
-            json: false,
-            request_id: None,
-            level: Vec::new(),
-            service: None,
-        };
-        let said = show(&args, Path::new("/nonexistent/dir"), &mut Vec::new(), None).unwrap_err();
+        let said = show(&args(&[]), Path::new("/nonexistent/dir"), &mut Vec::new(), None).unwrap_err();
         assert!(
             said.starts_with("no spool at /nonexistent/dir/spool.sqlite3: has the daemon run here?"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_error() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let folder = filled("pipe");
+        assert_eq!(show(&args(&["--follow"]), &folder.0, &mut Gone, None), Ok(()));
+    }
+
+    /// A real spool with 250 events, closed: every tenth an error of another service.
+    fn filled(test: &str) -> Folder {
+        let folder =
+            Folder(std::env::temp_dir().join(format!("logs-ingest-events-{test}-{}", std::process::id())));
+        let settings = spool::Settings {
+            dir: folder.0.clone(),
+            max_bytes: 1 << 30,
+            keep: Duration::from_secs(1 << 20),
+            instance: "test".to_owned(),
+        };
+        let spool = spool::Spool::open(&settings).unwrap();
+        let event = |n: u64| {
+            let (level, service) = if n.is_multiple_of(10) { ("error", "till") } else { ("info", "pos") };
+            let payload = format!(
+                r#"{{"request_id":"r-{n}","service":"{service}","action":"pay","level":"{level}","message":"m {n}"}}"#
+            );
+            let arrival = Arrival {
+                ingest_id: Uuid::from_u128(u128::from(n)),
+                received_at_ms: crate::limits::RELEASED_MS,
+                traceparent: None,
+            };
+            Event::restored(arrival, format!("r-{n}").into(), payload.into())
+        };
+        let batch: crate::store::Batch = (0..250).map(event).collect();
+        let outcomes = spool.append(&batch, spool::Standing::Home, "no kafka is configured");
+        assert!(outcomes.iter().all(Result::is_ok));
+        assert!(spool.close(Duration::from_secs(60)));
+        folder
+    }
+
+    struct Folder(std::path::PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_newest_events_are_shown_oldest_first_and_filters_hold() {
+        let folder = filled("filters");
+        let shown = |line: &[&str]| {
+            let mut out = Vec::new();
+            show(&args(line), &folder.0, &mut out, None).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let message = |line: &str| line.split_once("  m ").map(|(_, n)| n.parse().unwrap());
+            text.lines().filter_map(message).collect::<Vec<u32>>()
+        };
+        assert_eq!(shown(&[]), (230..250).collect::<Vec<u32>>());
+        assert_eq!(shown(&["--last", "210"]), (40..250).collect::<Vec<u32>>());
+        assert_eq!(shown(&["-n", "0"]), [0; 0]);
+        assert_eq!(shown(&["--level", "error,critical", "--last", "3"]), [220, 230, 240]);
+        assert_eq!(shown(&["--service", "till", "--level", "info"]), [0; 0]);
+        assert_eq!(shown(&["--request-id", "r-17"]), [17]);
+        let mut out = Vec::new();
+        show(&args(&["--json", "--request-id", "r-17"]), &folder.0, &mut out, None).unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&line["event"]["message"], &line["state"]), (&"m 17".into(), &"home".into()));
     }
 }

@@ -32,8 +32,10 @@ impl Fault {
                 Self::of_code(failure)
             }
             Error::ToSqlConversionFailure(_) => Self::Row,
-            // A column of another type than the schema's: SQLite never wrote it so.
-            Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) => Self::Damaged,
+            // A column of another type than the schema's, or text that is none: SQLite never wrote it so.
+            Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) | Error::Utf8Error(..) => {
+                Self::Damaged
+            }
             _ => Self::Other,
         }
     }

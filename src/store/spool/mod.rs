@@ -1,11 +1,11 @@
 //! The spool: events kept on this machine's disk, in SQLite, while Kafka is away or for good.
 //!
-//! One thread writes ([`writer`]); every [`Spool`] handle sends it commands and waits for the answer, for
+//! One thread writes (`writer`); every [`Spool`] handle sends it commands and waits for the answer, for
 //! a bounded time. Readers have connections of their own and page by `seq` in short reads.
 //!
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
 //! - `write` what each command does to the tables; `keep` limits of size and age
-//! - `writer` the thread and the faults it survives; `work` what it is asked; `tend` what it does when idle
+//! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
 //! - `drain` reading held rows for Kafka; `journal` reading all of them for people
 //! - `repair`, `mend`, `salvage` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
 //!
@@ -13,6 +13,7 @@
 //! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
 
 mod drain;
+mod failing;
 mod fault;
 mod figures;
 mod files;

@@ -12,7 +12,7 @@ use super::fault::{self, Fault};
 use super::files::{self, Files};
 use super::mend::{self, Page};
 use super::schema::{self, Problem};
-use super::{OpenError, salvage};
+use super::{OpenError, salvage, write};
 use crate::limits::SPOOL_CHECK_BYTES_MAX;
 
 /// An open spool, and what had to be done to get it.
@@ -65,6 +65,7 @@ pub(super) fn open(
 /// write to it, or of an unknown format, or without a column of ours, is not what we have written.
 fn is_damage(files: &Files, error: &rusqlite::Error) -> bool {
     match error {
+        // Statements that hold in a sound file.
         Error::SqlInputError { .. } => true,
         _ => match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => files.writable(),
@@ -109,6 +110,13 @@ fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
         ] {
             db.query_row(sql, [], |row| row.get::<_, i64>(0)).optional()?;
         }
+    }
+    let last: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM raw_logs", [], |row| row.get(0))?;
+    if last.max(write::last_seq(&db)?) > write::SEQ_MAX {
+        return Err(Problem::Sqlite(schema::sqlite_error(
+            ffi::SQLITE_CORRUPT,
+            "the order of its rows is damaged",
+        )));
     }
     Ok(db)
 }

@@ -4,15 +4,19 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ffi};
 
+use super::fault::Fault;
 use super::row::{self, Failure, Label};
 use super::{fault, schema, write};
+use crate::event::Event;
 
 /// Rows that one read of a damaged file asks for.
 const PAGE_ROWS: usize = 200;
 /// Such reads that share one commit of the fresh file.
 const PAGES_A_COMMIT: u64 = 25;
+/// Rows whose place in the order is damaged; one flipped byte makes one.
+const STRAYS_MAX: usize = 1_000;
 
 /// What came of it.
 #[derive(Default)]
@@ -57,26 +61,37 @@ fn noted_rows(old: &Connection) -> u64 {
 
 fn salvage_table(old: &Connection, fresh: &Connection, table: &str) -> rusqlite::Result<Salvage> {
     let mut salvage = Salvage::default();
+    let mut strays = Vec::new();
     let mut after = 0;
+    let mut stalls = 0;
     for count in 1_u64.. {
         if count.is_multiple_of(PAGES_A_COMMIT) {
             fresh.execute_batch("COMMIT; BEGIN")?;
         }
-        let page = copy_page(old, fresh, table, after, PAGE_ROWS)?;
+        let page = copy_page(old, fresh, table, after, PAGE_ROWS, &mut strays)?;
         salvage.kept += page.kept;
         salvage.lost += page.bad;
-        after = page.last.unwrap_or(after);
-        if !page.broke_off {
-            if page.last.is_none() {
-                break;
-            }
+        let progress = page.last.is_some_and(|last| last > after);
+        after = after.max(page.last.unwrap_or(after));
+        if !page.broke_off && page.last.is_none() {
+            break;
+        }
+        if !page.broke_off && progress {
             continue;
         }
         let Some(next) = next_reachable(old, table, after) else { break };
-        let single = copy_page(old, fresh, table, next - 1, 1)?;
+        let single = copy_page(old, fresh, table, next - 1, 1, &mut strays)?;
         salvage.kept += single.kept;
         salvage.lost += single.bad + u64::from(single.broke_off);
-        after = next;
+        // A damaged order may answer with a row from before: it still goes forward, and not for ever.
+        stalls = if next > after { 0 } else { stalls + 1 };
+        if stalls > STRAYS_MAX {
+            break;
+        }
+        after = next.max(after.saturating_add(1));
+    }
+    for stray in strays {
+        salvage.kept += u64::from(stray.insert(fresh, table)?);
     }
     Ok(salvage)
 }
@@ -96,6 +111,7 @@ fn copy_page(
     table: &str,
     after: i64,
     rows: usize,
+    strays: &mut Vec<Stray>,
 ) -> rusqlite::Result<Copied> {
     let extra = if table == "dead_letters" { "failed_at, error" } else { "'', ''" };
     let sql = format!(
@@ -126,7 +142,37 @@ fn copy_page(
         let label = Label { seq: Some(seq), state, reason: text(7), instance: text(8) };
         let failure = Failure { failed_at: text(9), error: text(10) };
         let failure = (table == "dead_letters").then_some(&failure);
-        page.kept += u64::from(row::insert(fresh, &event, &label, failure)?);
+        let inserted = match (1..=write::SEQ_MAX).contains(&seq) {
+            true => row::insert(fresh, &event, &label, failure),
+            false => Err(schema::sqlite_error(ffi::SQLITE_CONSTRAINT_ROWID, "no place in the order")),
+        };
+        match inserted {
+            Ok(inserted) => page.kept += u64::from(inserted),
+            Err(error) if Fault::of(&error) == Fault::Row && strays.len() < STRAYS_MAX => {
+                strays.push(Stray {
+                    event,
+                    parts: [state, text(7), text(8), text(9), text(10)].map(str::to_owned),
+                });
+            }
+            Err(error) if Fault::of(&error) == Fault::Row => page.bad += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// An intact event whose place in the order is damaged or taken: it comes after all others.
+struct Stray {
+    event: Event,
+    /// State, reason, instance, failed_at, error.
+    parts: [String; 5],
+}
+
+impl Stray {
+    fn insert(&self, fresh: &Connection, table: &str) -> rusqlite::Result<bool> {
+        let [state, reason, instance, failed_at, error] = &self.parts;
+        let failure = Failure { failed_at, error };
+        let failure = (table == "dead_letters").then_some(&failure);
+        row::insert(fresh, &self.event, &Label { seq: None, state, reason, instance }, failure)
     }
 }
 

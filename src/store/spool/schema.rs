@@ -66,6 +66,9 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
         return Err(sqlite(ffi::SQLITE_READONLY, "it can only be read"));
     }
     migrate(&mut db)?;
+    if statements(&db)? != expected()? {
+        return Err(sqlite(ffi::SQLITE_CORRUPT, "its tables are not those of this version"));
+    }
     Ok(db)
 }
 
@@ -106,35 +109,47 @@ fn migrate(db: &mut Connection) -> Result<(), Problem> {
     let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let noted = version_of(db)?;
-    let have = match noted {
-        Some(noted) => noted,
-        None if tables == 0 => 0,
-        None if application == APPLICATION_ID => {
-            return Err(Problem::Sqlite(sqlite_error(ffi::SQLITE_CORRUPT, "its table of figures is gone")));
-        }
-        None => return Err(Problem::Foreign),
-    };
-    let newest = have.max(if in_header <= VERSION_PLAUSIBLE_MAX { in_header } else { 0 });
-    if newest > VERSION {
-        return Err(Problem::Newer(newest));
+    if (VERSION + 1..=VERSION_PLAUSIBLE_MAX).contains(&in_header) && (noted.is_some() || tables == 0) {
+        return Err(Problem::Newer(in_header));
     }
-    if in_header == have && application == APPLICATION_ID && have == VERSION {
+    let ours = |version: &i64| (1..=VERSION).contains(version);
+    let have = match noted.filter(ours).or_else(|| Some(in_header).filter(ours)) {
+        _ if tables == 0 => 0,
+        Some(version) if noted.is_some() => version,
+        _ if application != APPLICATION_ID => return Err(Problem::Foreign),
+        _ => return Err(sqlite(ffi::SQLITE_CORRUPT, "its table of figures is damaged")),
+    };
+    if in_header == have && noted == Some(have) && application == APPLICATION_ID && have == VERSION {
         return Ok(());
     }
-    if tables > 0 && (in_header != have || application != APPLICATION_ID) {
-        log::warn!(
-            "the spool's header names version {in_header}, its tables {have}: the header is put right"
-        );
+    if tables > 0 && (in_header != have || noted != Some(have) || application != APPLICATION_ID) {
+        log::warn!("the spool's header and its tables disagree on its version: both are set to {VERSION}");
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for sql in MIGRATIONS.iter().skip(usize::try_from(have).unwrap_or(0)) {
         tx.execute_batch(sql)?;
     }
-    tx.execute("UPDATE figures SET value = ?1 WHERE name = 'schema_version'", [VERSION])?;
+    tx.execute("INSERT OR REPLACE INTO figures (name, value) VALUES ('schema_version', ?1)", [VERSION])?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.commit()?;
     Ok(())
+}
+
+/// The statements that made our tables and indexes; others may have been added beside them.
+fn statements(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = db.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name IN \
+         ('raw_logs', 'raw_logs_state', 'dead_letters', 'figures') ORDER BY name",
+    )?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// What [`statements`] gives for a sound file: one flipped letter in a column's name would fail every insert.
+fn expected() -> rusqlite::Result<Vec<(String, String)>> {
+    let db = Connection::open_in_memory()?;
+    MIGRATIONS.iter().try_for_each(|sql| db.execute_batch(sql))?;
+    statements(&db)
 }
 
 /// An error of ours in SQLite's form, so that it is sorted like SQLite's own.

@@ -158,12 +158,15 @@ pub(super) fn bury(tx: &Connection, seqs: &[(i64, Arc<str>)], tally: &mut Tally)
     Ok(())
 }
 
-/// The counts as the file has them.
-pub(super) fn counts(db: &Connection) -> rusqlite::Result<Counts> {
+/// The counts as the file has them. `None`: one of them is gone.
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<Option<Counts>> {
     let mut statement = db.prepare_cached("SELECT value FROM figures WHERE name = ?1")?;
-    let mut count =
-        |name: &str| statement.query_row([name], |row| row.get::<_, i64>(0).map(i64::unsigned_abs));
-    Ok(Counts { held: count("held")?, home: count("home")?, dead_letters: count("dead_letters")? })
+    let mut count = |name: &str| {
+        statement.query_row([name], |row| row.get::<_, i64>(0).map(i64::unsigned_abs)).optional()
+    };
+    let (held, home, dead_letters) = (count("held")?, count("home")?, count("dead_letters")?);
+    let counts = || Some(Counts { held: held?, home: home?, dead_letters: dead_letters? });
+    Ok(counts())
 }
 
 /// Notes the counts beside the rows.
@@ -189,9 +192,11 @@ pub(super) fn touch(tx: &Connection) -> rusqlite::Result<()> {
 /// Counts every row anew.
 pub(super) fn recount(tx: &Connection) -> rusqlite::Result<()> {
     tx.execute_batch(
-        "UPDATE figures SET value = (SELECT count(*) FROM raw_logs WHERE state = 'held') WHERE name = 'held';
-         UPDATE figures SET value = (SELECT count(*) FROM raw_logs WHERE state = 'home') WHERE name = 'home';
-         UPDATE figures SET value = (SELECT count(*) FROM dead_letters) WHERE name = 'dead_letters';",
+        "DELETE FROM figures WHERE name <> 'schema_version';
+         INSERT INTO figures (name, value) VALUES
+             ('held', (SELECT count(*) FROM raw_logs WHERE state = 'held')),
+             ('home', (SELECT count(*) FROM raw_logs WHERE state = 'home')),
+             ('dead_letters', (SELECT count(*) FROM dead_letters));",
     )
 }
 
@@ -202,6 +207,10 @@ pub(super) fn oldest_held(db: &Connection) -> rusqlite::Result<Option<i64>> {
     let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
     Ok(text.and_then(|text| row::time_ms(&text)))
 }
+
+/// No order of arrival comes this far: a seq beyond it is a damaged byte, and the last one that SQLite can
+/// give would refuse every event after it.
+pub(super) const SEQ_MAX: i64 = i64::MAX / 2;
 
 /// The highest seq that was ever given.
 pub(super) fn last_seq(db: &Connection) -> rusqlite::Result<i64> {

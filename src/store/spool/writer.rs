@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 
+use super::failing::{Failing, Trouble};
 use super::fault::{self, Fault};
 use super::figures::Shared;
 use super::files::Files;
@@ -17,7 +18,7 @@ use super::lock::Lock;
 use super::work::{self, Command, Done, Job, Outcomes, Work};
 use super::write::{self, Counts};
 use super::{OpenError, Settings, repair, schema};
-use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY, SPOOL_RESCUES_MAX, SPOOL_TICK};
+use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
 use crate::store::StoreError;
 
 pub(super) struct Writer {
@@ -42,15 +43,6 @@ pub(super) struct Writer {
     /// Home rows removed since that was last logged.
     pub(super) removed_unsaid: u64,
     _lock: Lock,
-}
-
-/// Since when writes fail, and when that was last logged.
-pub(super) struct Failing {
-    since: Instant,
-    said: Instant,
-    tries: u64,
-    /// The disk has no room.
-    pub(super) full: bool,
 }
 
 impl Writer {
@@ -196,55 +188,6 @@ impl Writer {
         });
     }
 
-    /// A failed transaction: what it means for the connection, and the text for callers and the log.
-    pub(super) fn fault(&mut self, error: rusqlite::Error) -> Trouble {
-        let fault = Fault::of(&error);
-        let text: Arc<str> = fault::text("can't write to the spool", &self.files.database, &error).into();
-        match fault {
-            // The event's own trouble: the spool is well.
-            Fault::Row => return Trouble::Sqlite(fault, text),
-            Fault::Disk => self.db = None,
-            Fault::Damaged => {
-                self.db = None;
-                self.damage = Some(error);
-            }
-            Fault::Full | Fault::Busy | Fault::Other => {}
-        }
-        self.failed(&text, fault == Fault::Full);
-        Trouble::Sqlite(fault, text)
-    }
-
-    fn failed(&mut self, text: &Arc<str>, full: bool) {
-        let now = Instant::now();
-        self.shared.update(|figures| {
-            figures.writable = false;
-            figures.last_error = Some(Arc::clone(text));
-        });
-        match &mut self.failing {
-            None => {
-                log::error!("{text}");
-                self.failing = Some(Failing { since: now, said: now, tries: 1, full });
-            }
-            Some(failing) => {
-                failing.full = full;
-                failing.tries += 1;
-                if now - failing.said >= SPOOL_KEEP_EVERY {
-                    log::error!("{text}: {} tries failed in {:?}", failing.tries, now - failing.since);
-                    failing.said = now;
-                }
-            }
-        }
-    }
-
-    fn succeeded(&mut self) {
-        if let Some(failing) = self.failing.take() {
-            // The reserve may be used up: the next idle tick looks.
-            self.kept_at = None;
-            let (tries, time) = (failing.tries, failing.since.elapsed());
-            log::info!("the spool can be written again, after {tries} failed tries in {time:.1?}");
-        }
-    }
-
     /// A new connection to the file that is there. A damaged one is set aside on the way.
     fn reopen(&mut self) -> Result<(), OpenError> {
         let damage = self.damage.take();
@@ -297,36 +240,28 @@ impl Writer {
     }
 }
 
-/// Why work was not done, for callers.
-pub(super) enum Trouble {
-    Sqlite(Fault, Arc<str>),
-    /// There is no file to write to.
-    Closed(Arc<str>),
-}
-
-impl Trouble {
-    fn text(self) -> Arc<str> {
-        match self {
-            Self::Sqlite(_, text) | Self::Closed(text) => text,
-        }
-    }
-}
-
 /// Makes sure of a connection before it takes events: the log goes into the file and starts anew (it
 /// must, when `log_doubtful`), and a transaction of our own goes through. Returns how things stand.
 fn trust(opened: &repair::Opened, log_doubtful: bool) -> rusqlite::Result<Done> {
     let db = &opened.db;
-    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    // Only the first waits for readers; both leave everything that is committed in the file, and synced.
+    let mode = if log_doubtful { "TRUNCATE" } else { "PASSIVE" };
+    let busy: bool = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
     if busy && log_doubtful {
         return Err(schema::sqlite_error(
             ffi::SQLITE_BUSY,
             "another program reads it, so its log can't be emptied",
         ));
     }
-    if opened.checked_whole {
-        db.execute_batch("BEGIN IMMEDIATE")?;
-        write::recount(db)?;
-        db.execute_batch("COMMIT")?;
-    }
-    work::finish(db, write::counts(db)?, |_, _| Ok(()))
+    let noted = if opened.checked_whole { None } else { write::counts(db)? };
+    let counts = match noted {
+        Some(counts) => counts,
+        None => {
+            let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            write::recount(&tx)?;
+            tx.commit()?;
+            write::counts(db)?.expect("BUG: counted, but not noted")
+        }
+    };
+    work::finish(db, counts, |_, _| Ok(()))
 }
