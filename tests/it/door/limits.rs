@@ -106,10 +106,12 @@ fn slow_heads_and_bodies_are_told_so() {
     let house = House::new(limits);
     let started = Instant::now();
     let mut silent = house.client();
-    let mut stalled: Vec<_> = (0..200).map(|_| house.client()).collect();
-    for (nth, client) in stalled.iter_mut().enumerate() {
+    let mut stalled = Vec::new();
+    for nth in 0..200 {
         let bytes = post(b"{\"a body\":1}");
+        let mut client = house.client();
         client.send(&bytes[..if nth % 2 == 0 { bytes.len() - 2 } else { 20 }]);
+        stalled.push(client);
     }
     house.serves();
     for client in &mut stalled {
