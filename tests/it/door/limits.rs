@@ -71,6 +71,21 @@ fn what_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn an_answer_names_its_own_request() {
+    let house = House::new(settings());
+    let named = "HEAD /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: r-1\r\n\r\n";
+    for (next, status) in [("\r\n".repeat(9), 400), ("\0".to_owned(), 400), ("a".repeat(20_000), 431)] {
+        let mut client = house.client();
+        client.send(named);
+        assert_eq!(client.answer_to(true).header("X-Request-ID"), Some("r-1"));
+        client.send(next);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("X-Request-ID")), (status, None));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let house = House::new(settings());
     // Less than what is read and thrown away: the whole conversation is orderly.
