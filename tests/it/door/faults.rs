@@ -1,6 +1,7 @@
 //! Too many connections, too few descriptors, storage that is slow, a server inside that dies, and
 //! a stop in the middle of it all.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -109,15 +110,22 @@ fn running_out_of_descriptors_is_survived() {
         clients.push(stream);
     }
     wait_until("an accept has failed", || house.door().figures().accept_errors > 0);
-    // The door made room by closing idle ones; those that are in mid-request are still served.
-    held.into_iter().for_each(|request| release(request, b""));
+    wait_until("idle ones made room for all", || {
+        house.door().figures().accepted >= 12 + clients.len() as u64
+    });
+    // Now nothing is left but the door's reserve: enough for one upstream connection more.
+    let mut last = clients.pop().unwrap();
+    last.write_all(&post_to("/api/logs/ingest?hold", b"{}")).unwrap();
+    let thirteenth = house.held.recv_timeout(PATIENCE).unwrap();
+    held.into_iter().chain([thirteenth]).for_each(|request| release(request, b""));
     for client in &mut busy {
         assert_eq!(client.answer().status, 202);
     }
     drop(clients);
+    assert_eq!(Client::over(last).answer().status, 202);
     wait_until("only the busy ones are left", || house.door().figures().connections <= 12);
     // More requests at once than upstream connections are open: new ones can be opened again, too.
-    let (mut many, held) = hold(&house, 14);
+    let (mut many, held) = hold(&house, 20);
     held.into_iter().for_each(|request| release(request, b""));
     many.iter_mut().for_each(|client| assert_eq!(client.answer().status, 202));
     house.serves();
