@@ -48,8 +48,14 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use self::event_loop::EventLoop;
 use self::figures::Counters;
 pub use self::figures::Figures;
-use crate::limits::{DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_START_TIMEOUT};
+use crate::limits::{
+    DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_REFUSED_CONNECTIONS_MAX,
+    DOOR_RESERVED_DESCRIPTORS, DOOR_START_TIMEOUT,
+};
 use crate::thread;
+
+/// Poll, waker, a listener for each address family, the inner listener; some to spare.
+const OWN_DESCRIPTORS: usize = 12;
 
 /// What an administrator can set.
 #[derive(Clone, Debug)]
@@ -68,6 +74,17 @@ pub struct Settings {
     pub upstream_timeout: Duration,
     /// The largest body of a POST, as sent.
     pub body_bytes_max: usize,
+}
+
+impl Settings {
+    /// Descriptors that the door and the inner server take at most: what the limit of open files has
+    /// to leave for them.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        // An upstream connection has two ends in this process, and the server copies its own.
+        let upstream = 3 * self.upstream_connections + DOOR_RESERVED_DESCRIPTORS;
+        self.max_connections + DOOR_REFUSED_CONNECTIONS_MAX + upstream + OWN_DESCRIPTORS
+    }
 }
 
 /// What the handle and the thread share. No locks.

@@ -1,5 +1,10 @@
 //! The pool's health: upstream connections are opened one at a time, proven by a first answer, kept
 //! alive by pings, and retired when the server behind them is in doubt.
+//!
+//! The kept ones and a few for ingest are opened at start, the others when requests wait for one,
+//! and closed again when they are not needed: each costs a thread in the inner server. That is fast
+//! enough: a burst of 64 new clients was answered within 5 to 17 ms by an unoptimised build on two
+//! busy cores and left 15 to 18 connections open, one of 500 within 32 ms and with 37.
 
 use std::io;
 use std::time::Duration;
@@ -84,6 +89,7 @@ impl EventLoop {
             return;
         };
         let (lane, job) = (upstream.lane, upstream.job);
+        let is_current = upstream.generation == self.pool.generation;
         let is_silent = self.pool.last_answer < self.pool.waits.since(slot);
         match kind {
             wait::FREE_INGEST if self.pool.open_ingest > ingest_floor(self.pool.ingest_max) => {
@@ -99,6 +105,8 @@ impl EventLoop {
             _ => {
                 self.lose(slot, "no answer in time");
                 match job {
+                    // Given up before, with all of its generation.
+                    _ if !is_current => {}
                     Job::Proving => self.ask_for_rebuild("a new connection was not answered"),
                     Job::Pinging if is_silent => {
                         self.ask_for_rebuild("a ping was not answered, nor anything else")

@@ -101,6 +101,7 @@ impl EventLoop {
             Then::Close => self.close(slot),
             Then::Keep => {
                 client.state = State::Idle;
+                client.request.reset();
                 self.waits.set(slot, wait::IDLE, self.now);
                 if !client.pending.is_empty() || client.readable || client.ended {
                     self.again.push_back(Source::Client(slot));

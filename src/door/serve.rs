@@ -134,12 +134,12 @@ impl EventLoop {
         if client.state == State::Idle {
             client.state = State::Head;
             client.parsed_len = 0;
-            client.request.reset();
             self.waits.set(slot, wait::HEAD, self.now);
         }
         // Without an end in sight, parse only what has doubled: enough to refuse nonsense early.
         let new = client.parsed_len.saturating_sub(3)..;
-        let has_end = last == b'\n' || memchr::memmem::find(&client.pending[new], b"\n\r\n").is_some();
+        let fresh = client.pending.get(new).unwrap_or_default();
+        let has_end = last == b'\n' || memchr::memmem::find(fresh, b"\n\r\n").is_some();
         if !has_end && client.pending.len() < client.parsed_len * 2 {
             return Step::NeedsBytes;
         }

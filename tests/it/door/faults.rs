@@ -1,6 +1,7 @@
 //! Too many connections, too few descriptors, storage that is slow, a server inside that dies, and
 //! a stop in the middle of it all.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -50,7 +51,9 @@ fn thousands_of_idle_connections_make_room_for_others() {
     let mut idle: Vec<TcpStream> = Vec::new();
     for nth in 0..5_000 {
         idle.push(TcpStream::connect(house.address).unwrap());
-        if nth % 500 == 0 {
+        if nth % 100 == 0 {
+            // A full backlog costs a client a second, whoever listens.
+            wait_until("the backlog is empty", || house.door().figures().accepted >= nth);
             house.serves();
         }
     }
@@ -103,19 +106,29 @@ fn running_out_of_descriptors_is_survived() {
     // Each client below takes two descriptors of this process, its own and the door's.
     allow_descriptors(used + 61);
     let mut clients = Vec::new();
-    while let Ok(stream) = TcpStream::connect(house.address) {
-        clients.push(stream);
+    while house.door().figures().accept_errors == 0 {
+        clients.push(TcpStream::connect(house.address).unwrap());
+        wait_until("it is accepted, or can't be", || {
+            let figures = house.door().figures();
+            figures.accepted >= 12 + clients.len() as u64 || figures.accept_errors > 0
+        });
     }
-    wait_until("an accept has failed", || house.door().figures().accept_errors > 0);
-    // The door made room by closing idle ones; those that are in mid-request are still served.
-    held.into_iter().for_each(|request| release(request, b""));
+    wait_until("an idle one made room", || house.door().figures().accepted >= 12 + clients.len() as u64);
+    assert!(house.door().figures().evicted > 0);
+    let rest: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    // Now nothing is left but the door's reserve: enough for one upstream connection more.
+    let mut last = clients.pop().unwrap();
+    last.write_all(&post_to("/api/logs/ingest?hold", b"{}")).unwrap();
+    let thirteenth = house.held.recv_timeout(PATIENCE).unwrap();
+    held.into_iter().chain([thirteenth]).for_each(|request| release(request, b""));
     for client in &mut busy {
         assert_eq!(client.answer().status, 202);
     }
-    drop(clients);
+    drop((clients, rest));
+    assert_eq!(Client::over(last).answer().status, 202);
     wait_until("only the busy ones are left", || house.door().figures().connections <= 12);
     // More requests at once than upstream connections are open: new ones can be opened again, too.
-    let (mut many, held) = hold(&house, 14);
+    let (mut many, held) = hold(&house, 15);
     held.into_iter().for_each(|request| release(request, b""));
     many.iter_mut().for_each(|client| assert_eq!(client.answer().status, 202));
     house.serves();
@@ -124,8 +137,9 @@ fn running_out_of_descriptors_is_survived() {
 
 #[test]
 fn health_answers_while_all_ingest_connections_wait_for_storage() {
-    let house = House::new(Settings { upstream_connections: 4 + 10, ..settings() });
-    let (mut clients, held) = hold(&house, 10);
+    let house = House::new(settings());
+    let (mut clients, held) = hold(&house, settings().upstream_connections - 4);
+    assert_eq!(house.door().figures().waiting, 0);
     let mut waiting: Vec<_> = (0..20).map(|_| house.client()).collect();
     waiting.iter_mut().for_each(|client| client.send(post(b"{}")));
     wait_until("they wait", || house.door().figures().waiting == 20);

@@ -71,6 +71,21 @@ fn what_can_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn an_answer_names_its_own_request() {
+    let house = House::new(settings());
+    let named = "HEAD /livez HTTP/1.1\r\nHost: a\r\nX-Request-ID: r-1\r\n\r\n";
+    for (next, status) in [("\r\n".repeat(9), 400), ("\0".to_owned(), 400), ("a".repeat(20_000), 431)] {
+        let mut client = house.client();
+        client.send(named);
+        assert_eq!(client.answer_to(true).header("X-Request-ID"), Some("r-1"));
+        client.send(next);
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("X-Request-ID")), (status, None));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let house = House::new(settings());
     // Less than what is read and thrown away: the whole conversation is orderly.
@@ -106,10 +121,12 @@ fn slow_heads_and_bodies_are_told_so() {
     let house = House::new(limits);
     let started = Instant::now();
     let mut silent = house.client();
-    let mut stalled: Vec<_> = (0..200).map(|_| house.client()).collect();
-    for (nth, client) in stalled.iter_mut().enumerate() {
+    let mut stalled = Vec::new();
+    for nth in 0..200 {
         let bytes = post(b"{\"a body\":1}");
+        let mut client = house.client();
         client.send(&bytes[..if nth % 2 == 0 { bytes.len() - 2 } else { 20 }]);
+        stalled.push(client);
     }
     house.serves();
     for client in &mut stalled {
