@@ -18,7 +18,7 @@ use crate::failover::Switch;
 use crate::health::{Health, KafkaState};
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
-use crate::limits::{DESCRIPTORS_RESERVED, STOP_LOOK};
+use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG, STOP_LOOK};
 use crate::pacing::Pace;
 use crate::producer::{KafkaRoute, Producer};
 use crate::queue::{self, Inlet};
@@ -202,8 +202,7 @@ fn wait_until(condition: impl Fn() -> bool, until: Instant) -> bool {
 
 /// Raises the descriptor limit to what connections need, or says that it can't be.
 fn check_descriptors(config: &Config) -> Result<(), StartError> {
-    // Each upstream connection has a descriptor here and two in the HTTP server.
-    let need = (config.max_connections + 3 * config.upstream_connections + DESCRIPTORS_RESERVED) as u64;
+    let need = (door_settings(config).descriptors() + DESCRIPTORS_RESERVED) as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= need) {
         return Ok(());
@@ -224,9 +223,21 @@ fn check_descriptors(config: &Config) -> Result<(), StartError> {
     })
 }
 
+fn door_settings(config: &Config) -> door::Settings {
+    door::Settings {
+        max_connections: config.max_connections,
+        upstream_connections: config.upstream_connections,
+        head_timeout: config.head_timeout,
+        body_timeout: config.body_timeout,
+        idle_timeout: config.idle_timeout,
+        upstream_timeout: config.answer_timeout(),
+        body_bytes_max: body_bytes_max(config.max_event_bytes),
+    }
+}
+
 fn bind(config: &Config) -> Result<TcpListener, StartError> {
     let address = SocketAddr::new(config.host, config.port);
-    TcpListener::bind(address).map_err(|error| {
+    let listener = TcpListener::bind(address).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
             io::ErrorKind::AddrNotAvailable => "this machine has no such address: set HOST",
@@ -234,7 +245,11 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
             _ => "set HOST and PORT",
         };
         StartError::unavailable(format!("can't listen on {address}: {error}; {advice}"))
-    })
+    })?;
+    // std lets 128 connections wait to be accepted; of a larger burst the kernel would keep some waiting for seconds.
+    rustix::net::listen(&listener, LISTEN_BACKLOG)
+        .map_err(|error| StartError::system("the listening socket", &error.into()))?;
+    Ok(listener)
 }
 
 fn open_spool(config: &Config) -> Result<Spool, StartError> {
@@ -285,16 +300,7 @@ fn open_door(
     http: &HttpServer,
     context: &Arc<Context>,
 ) -> Result<Door, StartError> {
-    let settings = door::Settings {
-        max_connections: config.max_connections,
-        upstream_connections: config.upstream_connections,
-        head_timeout: config.head_timeout,
-        body_timeout: config.body_timeout,
-        idle_timeout: config.idle_timeout,
-        upstream_timeout: config.answer_timeout(),
-        body_bytes_max: body_bytes_max(config.max_event_bytes),
-    };
-    let door = Door::start(vec![listener], http.socket(), settings, http.rebuild_wishes())
+    let door = Door::start(vec![listener], http.socket(), door_settings(config), http.rebuild_wishes())
         .map_err(|error| StartError::system("the door can't open", &error))?;
     let watch = door.watch();
     let view = move || DoorView {

@@ -40,6 +40,7 @@ pub mod pacing;
 pub mod producer;
 pub mod queue;
 pub mod recovery;
+pub mod scheduling;
 pub mod signals;
 pub mod stats;
 pub mod store;

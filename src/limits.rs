@@ -145,3 +145,6 @@ pub const DOOR_RESERVED_DESCRIPTORS: usize = 4;
 const _: () = assert!(DOOR_WAITING_BYTES_MAX <= DOOR_MEMORY_BYTES_MAX);
 const _: () = assert!(DOOR_READ_BYTES > HEAD_BYTES_MAX);
 const _: () = assert!(DOOR_DROPPED_BODY_BYTES_MAX <= DOOR_LINGER_BYTES_MAX);
+
+/// Connections that may wait to be accepted.
+pub const LISTEN_BACKLOG: i32 = 1_024;

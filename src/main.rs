@@ -10,7 +10,7 @@ use logs_ingest::commands::{Cli, Command, events};
 use logs_ingest::config::{self, Config, RawSettings};
 use logs_ingest::exit::Exit;
 use logs_ingest::signals::{self, Signal};
-use logs_ingest::{crash, logging};
+use logs_ingest::{crash, logging, scheduling};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -35,11 +35,15 @@ fn serve(settings: &RawSettings) -> Exit {
         Ok(config) => config,
         Err(problem) => return complain(Exit::Config, &problem.to_string()),
     };
+    let gathers = scheduling::gather_wake_ups();
     let logs = match logging::start(config.log_level) {
         Ok(logs) => logs,
         Err(problem) => return complain(Exit::Unavailable, &format!("logging can't start: {problem}")),
     };
     crash::report_panics();
+    if let Err(problem) = gathers {
+        info!("the scheduling policy can't be set, requests cost more CPU: {problem}");
+    }
     let exit = run(&config);
     logs.flush();
     exit

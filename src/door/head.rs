@@ -54,7 +54,6 @@ pub(super) struct Head<'b> {
 /// The fields that are forwarded, printable ASCII all of them.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'b> {
-    pub(super) content_type: Option<&'b str>,
     /// Every one of them, in order: an encoding on top of an encoding must be seen as such.
     pub(super) content_encoding: Vec<&'b str>,
     pub(super) idempotency_key: Option<&'b str>,
@@ -179,8 +178,6 @@ impl<'b> Seen<'b> {
                 let text = printable(value)
                     .ok_or_else(|| Reply::bad_request("the Content-Encoding is not printable ASCII"))?;
                 seen.fields.content_encoding.push(text);
-            } else if is("content-type") {
-                seen.fields.content_type = seen.fields.content_type.or_else(|| printable(value));
             } else if is("idempotency-key") {
                 keys += 1;
                 seen.fields.idempotency_key = printable(value);

@@ -140,6 +140,10 @@ impl Shared {
                     for _ in 0..workers {
                         old.unblock();
                     }
+                    // What it had taken in but not handed out yet.
+                    while let Ok(Some(request)) = old.try_recv() {
+                        self.serve(request);
+                    }
                     warn!("the inner http server did not answer and was built anew");
                 }
                 Err(error) => {
