@@ -191,6 +191,14 @@ fn each_client_crate_is_named_in_its_room_only() {
 }
 
 #[test]
+fn unsafe_code_stands_in_one_file() {
+    let found = lines_that(&sources(), |source, line| {
+        source.name != "scheduling.rs" && names(line, "unsafe", |c| c != '_')
+    });
+    assert_none(&found, "unsafe code stands in src/scheduling.rs alone");
+}
+
+#[test]
 fn nothing_behind_http_knows_http() {
     let found = lines_that(&sources(), |source, line| {
         !lives_in(source, KNOW_HTTP) && names(line, "http::", |_| true)
