@@ -18,8 +18,8 @@ use crate::queue::{Outcome, Outlet, Settle, StoredIn, Submission, Taken};
 use crate::stats::{self, Stats};
 use crate::store::kafka::Connected;
 use crate::store::link::Link;
-use crate::store::spool::{Spool, Standing};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::spool::Spool;
+use crate::store::{Batch, Standing, Store, StoreError};
 
 /// The way to Kafka: whether to use it, and the client.
 pub struct KafkaRoute {

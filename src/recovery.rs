@@ -19,8 +19,8 @@ use crate::pacing::Pace;
 use crate::stats::{self, Stats};
 use crate::store::kafka::Connected;
 use crate::store::link::Link;
-use crate::store::spool::{HeldRow, Reader, Spool};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::spool::{Reader, Spool};
+use crate::store::{Batch, HeldRow, Store, StoreError};
 
 /// The recovery thread's parts. [`Recovery::run`] is its thread.
 pub struct Recovery {

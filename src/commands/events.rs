@@ -269,7 +269,7 @@ mod tests {
             Event::restored(arrival, format!("r-{n}").into(), payload.into())
         };
         let batch: crate::store::Batch = (0..250).map(event).collect();
-        let outcomes = spool.append(&batch, spool::Standing::Home, "no kafka is configured");
+        let outcomes = spool.append(&batch, crate::store::Standing::Home, "no kafka is configured");
         assert!(outcomes.iter().all(Result::is_ok));
         assert!(spool.close(Duration::from_secs(60)));
         folder

@@ -3,6 +3,7 @@
 //! Invariants: a store's `write` returns within the deadline it was built with, whatever the other
 //! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
 
+mod helper;
 pub mod kafka;
 pub mod link;
 pub mod spool;
@@ -15,6 +16,35 @@ use crate::event::Event;
 /// Events that travel together. Shared, not moved: a store left behind by its deadline may still
 /// hold it while the next store writes it.
 pub type Batch = Arc<[Event]>;
+
+/// What a row is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits for Kafka and is never dropped unsent.
+    Held,
+    /// The spool is its destination: kept like a journal, by age and size.
+    Home,
+}
+
+impl Standing {
+    /// As the column `state` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Home => "home",
+        }
+    }
+}
+
+/// A row that waits for Kafka.
+#[derive(Clone, Debug)]
+pub struct HeldRow {
+    /// Its place in the order; what `release` and `bury` take.
+    pub seq: i64,
+    /// The event, or what is wrong with the row: such a row is for the dead letters.
+    pub event: Result<Event, Arc<str>>,
+}
 
 /// Why a store did not take an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

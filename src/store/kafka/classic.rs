@@ -17,9 +17,9 @@ use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
 use crate::store::{Batch, Store, StoreError};
 
 use super::errors::{self, Place};
-use super::helper::{Gone, Helper, LeftBehind};
 use super::runtime::attempt_timeout;
 use super::{Connected, Settings, classic_probe, isolate};
+use crate::store::helper::{Gone, Helper, LeftBehind};
 
 type Outcome = Result<(), StoreError>;
 

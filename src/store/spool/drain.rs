@@ -12,16 +12,7 @@ use super::figures::Shared;
 use super::row::{self, RESTORE_COLUMNS};
 use super::schema;
 use crate::event::Event;
-use crate::store::StoreError;
-
-/// A row that waits for Kafka.
-#[derive(Clone, Debug)]
-pub struct HeldRow {
-    /// Its place in the order; what `release` and `bury` take.
-    pub seq: i64,
-    /// The event, or what is wrong with the row: such a row is for the dead letters.
-    pub event: Result<Event, Arc<str>>,
-}
+use crate::store::{HeldRow, StoreError};
 
 /// A read-only connection to the spool, for one thread.
 #[derive(Debug)]

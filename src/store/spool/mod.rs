@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-pub use self::drain::{HeldRow, Reader};
+pub use self::drain::Reader;
 pub use self::figures::Figures;
 pub use self::journal::{Entry, Filter, Journal, JournalError};
 
@@ -49,7 +49,7 @@ use self::work::{Command, Outcomes, Work};
 use self::writer::Writer;
 use crate::event::Event;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Standing, StoreError};
 use crate::thread;
 
 /// How a spool is kept.
@@ -63,26 +63,6 @@ pub struct Settings {
     pub keep: Duration,
     /// The name of this daemon, noted in each row.
     pub instance: String,
-}
-
-/// What a row is here for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It waits for Kafka and is never dropped unsent.
-    Held,
-    /// The spool is its destination: kept like a journal, by age and size.
-    Home,
-}
-
-impl Standing {
-    /// As the column `state` has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Home => "home",
-        }
-    }
 }
 
 /// Why a spool can't be opened. The text names the file and what to do.

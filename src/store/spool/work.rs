@@ -8,11 +8,12 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::keep;
 use super::row::{self, Label};
 use super::write::{self, Counts, Tally};
-use super::{Standing, keep};
 use crate::event::Event;
 use crate::limits::{BATCH_EVENTS_MAX, SPOOL_GROUP_MAX};
+use crate::store::Standing;
 use crate::store::{Batch, StoreError};
 
 /// One outcome an event of an append; a single one for everything else.

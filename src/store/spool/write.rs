@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Standing;
 use super::fault::Fault;
 use super::row::{self, Failure, Label, RESTORE_COLUMNS};
 use crate::clock;
 use crate::event::Event;
+use crate::store::Standing;
 use crate::store::StoreError;
 
 /// Rows by state.

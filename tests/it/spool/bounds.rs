@@ -1,8 +1,9 @@
 //! Limits of size and age.
 
 use logs_ingest::clock;
+use logs_ingest::store::Standing;
 use logs_ingest::store::StoreError;
-use logs_ingest::store::spool::{Spool, Standing};
+use logs_ingest::store::spool::Spool;
 
 use super::*;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use logs_ingest::event::{Arrival, Event};
 use logs_ingest::limits::RELEASED_MS;
+use logs_ingest::store::Standing;
 use logs_ingest::store::StoreError;
-use logs_ingest::store::spool::{OpenError, Spool, Standing};
+use logs_ingest::store::spool::{OpenError, Spool};
 use uuid::Uuid;
 
 use super::*;

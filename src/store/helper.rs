@@ -19,17 +19,17 @@ use crate::thread;
 
 /// How many helpers of one kind are stuck, and how many may be.
 #[derive(Debug)]
-pub(super) struct LeftBehind {
+pub(in crate::store) struct LeftBehind {
     now: AtomicUsize,
     max: usize,
 }
 
 impl LeftBehind {
-    pub(super) const fn new(max: usize) -> Self {
+    pub(in crate::store) const fn new(max: usize) -> Self {
         Self { now: AtomicUsize::new(0), max }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::store) fn is_full(&self) -> bool {
         self.now.load(Ordering::Acquire) >= self.max
     }
 }
@@ -66,7 +66,7 @@ impl Drop for Ended {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(in crate::store) enum Gone {
     /// The time passed; the thread is left behind.
     OutOfTime,
     /// The thread ended: its client panicked.
@@ -74,7 +74,7 @@ pub(super) enum Gone {
 }
 
 /// The owner's side.
-pub(super) struct Helper<J, A> {
+pub(in crate::store) struct Helper<J, A> {
     inbox: Option<Sender<J>>,
     outbox: Receiver<A>,
     thread: Option<JoinHandle<()>>,
@@ -84,7 +84,7 @@ pub(super) struct Helper<J, A> {
 impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
     /// Starts the thread, on which `build` makes the worker and something to tell the owner. The
     /// inner error is `build`'s own.
-    pub(super) fn start<W: FnMut(J) -> A, I: Send + 'static>(
+    pub(in crate::store) fn start<W: FnMut(J) -> A, I: Send + 'static>(
         name: &str,
         left: &'static LeftBehind,
         limit: Duration,
@@ -131,7 +131,7 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
 
     /// Hands `job` over and waits for its answer until `until`. After `Gone` every later call is
     /// `Gone` at once.
-    pub(super) fn call(&mut self, job: J, until: Instant) -> Result<A, Gone> {
+    pub(in crate::store) fn call(&mut self, job: J, until: Instant) -> Result<A, Gone> {
         let inbox = self.inbox.as_ref().ok_or(Gone::Ended)?;
         if inbox.try_send(job).is_err() {
             return Err(self.lose(RecvTimeoutError::Disconnected));
