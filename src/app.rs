@@ -15,18 +15,20 @@ use crate::config::Config;
 use crate::door::{self, Door};
 use crate::exit::Exit;
 use crate::failover::Switch;
-use crate::health::{Health, KafkaState};
+use crate::health::Health;
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
 use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG, STOP_LOOK};
 use crate::pacing::Pace;
-use crate::producer::{KafkaRoute, Producer};
-use crate::queue::{self, Inlet};
+use crate::probe::Prober;
+use crate::producer::Producer;
+use crate::queue::{self, Inlet, StoredIn};
 use crate::recovery::Recovery;
+use crate::route::Route;
 use crate::stats::Stats;
-use crate::store::StoreError;
-use crate::store::kafka::{self, Connected};
-use crate::store::link::{Connect, Link};
+use crate::store::Connected;
+use crate::store::kafka;
+use crate::store::link::Link;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::thread;
 
@@ -62,7 +64,7 @@ pub struct App {
     spool: Spool,
     recovery: Option<(Sender<()>, JoinHandle<Link<Connected>>)>,
     inlet: Inlet,
-    producer: JoinHandle<Option<Link<Connected>>>,
+    producer: JoinHandle<Vec<Link<Connected>>>,
     producer_ended: Receiver<()>,
     http: HttpServer,
     door: Door,
@@ -88,7 +90,7 @@ impl App {
                 ),
             }
         }
-        let health = Arc::new(Health::new(config.kafka.is_some()));
+        let health = Arc::new(Health::new(config.kafka.is_some(), false));
         let stats = Arc::new(Stats::default());
         let no_thread = |error| StartError::system("a thread can't be started", &error);
 
@@ -101,7 +103,7 @@ impl App {
         let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
         let producer = Producer {
             outlet,
-            kafka: live_route(config, &health, &spool).map_err(no_thread)?,
+            routes: live_routes(config, &health, &spool).map_err(no_thread)?,
             spool: spool.clone(),
             stats: Arc::clone(&stats),
             health: Arc::clone(&health),
@@ -277,21 +279,26 @@ fn start_recovery(
 ) -> io::Result<(Sender<()>, JoinHandle<Link<Connected>>)> {
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let recovery = Recovery {
-        link: Link::start("kafka-probe-r", Prober { settings: settings.clone(), health: None })?,
+        link: Link::start("kafka-probe-r", Prober::quiet(settings.clone()))?,
         spool: spool.clone(),
         pace: Pace::new(config.recovery_rate),
         stats: Arc::clone(stats),
-        health: Arc::clone(health),
+        vitals: Arc::clone(&health.kafka),
         stop: stopped,
     };
     Ok((stop, thread::start("recovery", move || recovery.run())?))
 }
 
-fn live_route(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Result<Option<KafkaRoute>> {
-    let Some(settings) = &config.kafka else { return Ok(None) };
-    let switch = Switch::new(Instant::now(), settings.deadline);
-    let prober = Prober { settings: settings.clone(), health: Some(LiveReport::new(health, spool)) };
-    Ok(Some(KafkaRoute::new(switch, Link::start("kafka-probe", prober)?)))
+/// The stores behind the network, in order of preference.
+fn live_routes(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    if let Some(settings) = &config.kafka {
+        let switch = Switch::new(Instant::now(), settings.deadline);
+        let prober = Prober::telling(settings.clone(), &health.kafka, spool);
+        let link = Link::start("kafka-probe", prober)?;
+        routes.push(Route::new(StoredIn::Kafka, switch, link, Arc::clone(&health.kafka)));
+    }
+    Ok(routes)
 }
 
 fn open_door(
@@ -310,69 +317,4 @@ fn open_door(
     // Set once, here.
     let _ = context.door.set(Box::new(view));
     Ok(door)
-}
-
-/// Makes Kafka clients for a [`Link`]; the live one also tells people how it goes.
-struct Prober {
-    settings: kafka::Settings,
-    health: Option<LiveReport>,
-}
-
-impl Connect for Prober {
-    type Client = Connected;
-
-    fn connect(&mut self) -> Result<Connected, StoreError> {
-        kafka::connect(&self.settings)
-    }
-
-    fn ended(&mut self, result: Result<&Connected, &StoreError>) {
-        if let Some(report) = &mut self.health {
-            report.ended(result, &self.settings);
-        }
-    }
-}
-
-/// One line a change, whatever the number of attempts.
-struct LiveReport {
-    health: Arc<Health>,
-    spool: Spool,
-    connected_as: Option<&'static str>,
-    last_error: Option<String>,
-}
-
-impl LiveReport {
-    fn new(health: &Arc<Health>, spool: &Spool) -> Self {
-        Self { health: Arc::clone(health), spool: spool.clone(), connected_as: None, last_error: None }
-    }
-
-    fn ended(&mut self, result: Result<&Connected, &StoreError>, settings: &kafka::Settings) {
-        match result {
-            Ok(connected) => {
-                self.health.set_kafka_client(connected.client);
-                // While events are held, only one that is acknowledged proves that Kafka is back. Where
-                // none is, a connection is all that can be known before the next event.
-                if self.spool.figures().held == 0 {
-                    self.health.set_kafka(KafkaState::Up, None);
-                }
-                if self.connected_as != Some(connected.client) {
-                    let brokers = settings.brokers.join(",");
-                    info!(
-                        "connected to kafka brokers={brokers} topic={} client={}",
-                        settings.topic, connected.client
-                    );
-                    connected.notes.iter().for_each(|note| info!("{note}"));
-                    self.connected_as = Some(connected.client);
-                }
-                self.last_error = None;
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if self.last_error.as_deref() != Some(&text) {
-                    warn!("kafka can't be used now: {text}");
-                }
-                self.health.set_kafka(KafkaState::Down, Some(text.clone()));
-                self.last_error = Some(text);
-            }
-        }
-    }
 }

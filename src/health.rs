@@ -2,38 +2,104 @@
 //! Written at changes, read by the endpoints.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::clock;
 
-/// What is known of Kafka.
+/// What is known of a store behind the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KafkaState {
-    /// No brokers are configured.
+pub enum RemoteState {
+    /// It is not configured.
     Off,
     /// The first connection is being made.
     Connecting,
-    /// Events go there.
+    /// Events go there, or would.
     Up,
     /// Events go elsewhere.
     Down,
 }
 
-/// Kafka's part of `/health`.
+/// Its part of `/health`.
 #[derive(Clone, Debug, Serialize)]
-pub struct KafkaHealth {
+pub struct RemoteHealth {
     /// What is known.
-    pub state: KafkaState,
+    pub state: RemoteState,
     /// Since when, RFC 3339.
     pub since: String,
     /// Which client library serves, once one does.
     pub client: Option<&'static str>,
     /// The last thing that went wrong while the state lasts.
     pub error: Option<String>,
+}
+
+/// The signs of life of one such store.
+#[derive(Debug)]
+pub struct Vitals {
+    health: Mutex<RemoteHealth>,
+    /// Held events that it acknowledged, as a proof that it is up.
+    pub proofs: AtomicU64,
+    /// Times that the live path switched away from it.
+    pub lost: AtomicU64,
+    /// Times that the live path switched back to it.
+    pub back: AtomicU64,
+}
+
+impl Vitals {
+    fn new(is_configured: bool) -> Self {
+        let state = if is_configured { RemoteState::Connecting } else { RemoteState::Off };
+        let since = clock::rfc3339(clock::record_ms());
+        Self {
+            health: Mutex::new(RemoteHealth { state, since, client: None, error: None }),
+            proofs: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            back: AtomicU64::new(0),
+        }
+    }
+
+    /// Its state now.
+    #[must_use]
+    pub fn health(&self) -> RemoteHealth {
+        self.lock().clone()
+    }
+
+    /// What is known of it now.
+    #[must_use]
+    pub fn state(&self) -> RemoteState {
+        self.lock().state
+    }
+
+    /// Its state changed, or a new error explains it.
+    pub fn set(&self, state: RemoteState, error: Option<String>) {
+        let mut health = self.lock();
+        if health.state != state {
+            health.state = state;
+            health.since = clock::rfc3339(clock::record_ms());
+            health.error = None;
+        }
+        if error.is_some() {
+            health.error = error;
+        }
+    }
+
+    /// A held event was acknowledged.
+    pub fn prove(&self) {
+        self.proofs.fetch_add(1, Ordering::Release);
+        self.set(RemoteState::Up, None);
+    }
+
+    /// A connection was made by this client library.
+    pub fn set_client(&self, client: &'static str) {
+        self.lock().client = Some(client);
+    }
+
+    // A panic while it was held can't leave a half-written state worth refusing.
+    fn lock(&self) -> MutexGuard<'_, RemoteHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A thread's proof that it moves.
@@ -44,56 +110,26 @@ pub struct Beat(AtomicU64);
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    kafka: Mutex<KafkaHealth>,
     stopping: AtomicBool,
+    /// Kafka's signs of life.
+    pub kafka: Arc<Vitals>,
+    /// Those of Postgres.
+    pub postgres: Arc<Vitals>,
     /// The producer's loop.
     pub producer: Beat,
-    /// Held events that Kafka acknowledged, as a proof that it is up.
-    pub proofs: AtomicU64,
 }
 
 impl Health {
     /// Everything as it is at start.
     #[must_use]
-    pub fn new(kafka_is_configured: bool) -> Self {
-        let state = if kafka_is_configured { KafkaState::Connecting } else { KafkaState::Off };
-        let since = clock::rfc3339(clock::record_ms());
+    pub fn new(has_kafka: bool, has_postgres: bool) -> Self {
         Self {
             started: Instant::now(),
-            kafka: Mutex::new(KafkaHealth { state, since, client: None, error: None }),
             stopping: AtomicBool::new(false),
+            kafka: Arc::new(Vitals::new(has_kafka)),
+            postgres: Arc::new(Vitals::new(has_postgres)),
             producer: Beat::default(),
-            proofs: AtomicU64::new(0),
         }
-    }
-
-    /// Kafka's state now.
-    #[must_use]
-    pub fn kafka(&self) -> KafkaHealth {
-        self.lock().clone()
-    }
-
-    /// Kafka's state changed, or a new error explains it.
-    pub fn set_kafka(&self, state: KafkaState, error: Option<String>) {
-        let mut kafka = self.lock();
-        if kafka.state != state {
-            kafka.state = state;
-            kafka.since = clock::rfc3339(clock::record_ms());
-            kafka.error = None;
-        }
-        if error.is_some() {
-            kafka.error = error;
-        }
-    }
-
-    /// A connection was made by this client library.
-    pub fn set_kafka_client(&self, client: &'static str) {
-        self.lock().client = Some(client);
-    }
-
-    // A panic while it was held can't leave a half-written state worth refusing.
-    fn lock(&self) -> MutexGuard<'_, KafkaHealth> {
-        self.kafka.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The daemon takes no more events.
@@ -131,12 +167,19 @@ mod tests {
 
     #[test]
     fn an_error_belongs_to_the_state_it_explains() {
-        let health = Health::new(true);
-        assert_eq!(health.kafka().state, KafkaState::Connecting);
-        health.set_kafka(KafkaState::Down, Some("refused".into()));
-        health.set_kafka(KafkaState::Down, None);
-        assert_eq!(health.kafka().error.as_deref(), Some("refused"));
-        health.set_kafka(KafkaState::Up, None);
-        assert_eq!(health.kafka().error, None);
+        let vitals = Vitals::new(true);
+        assert_eq!(vitals.state(), RemoteState::Connecting);
+        vitals.set(RemoteState::Down, Some("refused".into()));
+        vitals.set(RemoteState::Down, None);
+        assert_eq!(vitals.health().error.as_deref(), Some("refused"));
+        vitals.set(RemoteState::Up, None);
+        assert_eq!(vitals.health().error, None);
+    }
+
+    #[test]
+    fn a_store_that_is_not_configured_is_off() {
+        let health = Health::new(false, true);
+        assert_eq!(health.kafka.state(), RemoteState::Off);
+        assert_eq!(health.postgres.state(), RemoteState::Connecting);
     }
 }

@@ -18,10 +18,25 @@ use crate::event::Event;
 pub enum StoredIn {
     /// Acknowledged by the broker.
     Kafka,
+    /// Committed in Postgres.
+    Postgres,
     /// Committed and fsynced in the local spool.
     Spool,
     /// Kept, but the broker will not have it as it is.
     DeadLetter,
+}
+
+impl StoredIn {
+    /// As logs and `X-Stored-In` have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
+            Self::Spool => "spool",
+            Self::DeadLetter => "dead-letter",
+        }
+    }
 }
 
 /// What became of an event.

@@ -6,21 +6,19 @@
 //! one row at a time is risked, and its ack is the proof that Kafka is back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{info, warn};
 
 use crate::event::Event;
-use crate::health::{Health, KafkaState};
+use crate::health::Vitals;
 use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX, RECOVERY_TICK};
 use crate::pacing::Pace;
 use crate::stats::{self, Stats};
-use crate::store::kafka::Connected;
 use crate::store::link::Link;
 use crate::store::spool::{Reader, Spool};
-use crate::store::{Batch, HeldRow, Store, StoreError};
+use crate::store::{Batch, Connected, HeldRow, Store, StoreError};
 
 /// The recovery thread's parts. [`Recovery::run`] is its thread.
 pub struct Recovery {
@@ -33,7 +31,7 @@ pub struct Recovery {
     /// Counters.
     pub stats: Arc<Stats>,
     /// Where a proof that Kafka is up goes.
-    pub health: Arc<Health>,
+    pub vitals: Arc<Vitals>,
     /// Ends the thread when its sender is gone.
     pub stop: Receiver<()>,
 }
@@ -145,8 +143,7 @@ impl Recovery {
             drain.begin(self.spool.figures().held);
         }
         if answered {
-            self.health.proofs.fetch_add(1, Ordering::Release);
-            self.health.set_kafka(KafkaState::Up, None);
+            self.vitals.prove();
         }
         moved
     }

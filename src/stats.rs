@@ -43,6 +43,8 @@ counters! {
     internal_errors,
     /// Events acknowledged by Kafka at once.
     stored_kafka,
+    /// Events committed in Postgres.
+    stored_postgres,
     /// Events committed in the spool to wait for Kafka.
     stored_held,
     /// Events committed in the spool as their home.
@@ -55,10 +57,6 @@ counters! {
     recovered_dead_letter,
     /// Rounds that the producer wrote.
     rounds,
-    /// Times that the route switched away from Kafka.
-    kafka_lost,
-    /// Times that the route switched back to Kafka.
-    kafka_back,
 }
 
 /// Adds to a counter.

@@ -67,6 +67,16 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// A client that is connected, for the live path.
+pub struct Connected {
+    /// Writes to the store.
+    pub store: Box<dyn Store>,
+    /// Which client library it is.
+    pub client: &'static str,
+    /// What the administrator should read once.
+    pub notes: Vec<String>,
+}
+
 /// One place that keeps events.
 pub trait Store: Send {
     /// Writes the batch and waits for the outcome of each event, in the batch's order.

@@ -5,31 +5,33 @@ use serde::Serialize;
 
 use super::json;
 use crate::clock;
-use crate::health::{KafkaHealth, KafkaState};
+use crate::health::{RemoteHealth, RemoteState, Vitals};
 use crate::http::Context;
 use crate::http::reply::Reply;
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body {
     status: &'static str,
     service: &'static str,
     version: &'static str,
     timestamp: String,
-    kafka: KafkaPart<'a>,
-    postgres: PostgresPart,
+    kafka: RemotePart,
+    postgres: RemotePart,
     spool: SpoolPart,
 }
 
 #[derive(Serialize)]
-struct KafkaPart<'a> {
+struct RemotePart {
     configured: bool,
     #[serde(flatten)]
-    health: &'a KafkaHealth,
+    health: RemoteHealth,
 }
 
-#[derive(Serialize)]
-struct PostgresPart {
-    configured: bool,
+impl RemotePart {
+    fn of(vitals: &Vitals) -> Self {
+        let health = vitals.health();
+        Self { configured: health.state != RemoteState::Off, health }
+    }
 }
 
 #[derive(Serialize)]
@@ -50,18 +52,20 @@ struct SpoolPart {
 }
 
 pub(super) fn reply(context: &Context) -> Reply {
-    let kafka = context.health.kafka();
     let figures = context.spool.figures();
-    let reaches_kafka = matches!(kafka.state, KafkaState::Off | KafkaState::Up);
-    let well = reaches_kafka && figures.writable && !figures.full;
+    let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
+    // The store that events are meant for: a fallback that is down degrades nothing yet.
+    let home = if kafka.state() == RemoteState::Off { postgres } else { kafka };
+    let well =
+        matches!(home.state(), RemoteState::Off | RemoteState::Up) && figures.writable && !figures.full;
     let now = clock::record_ms();
     let body = Body {
         status: if well { "healthy" } else { "degraded" },
         service: "logs-ingest",
         version: env!("CARGO_PKG_VERSION"),
         timestamp: clock::rfc3339(now),
-        kafka: KafkaPart { configured: kafka.state != KafkaState::Off, health: &kafka },
-        postgres: PostgresPart { configured: false },
+        kafka: RemotePart::of(kafka),
+        postgres: RemotePart::of(postgres),
         spool: SpoolPart {
             held: figures.held,
             oldest_held_at: figures.oldest_held_ms.map(clock::rfc3339),

@@ -147,7 +147,7 @@ impl Settle for Waiting {
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 debug!(
                     "an event is stored in={} ingest_id={} x_request_id={} ms={took:.1}",
-                    name(*place),
+                    place.name(),
                     self.ingest_id,
                     Escaped(id)
                 );
@@ -181,14 +181,6 @@ fn log_unstored(why: &Arc<str>, id: &str) {
     }
 }
 
-fn name(place: StoredIn) -> &'static str {
-    match place {
-        StoredIn::Kafka => "kafka",
-        StoredIn::Spool => "spool",
-        StoredIn::DeadLetter => "dead-letter",
-    }
-}
-
 /// The contract's answer to a stored event: these four keys, in this order.
 #[derive(Serialize)]
 struct AcceptedBody<'a> {
@@ -206,9 +198,9 @@ fn accepted(key: &[u8], ingest_id: Uuid, place: StoredIn) -> Reply {
         timestamp: clock::rfc3339(clock::record_ms()),
     };
     match serde_json::to_vec(&body) {
-        Ok(body) => {
-            Reply::json(202, body).with("X-Stored-In", name(place)).with("X-Ingest-Id", ingest_id.to_string())
-        }
+        Ok(body) => Reply::json(202, body)
+            .with("X-Stored-In", place.name())
+            .with("X-Ingest-Id", ingest_id.to_string()),
         Err(_) => Reply::internal(),
     }
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::json;
-use crate::health::KafkaState;
+use crate::health::RemoteState;
 use crate::http::Context;
 use crate::http::reply::{Reply, retry_after};
 
@@ -50,8 +50,9 @@ pub(super) fn readyz(context: &Context) -> Reply {
         return fail("not ready", detail);
     }
     let figures = context.spool.figures();
-    let kafka_is_up = context.health.kafka().state == KafkaState::Up;
-    if !kafka_is_up && (figures.full || !figures.writable) {
+    let remotes = [&context.health.kafka, &context.health.postgres];
+    let one_is_up = remotes.iter().any(|remote| remote.state() == RemoteState::Up);
+    if !one_is_up && (figures.full || !figures.writable) {
         let why = figures.last_error.unwrap_or_else(|| "the spool is full".into());
         return fail("not ready", why.to_string());
     }

@@ -1,5 +1,7 @@
 //! `GET /stats`: counters since start, and the ledger.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use serde::Serialize;
 
 use super::json;
@@ -10,10 +12,20 @@ use crate::stats::{Ledger, Snapshot};
 #[derive(Serialize)]
 struct Body {
     uptime_s: u64,
-    counters: Snapshot,
+    counters: Counters,
     queue: Queue,
     ledger: Ledger,
     door: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Counters {
+    #[serde(flatten)]
+    events: Snapshot,
+    kafka_lost: u64,
+    kafka_back: u64,
+    postgres_lost: u64,
+    postgres_back: u64,
 }
 
 #[derive(Serialize)]
@@ -25,9 +37,16 @@ struct Queue {
 pub(super) fn reply(context: &Context) -> Reply {
     let counters = context.stats.snapshot();
     let ledger = Ledger::of(&counters, context.held_at_start, context.spool.figures().held);
+    let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
     let body = Body {
         uptime_s: context.health.uptime().as_secs(),
-        counters,
+        counters: Counters {
+            events: counters,
+            kafka_lost: kafka.lost.load(Relaxed),
+            kafka_back: kafka.back.load(Relaxed),
+            postgres_lost: postgres.lost.load(Relaxed),
+            postgres_back: postgres.back.load(Relaxed),
+        },
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
         door: context.door.get().map(|view| view().figures).unwrap_or_default(),

@@ -18,7 +18,8 @@ use crate::store::{Batch, Store, StoreError};
 
 use super::errors::{self, Place};
 use super::runtime::attempt_timeout;
-use super::{Connected, Settings, classic_probe, isolate};
+use super::{Settings, classic_probe, isolate};
+use crate::store::Connected;
 use crate::store::helper::{Gone, Helper, LeftBehind};
 
 type Outcome = Result<(), StoreError>;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use krafka::error::KrafkaError;
 
 use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
-use crate::store::{Store, StoreError};
+use crate::store::{Connected, StoreError};
 
 use errors::Place;
 use runtime::Runtime;
@@ -64,18 +64,8 @@ impl FromStr for ClientChoice {
     }
 }
 
-/// A client that reached the topic.
-pub struct Connected {
-    /// Writes to the topic. Metadata was learned, nothing was written yet: only an acknowledged
-    /// write proves that Kafka is back.
-    pub store: Box<dyn Store>,
-    /// `modern` or `classic`.
-    pub client: &'static str,
-    /// What the administrator should read once.
-    pub notes: Vec<String>,
-}
-
-/// Connects and learns the topic's partitions, creating the topic where the broker does so on demand.
+/// Connects and learns the topic's partitions; nothing is written, so only a later acknowledged write
+/// proves that Kafka is back. The client is `modern` or `classic`. Creates the topic where the broker does so on demand.
 /// Blocks for at most twice the deadline (once a client); to be called off the data path.
 ///
 /// Errors: always `Unavailable`, saying what failed and what to do.

@@ -21,7 +21,8 @@ use crate::store::{Batch, Store, StoreError};
 
 use super::errors::{self, Place};
 use super::runtime::{Runtime, attempt_timeout};
-use super::{Connected, Settings, isolate};
+use super::{Settings, isolate};
+use crate::store::Connected;
 
 type Outcome = Result<(), StoreError>;
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use logs_ingest::clock;
 use logs_ingest::event::{Arrival, Event};
-use logs_ingest::store::kafka::{ClientChoice, Connected, Settings, connect};
+use logs_ingest::store::Connected;
+use logs_ingest::store::kafka::{ClientChoice, Settings, connect};
 use logs_ingest::store::{Batch, StoreError};
 use uuid::Uuid;
 

@@ -1,0 +1,119 @@
+//! One remote store on the live path: whether to use it now, its client, and what people are told.
+//!
+//! The producer asks its routes in order of preference; what none keeps goes to the spool.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use log::{info, warn};
+
+use crate::failover::{Advice, Edge, Switch};
+use crate::health::{RemoteState, Vitals};
+use crate::queue::StoredIn;
+use crate::stats;
+use crate::store::link::Link;
+use crate::store::{Batch, Connected, Store, StoreError};
+
+/// A store behind the network.
+pub struct Route {
+    place: StoredIn,
+    switch: Switch,
+    link: Link<Connected>,
+    client: Option<Box<dyn Store>>,
+    vitals: Arc<Vitals>,
+    proofs_seen: u64,
+}
+
+impl Route {
+    /// A route over `link` that is used once its first connection is made.
+    #[must_use]
+    pub fn new(place: StoredIn, switch: Switch, link: Link<Connected>, vitals: Arc<Vitals>) -> Self {
+        Self { place, switch, link, client: None, vitals, proofs_seen: 0 }
+    }
+
+    /// Where its events are, as the client is told.
+    #[must_use]
+    pub fn place(&self) -> StoredIn {
+        self.place
+    }
+
+    /// Whether the batch in hand should be written here. `backlog`: events are held that recovery
+    /// tries this store with, so that live ones need not.
+    pub fn is_open(&mut self, backlog: bool) -> bool {
+        self.fetch();
+        let proofs = self.vitals.proofs.load(Ordering::Acquire);
+        if proofs != self.proofs_seen {
+            self.proofs_seen = proofs;
+            self.switch.proved();
+        }
+        match self.switch.advise(Instant::now(), self.client.is_some(), backlog) {
+            Advice::Use => true,
+            Advice::Skip => false,
+            Advice::Wait(until) => {
+                self.client = self.link.take_until(until).map(|connected| connected.store);
+                if self.client.is_none() {
+                    self.switch.not_connected(Instant::now());
+                }
+                self.client.is_some()
+            }
+        }
+    }
+
+    /// Writes the batch and draws the conclusions for later ones.
+    pub fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+        let results = self.client.as_mut().map(|client| client.write(batch)).unwrap_or_default();
+        assert_eq!(results.len(), batch.len(), "BUG: a store gave another number of outcomes than events");
+        let lost = results.iter().find_map(|result| match result {
+            Err(StoreError::Unavailable(why)) => Some(Arc::clone(why)),
+            _ => None,
+        });
+        match lost {
+            Some(why) => self.failed(&why),
+            None => self.succeeded(),
+        }
+        results
+    }
+
+    /// Nothing to write: fetches a client that is ready, and lets an idle one breathe.
+    pub fn tick(&mut self) {
+        match &mut self.client {
+            Some(client) => client.tick(),
+            None => self.fetch(),
+        }
+    }
+
+    /// Gives the link back, to be closed.
+    #[must_use]
+    pub fn into_link(self) -> Link<Connected> {
+        self.link
+    }
+
+    fn fetch(&mut self) {
+        if self.client.is_none() {
+            self.client = self.link.take().map(|connected| connected.store);
+        }
+    }
+
+    fn succeeded(&mut self) {
+        if let Some(Edge::Back(after)) = self.switch.succeeded(Instant::now()) {
+            let name = self.place.name();
+            info!("{name} is back: events go there again after_s={:.1}", after.as_secs_f64());
+            stats::add(&self.vitals.back, 1);
+        }
+        self.vitals.set(RemoteState::Up, None);
+    }
+
+    fn failed(&mut self, why: &str) {
+        // Whatever went wrong, a fresh connection is the only one to trust.
+        self.client = None;
+        self.link.renew();
+        self.proofs_seen = self.vitals.proofs.load(Ordering::Acquire);
+        if let Some(Edge::Lost) = self.switch.failed(Instant::now()) {
+            let name = self.place.name();
+            warn!("{name} is lost: events go to the next store until it is back cause={why:?}");
+            stats::add(&self.vitals.lost, 1);
+        }
+        self.vitals.set(RemoteState::Down, Some(why.to_owned()));
+    }
+}
