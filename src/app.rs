@@ -278,14 +278,9 @@ fn start_recovery(
     health: &Arc<Health>,
 ) -> io::Result<(Sender<()>, JoinHandle<Link<Connected>>)> {
     let (stop, stopped) = crossbeam_channel::bounded(0);
-    let recovery = Recovery {
-        link: Link::start("kafka-probe-r", Prober::quiet(settings.clone()))?,
-        spool: spool.clone(),
-        pace: Pace::new(config.recovery_rate),
-        stats: Arc::clone(stats),
-        vitals: Arc::clone(&health.kafka),
-        stop: stopped,
-    };
+    let link = Link::start("kafka-probe-r", Prober::quiet(settings.clone()))?;
+    let pace = Pace::new(config.recovery_rate);
+    let recovery = Recovery::new(link, spool, pace, stats, &health.kafka, stopped);
     Ok((stop, thread::start("recovery", move || recovery.run())?))
 }
 

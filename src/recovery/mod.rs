@@ -1,0 +1,234 @@
+//! Brings held events back to Kafka: one thread with a client and readers of its own, so that live
+//! events never queue behind it.
+//!
+//! Invariants: oldest first, one write at a time, so that the backlog keeps its order; a row leaves
+//! its store only after the broker's ack or as a dead letter; while Kafka is down only one row at a
+//! time is risked, and its ack is the proof that Kafka is back.
+
+mod merge;
+mod source;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use log::{info, warn};
+
+use self::merge::Picked;
+use self::source::{Source, SpoolBacklog};
+use crate::event::Event;
+use crate::health::Vitals;
+use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX, RECOVERY_TICK};
+use crate::pacing::Pace;
+use crate::stats::{self, Stats};
+use crate::store::link::Link;
+use crate::store::spool::Spool;
+use crate::store::{Batch, Connected, Store, StoreError};
+
+/// The recovery thread's parts. [`Recovery::run`] is its thread.
+pub struct Recovery {
+    link: Link<Connected>,
+    sources: Vec<Box<dyn Source>>,
+    pace: Pace,
+    stats: Arc<Stats>,
+    vitals: Arc<Vitals>,
+    stop: Receiver<()>,
+    drain: Drain,
+}
+
+/// What lasts from write to write.
+#[derive(Default)]
+struct Drain {
+    client: Option<Box<dyn Store>>,
+    /// Kafka has acknowledged something on this client.
+    proven: bool,
+    began: Option<Instant>,
+    moved: u64,
+    trouble: Option<String>,
+}
+
+/// How one write ended.
+enum Step {
+    /// Kafka answered; there may be more.
+    Moving,
+    /// Nothing is held.
+    Empty,
+    /// Kafka or a store did not do its part.
+    Stuck,
+}
+
+impl Recovery {
+    /// Drains `spool` over `link` at `pace`, until `stop`'s sender is gone.
+    #[must_use]
+    pub fn new(
+        link: Link<Connected>,
+        spool: &Spool,
+        pace: Pace,
+        stats: &Arc<Stats>,
+        vitals: &Arc<Vitals>,
+        stop: Receiver<()>,
+    ) -> Self {
+        let sources: Vec<Box<dyn Source>> = vec![Box::new(SpoolBacklog::new(spool.clone()))];
+        let (stats, vitals) = (Arc::clone(stats), Arc::clone(vitals));
+        Self { link, sources, pace, stats, vitals, stop, drain: Drain::default() }
+    }
+
+    /// Serves until told to stop, then gives the Kafka link back to be closed.
+    #[must_use]
+    pub fn run(mut self) -> Link<Connected> {
+        let mut wait = Duration::ZERO;
+        loop {
+            match self.stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return self.link,
+            }
+            wait = match self.step() {
+                Step::Moving => self.pace.wait(Instant::now()),
+                Step::Empty => {
+                    self.drain.finish();
+                    RECOVERY_TICK
+                }
+                Step::Stuck => RECOVERY_TICK,
+            };
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        let most = if self.drain.proven { self.pace.portion(RECOVERY_EVENTS_MAX) } else { 1 };
+        let mut pages = Vec::with_capacity(self.sources.len());
+        for source in &mut self.sources {
+            match source.page(most, RECOVERY_BYTES_MAX) {
+                Ok(page) => pages.push(page),
+                Err(error) => {
+                    self.drain.warn_once(source.name(), &error);
+                    return Step::Stuck;
+                }
+            }
+        }
+        let picked = merge::oldest(pages, most);
+        if picked.is_empty() {
+            if let Some(client) = &mut self.drain.client {
+                client.tick();
+            }
+            return Step::Empty;
+        }
+        if self.drain.client.is_none() {
+            self.drain.client = self.link.take().map(|connected| connected.store);
+            self.drain.proven = false;
+            // What was picked may be more than a trial: the next step picks anew.
+            return if self.drain.client.is_some() { Step::Moving } else { Step::Stuck };
+        }
+        self.send(picked)
+    }
+
+    fn send(&mut self, picked: Vec<Picked>) -> Step {
+        let Some(client) = &mut self.drain.client else { return Step::Stuck };
+        let mut fate = Fate::new(self.sources.len());
+        let mut places = Vec::with_capacity(picked.len());
+        let mut events: Vec<Event> = Vec::with_capacity(picked.len());
+        for Picked { source, row } in picked {
+            match row.event {
+                Ok(event) => {
+                    places.push((source, row.seq));
+                    events.push(event);
+                }
+                Err(damage) => fate.buried[source].push((row.seq, damage)),
+            }
+        }
+        let batch: Batch = events.into();
+        self.pace.spend(Instant::now(), batch.len());
+        let results = if batch.is_empty() { Vec::new() } else { client.write(&batch) };
+        let mut lost = None;
+        let mut answered = false;
+        for ((source, seq), result) in places.into_iter().zip(results) {
+            match result {
+                Ok(()) => fate.acked[source].push(seq),
+                Err(StoreError::Rejected(why)) => fate.buried[source].push((seq, why)),
+                Err(error @ StoreError::Unavailable(_)) => {
+                    lost = Some(error);
+                    continue;
+                }
+            }
+            answered = true;
+        }
+        if let Some(error) = &lost {
+            self.drain.warn_once("kafka", error);
+            self.drain.client = None;
+            self.link.renew();
+        } else if answered {
+            self.drain.begin();
+            self.vitals.prove();
+        }
+        let settled = self.settle(fate);
+        if lost.is_some() || !settled { Step::Stuck } else { Step::Moving }
+    }
+
+    /// Takes rows out of their stores that are safe elsewhere. False: a store could not forget some;
+    /// until it has they are sent again: twice is legal, never is not.
+    fn settle(&mut self, fate: Fate) -> bool {
+        let mut settled = true;
+        let rows = fate.acked.into_iter().zip(fate.buried);
+        for (source, (acked, buried)) in self.sources.iter_mut().zip(rows) {
+            let (gone, dead) = (acked.len(), buried.len());
+            for (seq, why) in &buried {
+                warn!("a held event becomes a dead letter store={} seq={seq} cause={why:?}", source.name());
+            }
+            let released = if gone > 0 { source.release(acked) } else { Ok(()) };
+            let moved = if dead > 0 { source.bury(buried) } else { Ok(()) };
+            if released.is_ok() {
+                stats::add(&self.stats.recovered, gone);
+                self.drain.moved += gone as u64;
+            }
+            if moved.is_ok() {
+                stats::add(&self.stats.recovered_dead_letter, dead);
+            }
+            if let Err(error) = released.and(moved) {
+                self.drain.warn_once(source.name(), &error);
+                settled = false;
+            }
+        }
+        settled
+    }
+}
+
+/// What becomes of a write's rows, by source.
+struct Fate {
+    acked: Vec<Vec<i64>>,
+    buried: Vec<Vec<(i64, Arc<str>)>>,
+}
+
+impl Fate {
+    fn new(sources: usize) -> Self {
+        Self { acked: vec![Vec::new(); sources], buried: vec![Vec::new(); sources] }
+    }
+}
+
+impl Drain {
+    fn begin(&mut self) {
+        self.proven = true;
+        self.trouble = None;
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            info!("held events go back to kafka");
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(began) = self.began.take() {
+            let seconds = began.elapsed().as_secs_f64();
+            info!("every held event is back in kafka events={} seconds={seconds:.1}", self.moved);
+        }
+        self.moved = 0;
+        // The next held event will be there because Kafka went away: it is a trial again.
+        self.proven = false;
+    }
+
+    /// One line a trouble, until it ends or changes.
+    fn warn_once(&mut self, name: &str, error: &StoreError) {
+        let text = error.to_string();
+        if self.trouble.as_deref() != Some(&text) {
+            warn!("held events can't go back to kafka yet store={name} cause={text:?}");
+            self.trouble = Some(text);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where held events wait: one trait over the stores that keep a backlog.
+
+use std::sync::Arc;
+
+use super::merge::Page;
+use crate::store::StoreError;
+use crate::store::spool::{Reader, Spool};
+
+/// A backlog.
+pub(super) trait Source: Send {
+    /// Its name in logs.
+    fn name(&self) -> &'static str;
+
+    /// Its oldest rows, at most so many and about so many bytes, but at least one if there is any.
+    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError>;
+
+    /// These rows are safe elsewhere.
+    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError>;
+
+    /// These rows become dead letters, each for its reason.
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError>;
+}
+
+/// The spool's backlog. Its deletes are commands to the one writer.
+pub(super) struct SpoolBacklog {
+    spool: Spool,
+    reader: Option<Reader>,
+}
+
+impl SpoolBacklog {
+    pub(super) fn new(spool: Spool) -> Self {
+        Self { spool, reader: None }
+    }
+}
+
+impl Source for SpoolBacklog {
+    fn name(&self) -> &'static str {
+        "spool"
+    }
+
+    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError> {
+        let held = self.spool.figures().held;
+        if held == 0 {
+            return Ok(Page::default());
+        }
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            empty => empty.insert(self.spool.reader()?),
+        };
+        let read = reader.held_after(0, rows, bytes);
+        if read.is_err() {
+            self.reader = None;
+        }
+        let rows = read?;
+        Ok(Page { more: held > rows.len() as u64, rows: rows.into() })
+    }
+
+    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.spool.release(seqs)
+    }
+
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+        self.spool.bury(seqs)
+    }
+}
