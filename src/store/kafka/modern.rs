@@ -17,11 +17,11 @@ use crate::event::Event;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Store, StoreError, isolate};
 
 use super::errors::{self, Place};
 use super::runtime::{Runtime, attempt_timeout};
-use super::{Connected, Settings, isolate};
+use super::{Connected, Settings};
 
 type Outcome = Result<(), StoreError>;
 
