@@ -23,13 +23,12 @@ use crate::pacing::Pace;
 use crate::probe::Prober;
 use crate::producer::Producer;
 use crate::queue::{self, Inlet, StoredIn};
-use crate::recovery::Recovery;
+use crate::recovery::{Keep, Plan, Recovery};
 use crate::route::Route;
 use crate::stats::Stats;
-use crate::store::Connected;
-use crate::store::kafka;
 use crate::store::link::Link;
 use crate::store::spool::{self, OpenError, Spool};
+use crate::store::{Connected, Standing, postgres};
 use crate::thread;
 
 /// Why the daemon can't start, and the exit code that says so.
@@ -90,16 +89,11 @@ impl App {
                 ),
             }
         }
-        let health = Arc::new(Health::new(config.kafka.is_some(), false));
+        let health = Arc::new(Health::new(config.kafka.is_some(), config.postgres.is_some()));
         let stats = Arc::new(Stats::default());
         let no_thread = |error| StartError::system("a thread can't be started", &error);
 
-        let recovery = match &config.kafka {
-            Some(settings) => {
-                Some(start_recovery(config, settings, &spool, &stats, &health).map_err(no_thread)?)
-            }
-            None => None,
-        };
+        let recovery = start_recovery(config, &spool, &stats, &health).map_err(no_thread)?;
         let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
         let producer = Producer {
             outlet,
@@ -272,16 +266,31 @@ fn open_spool(config: &Config) -> Result<Spool, StartError> {
 
 fn start_recovery(
     config: &Config,
-    settings: &kafka::Settings,
     spool: &Spool,
     stats: &Arc<Stats>,
     health: &Arc<Health>,
-) -> io::Result<(Sender<()>, JoinHandle<Link<Connected>>)> {
+) -> io::Result<Option<(Sender<()>, JoinHandle<Link<Connected>>)>> {
+    let standing = standing_in_postgres(config);
+    let (target, prober, vitals) = match (&config.kafka, &config.postgres) {
+        (Some(kafka), _) => (StoredIn::Kafka, Prober::kafka(kafka.clone()), &health.kafka),
+        (None, Some(postgres)) => {
+            (StoredIn::Postgres, Prober::postgres(postgres.clone(), standing), &health.postgres)
+        }
+        (None, None) => return Ok(None),
+    };
+    let keep = Keep { forwarded: config.forwarded_keep, home: config.keep };
     let (stop, stopped) = crossbeam_channel::bounded(0);
-    let link = Link::start("kafka-probe-r", Prober::quiet(settings.clone()))?;
-    let pace = Pace::new(config.recovery_rate);
-    let recovery = Recovery::new(link, spool, pace, stats, &health.kafka, stopped);
-    Ok((stop, thread::start("recovery", move || recovery.run())?))
+    let recovery = Recovery::new(Plan {
+        target,
+        link: Link::start("probe-r", prober)?,
+        spool,
+        postgres: config.postgres.clone().map(|settings| (settings, standing, keep)),
+        pace: Pace::new(config.recovery_rate),
+        stats,
+        vitals,
+        stop: stopped,
+    })?;
+    Ok(Some((stop, thread::start("recovery", move || recovery.run())?)))
 }
 
 /// The stores behind the network, in order of preference.
@@ -289,11 +298,24 @@ fn live_routes(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Resu
     let mut routes = Vec::new();
     if let Some(settings) = &config.kafka {
         let switch = Switch::new(Instant::now(), settings.deadline);
-        let prober = Prober::telling(settings.clone(), &health.kafka, spool);
+        let place = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
+        let prober = Prober::kafka(settings.clone()).telling("kafka", place, &health.kafka, spool);
         let link = Link::start("kafka-probe", prober)?;
         routes.push(Route::new(StoredIn::Kafka, switch, link, Arc::clone(&health.kafka)));
     }
+    if let Some(settings) = &config.postgres {
+        let switch = Switch::new(Instant::now(), settings.deadline);
+        let place = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
+        let prober = Prober::postgres(settings.clone(), standing_in_postgres(config));
+        let link = Link::start("pg-probe", prober.telling("postgres", place, &health.postgres, spool))?;
+        routes.push(Route::new(StoredIn::Postgres, switch, link, Arc::clone(&health.postgres)));
+    }
     Ok(routes)
+}
+
+/// What rows in Postgres are there for.
+fn standing_in_postgres(config: &Config) -> Standing {
+    if config.kafka.is_some() { Standing::Held } else { Standing::Home }
 }
 
 fn open_door(

@@ -36,6 +36,13 @@ pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Log lines a minute about requests that were refused.
 pub const LOG_REFUSED_PER_MINUTE: u32 = 60;
 
+/// How often recovery looks for rows held in Postgres when there were none, and asks for the drainer's lock.
+pub const POSTGRES_LOOK: Duration = Duration::from_secs(1);
+/// How often old rows are removed from Postgres.
+pub const POSTGRES_SWEEP: Duration = Duration::from_secs(60);
+/// Rows that one statement removes.
+pub const POSTGRES_SWEEP_ROWS: usize = 1_000;
+
 /// Between two attempts to connect to a store that does not answer.
 pub const CONNECT_BACKOFF_FIRST: Duration = Duration::from_millis(250);
 /// And at the most.
@@ -76,6 +83,19 @@ pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
 const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
 const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
+/// PostgreSQL connections left behind in a server that does not answer: one, then no more are made.
+pub const POSTGRES_LEFT_BEHIND_MAX: usize = 1;
+/// A silent PostgreSQL connection is asked for a sign of life after this, by both ends,
+pub const POSTGRES_KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// then this often,
+pub const POSTGRES_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// and given up after so many without one.
+pub const POSTGRES_KEEPALIVE_RETRIES: u32 = 3;
+/// How long the owner of a PostgreSQL connection waits for its orderly end.
+pub const POSTGRES_CLOSE_WAIT: Duration = Duration::from_millis(250);
+/// Rows of a state that are counted for people; beyond that "so many or more" is all they are told.
+pub const POSTGRES_COUNT_MAX: u32 = 1_000_000;
+
 /// Commands that wait for the spool's writer; callers beyond that wait at the door of the queue.
 pub const SPOOL_COMMANDS_MAX: usize = 64;
 /// Commands that share one transaction of the spool.

@@ -6,29 +6,37 @@ use std::sync::Arc;
 use log::{info, warn};
 
 use crate::health::{RemoteState, Vitals};
-use crate::store::kafka;
 use crate::store::link::Connect;
 use crate::store::spool::Spool;
-use crate::store::{Connected, StoreError};
+use crate::store::{Connected, Standing, StoreError, kafka, postgres};
 
-/// Makes Kafka clients.
+type Attempt = Box<dyn FnMut() -> Result<Connected, StoreError> + Send>;
+
+/// Makes clients of one store.
 pub struct Prober {
-    settings: kafka::Settings,
+    attempt: Attempt,
     report: Option<Report>,
 }
 
 impl Prober {
-    /// Says nothing: for a second connection to the same store.
+    /// Makes Kafka clients.
     #[must_use]
-    pub fn quiet(settings: kafka::Settings) -> Self {
-        Self { settings, report: None }
+    pub fn kafka(settings: kafka::Settings) -> Self {
+        Self { attempt: Box::new(move || kafka::connect(&settings)), report: None }
     }
 
-    /// Keeps `vitals` up to date and logs changes.
+    /// Makes Postgres clients for live events.
     #[must_use]
-    pub fn telling(settings: kafka::Settings, vitals: &Arc<Vitals>, spool: &Spool) -> Self {
-        let place = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
-        Self { settings, report: Some(Report::new("kafka", place, vitals, spool)) }
+    pub fn postgres(settings: postgres::Settings, standing: Standing) -> Self {
+        Self { attempt: Box::new(move || postgres::connect_live(&settings, standing)), report: None }
+    }
+
+    /// Also keeps `vitals` up to date and logs changes: for the live path's connection.
+    #[must_use]
+    pub fn telling(mut self, name: &'static str, place: String, vitals: &Arc<Vitals>, spool: &Spool) -> Self {
+        let (vitals, spool) = (Arc::clone(vitals), spool.clone());
+        self.report = Some(Report { name, place, vitals, spool, connected_as: None, last_error: None });
+        self
     }
 }
 
@@ -36,12 +44,14 @@ impl Connect for Prober {
     type Client = Connected;
 
     fn connect(&mut self) -> Result<Connected, StoreError> {
-        kafka::connect(&self.settings)
+        (self.attempt)()
     }
 
     fn ended(&mut self, result: Result<&Connected, &StoreError>) {
-        if let Some(report) = &mut self.report {
-            report.ended(result);
+        match (&mut self.report, result) {
+            (Some(report), Ok(connected)) => report.connected(connected),
+            (Some(report), Err(error)) => report.failed(error),
+            (None, _) => {}
         }
     }
 }
@@ -57,28 +67,18 @@ struct Report {
 }
 
 impl Report {
-    fn new(name: &'static str, place: String, vitals: &Arc<Vitals>, spool: &Spool) -> Self {
-        let (vitals, spool) = (Arc::clone(vitals), spool.clone());
-        Self { name, place, vitals, spool, connected_as: None, last_error: None }
-    }
-
-    fn ended(&mut self, result: Result<&Connected, &StoreError>) {
-        match result {
-            Ok(connected) => self.connected(connected),
-            Err(error) => {
-                let text = error.to_string();
-                if self.last_error.as_deref() != Some(&text) {
-                    warn!("{} can't be used now: {text}", self.name);
-                }
-                self.vitals.set(RemoteState::Down, Some(text.clone()));
-                self.last_error = Some(text);
-            }
+    fn failed(&mut self, error: &StoreError) {
+        let text = error.to_string();
+        if self.last_error.as_deref() != Some(&text) {
+            warn!("{} can't be used now: {text}", self.name);
         }
+        self.vitals.set(RemoteState::Down, Some(text.clone()));
+        self.last_error = Some(text);
     }
 
     fn connected(&mut self, connected: &Connected) {
         self.vitals.set_client(connected.client);
-        // While events are held, only one that is acknowledged proves that Kafka is back. Where none
+        // While events are held, only one that is acknowledged proves that a store is back. Where none
         // is, a connection is all that can be known before the next event.
         if self.spool.figures().held == 0 {
             self.vitals.set(RemoteState::Up, None);

@@ -51,10 +51,14 @@ counters! {
     stored_home,
     /// Events that Kafka will not have as they are, kept as dead letters.
     stored_dead_letter,
-    /// Held events that Kafka acknowledged later.
+    /// Events held in the spool that the store they waited for acknowledged later.
     recovered,
-    /// Held events that Kafka will not have as they are, moved to the dead letters.
+    /// Events held in the spool that Kafka will not have as they are, moved to the dead letters.
     recovered_dead_letter,
+    /// Events held in Postgres, by this daemon or another, that Kafka acknowledged later.
+    recovered_postgres,
+    /// Those that Kafka will not have as they are.
+    recovered_postgres_dead_letter,
     /// Rounds that the producer wrote.
     rounds,
 }
@@ -70,16 +74,19 @@ pub fn sub(counter: &AtomicU64, n: usize) {
 }
 
 /// Both sides of the balance, by distinct event:
-/// `held_at_start + accepted = sent_to_kafka + home + held_now + dead_letters + in_flight`.
+/// `held_at_start + accepted = sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight`.
+/// It follows an event until another keeper has it: Kafka, or Postgres, which several daemons may share.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ledger {
     /// Held events found in the spool at start.
     pub held_at_start: u64,
     /// Events accepted since start.
     pub accepted: u64,
-    /// Events acknowledged by Kafka since start, at once or later.
+    /// Events acknowledged by Kafka since start, at once or from the spool.
     pub sent_to_kafka: u64,
-    /// Events stored since start whose home is the spool.
+    /// Events committed in Postgres since start, to wait for Kafka there.
+    pub in_postgres: u64,
+    /// Events stored since start in their home: Postgres or the spool, where there is no Kafka.
     pub home: u64,
     /// Held events that the spool counts now.
     pub held_now: u64,
@@ -94,12 +101,17 @@ pub struct Ledger {
 impl Ledger {
     /// The balance of these counters and of what the spool holds.
     #[must_use]
-    pub fn of(counters: &Snapshot, held_at_start: u64, held_now: u64) -> Self {
+    pub fn of(counters: &Snapshot, has_kafka: bool, held_at_start: u64, held_now: u64) -> Self {
+        let (at_home, waiting) = match has_kafka {
+            true => (0, counters.stored_postgres),
+            false => (counters.stored_postgres + counters.recovered, 0),
+        };
         let mut ledger = Self {
             held_at_start,
             accepted: counters.accepted,
-            sent_to_kafka: counters.stored_kafka + counters.recovered,
-            home: counters.stored_home,
+            sent_to_kafka: counters.stored_kafka + if has_kafka { counters.recovered } else { 0 },
+            in_postgres: waiting,
+            home: counters.stored_home + at_home,
             held_now,
             dead_letters: counters.stored_dead_letter + counters.recovered_dead_letter,
             in_flight: counters.in_flight,
@@ -125,7 +137,12 @@ mod tests {
         add(&stats.recovered, 2);
         add(&stats.stored_dead_letter, 1);
         add(&stats.in_flight, 2);
-        assert!(Ledger::of(&stats.snapshot(), 5, 6).balanced);
-        assert!(!Ledger::of(&stats.snapshot(), 5, 5).balanced);
+        assert!(Ledger::of(&stats.snapshot(), true, 5, 6).balanced);
+        assert!(!Ledger::of(&stats.snapshot(), true, 5, 5).balanced);
+        add(&stats.accepted, 3);
+        add(&stats.stored_postgres, 3);
+        assert_eq!(Ledger::of(&stats.snapshot(), true, 5, 6).in_postgres, 3);
+        let at_home = Ledger::of(&stats.snapshot(), false, 5, 6);
+        assert!(at_home.balanced && at_home.home == 5, "{at_home:?}");
     }
 }

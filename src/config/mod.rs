@@ -18,6 +18,7 @@ use raw::Reader;
 
 use crate::limits;
 use crate::store::kafka::{self, ClientChoice};
+use crate::store::postgres;
 
 /// Every setting, ready for use.
 #[derive(Clone, Debug)]
@@ -50,6 +51,10 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// None: the spool is the events' home.
     pub kafka: Option<kafka::Settings>,
+    /// None: the spool is the only fallback.
+    pub postgres: Option<postgres::Settings>,
+    /// Age at which rows are removed from Postgres that Kafka has.
+    pub forwarded_keep: Duration,
     /// Data that the spool may hold.
     pub spool_max_bytes: u64,
     /// Age at which home rows are removed.
@@ -85,7 +90,8 @@ impl Config {
     pub fn answer_timeout(&self) -> Duration {
         let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
         // A request may have to wait for the round before its own.
-        2 * (kafka + limits::SPOOL_DEADLINE) + Duration::from_secs(2)
+        let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
+        2 * (kafka + postgres + limits::SPOOL_DEADLINE) + Duration::from_secs(2)
     }
 
     /// Types, ranges and relations of what was typed.
@@ -114,8 +120,10 @@ impl Config {
             idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 86_400_000)?,
             max_event_bytes,
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
+            postgres: postgres_settings(&read, raw)?,
+            forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
             spool_max_bytes: read.bytes("SPOOL_MAX_BYTES", &raw.spool_max_bytes, 1 << 20, 1 << 44)? as u64,
-            keep: Duration::from_secs(86_400 * read.number("KEEP_DAYS", &raw.keep_days, 1, 36_500)?),
+            keep: days(read.number("KEEP_DAYS", &raw.keep_days, 1, 36_500)?),
             recovery_rate: read.number("RECOVERY_RATE", &raw.recovery_rate, 0, 1_000_000)?,
             shutdown_timeout: read.duration("SHUTDOWN_TIMEOUT", &raw.shutdown_timeout, 1_000, 600_000)?,
             log_level: read.level("LOG_LEVEL", &raw.log_level)?,
@@ -146,6 +154,44 @@ pub fn data_dir(raw: &RawSettings) -> PathBuf {
         None => std::env::var_os("STATE_DIRECTORY")
             .filter(|dir| !dir.is_empty())
             .map_or_else(|| PathBuf::from("data"), PathBuf::from),
+    }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(86_400 * days)
+}
+
+fn postgres_settings(read: &Reader, raw: &RawSettings) -> Result<Option<postgres::Settings>, ConfigError> {
+    let deadline = read.duration("POSTGRES_DEADLINE", &raw.postgres_deadline, 500, 60_000)?;
+    let url = secret("POSTGRES_URL", raw.postgres_url.as_deref(), raw.postgres_url_file.as_deref()).map_err(
+        |why| read.refuse("POSTGRES_URL_FILE", raw.postgres_url_file.as_deref().unwrap_or_default(), why),
+    )?;
+    let Some(url) = url else { return Ok(None) };
+    // The URL may hold a password: what is wrong with it is said, and not what it is.
+    postgres::describe(&url).map_err(|why| read.refuse("POSTGRES_URL", "(not shown)", why))?;
+    Ok(Some(postgres::Settings { url, deadline, instance: instance(raw) }))
+}
+
+/// A setting that is nobody's business: given itself, as the name of a file that holds it, or as a
+/// systemd credential of its name.
+fn secret(name: &str, given: Option<&str>, file: Option<&str>) -> Result<Option<String>, String> {
+    let present = |text: &&str| !text.trim().is_empty();
+    if let Some(given) = given.filter(present) {
+        return Ok(Some(given.trim().to_owned()));
+    }
+    let credential =
+        || std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(name));
+    let path = match file.filter(present) {
+        Some(file) => PathBuf::from(file),
+        None => match credential().filter(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(None),
+        },
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
+        Ok(_) => Err(format!("the file {} is empty", path.display())),
+        Err(error) => Err(format!("the file {} can't be read: {error}", path.display())),
     }
 }
 

@@ -91,6 +91,39 @@ pub struct RawSettings {
     )]
     pub(super) recovery_rate: String,
 
+    /// PostgreSQL that takes over when Kafka is down, or is the events' home without Kafka:
+    /// postgres://user:password@host:port/database?sslmode=verify-full. Better in a file: see below
+    #[arg(
+        long,
+        env = "POSTGRES_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "PostgreSQL"
+    )]
+    pub(super) postgres_url: Option<String>,
+    /// File that holds POSTGRES_URL, so that the password stands in no environment; a systemd credential
+    /// POSTGRES_URL is read too
+    #[arg(long, env = "POSTGRES_URL_FILE", value_name = "FILE", help_heading = "PostgreSQL")]
+    pub(super) postgres_url_file: Option<String>,
+    /// Longest wait for PostgreSQL before events go to the spool instead
+    #[arg(
+        long,
+        env = "POSTGRES_DEADLINE",
+        default_value = "3s",
+        value_name = "DURATION",
+        help_heading = "PostgreSQL"
+    )]
+    pub(super) postgres_deadline: String,
+    /// Days for which rows stay in PostgreSQL that Kafka has
+    #[arg(
+        long,
+        env = "FORWARDED_KEEP_DAYS",
+        default_value = "7",
+        value_name = "DAYS",
+        help_heading = "PostgreSQL"
+    )]
+    pub(super) forwarded_keep_days: String,
+
     /// Folder of the spool [default: the service's state directory under systemd, else ./data]
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER", help_heading = "Storage", global = true)]
     pub(super) data_dir: Option<String>,

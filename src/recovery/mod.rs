@@ -1,29 +1,35 @@
-//! Brings held events back to Kafka: one thread with a client and readers of its own, so that live
-//! events never queue behind it.
+//! Brings held events to the store that they wait for: Kafka, or Postgres where there is no Kafka. One
+//! thread with a client and readers of its own, so that live events never queue behind it.
 //!
 //! Invariants: oldest first, one write at a time, so that the backlog keeps its order; a row leaves
-//! its store only after the broker's ack or as a dead letter; while Kafka is down only one row at a
-//! time is risked, and its ack is the proof that Kafka is back.
+//! its store only after the ack or as a dead letter; while the target is down only one row at a time is
+//! risked, and its ack is the proof that the target is back.
 
+mod backlog;
 mod merge;
 mod source;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{info, warn};
 
+pub use self::backlog::Keep;
+
+use self::backlog::PostgresBacklog;
 use self::merge::Picked;
 use self::source::{Source, SpoolBacklog};
 use crate::event::Event;
 use crate::health::Vitals;
 use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX, RECOVERY_TICK};
 use crate::pacing::Pace;
+use crate::queue::StoredIn;
 use crate::stats::{self, Stats};
 use crate::store::link::Link;
 use crate::store::spool::Spool;
-use crate::store::{Batch, Connected, Store, StoreError};
+use crate::store::{Batch, Connected, Standing, Store, StoreError, postgres};
 
 /// The recovery thread's parts. [`Recovery::run`] is its thread.
 pub struct Recovery {
@@ -37,10 +43,10 @@ pub struct Recovery {
 }
 
 /// What lasts from write to write.
-#[derive(Default)]
 struct Drain {
+    target: &'static str,
     client: Option<Box<dyn Store>>,
-    /// Kafka has acknowledged something on this client.
+    /// The target has acknowledged something on this client.
     proven: bool,
     began: Option<Instant>,
     moved: u64,
@@ -49,31 +55,54 @@ struct Drain {
 
 /// How one write ended.
 enum Step {
-    /// Kafka answered; there may be more.
+    /// The target answered; there may be more.
     Moving,
     /// Nothing is held.
     Empty,
-    /// Kafka or a store did not do its part.
+    /// The target or a store did not do its part.
     Stuck,
 }
 
+/// What recovery works with.
+pub struct Plan<'a> {
+    /// The store that events wait for.
+    pub target: StoredIn,
+    /// Its own connection to it.
+    pub link: Link<Connected>,
+    /// The daemon's spool.
+    pub spool: &'a Spool,
+    /// Postgres, if there is one: its settings, what rows are there for, and how long they stay.
+    pub postgres: Option<(postgres::Settings, Standing, Keep)>,
+    /// `RECOVERY_RATE`.
+    pub pace: Pace,
+    /// Counters.
+    pub stats: &'a Arc<Stats>,
+    /// Where a proof that the target is up goes.
+    pub vitals: &'a Arc<Vitals>,
+    /// Ends the thread when its sender is gone.
+    pub stop: Receiver<()>,
+}
+
 impl Recovery {
-    /// Drains `spool` over `link` at `pace`, until `stop`'s sender is gone.
-    #[must_use]
-    pub fn new(
-        link: Link<Connected>,
-        spool: &Spool,
-        pace: Pace,
-        stats: &Arc<Stats>,
-        vitals: &Arc<Vitals>,
-        stop: Receiver<()>,
-    ) -> Self {
-        let sources: Vec<Box<dyn Source>> = vec![Box::new(SpoolBacklog::new(spool.clone()))];
-        let (stats, vitals) = (Arc::clone(stats), Arc::clone(vitals));
-        Self { link, sources, pace, stats, vitals, stop, drain: Drain::default() }
+    /// # Errors
+    /// No thread to be had for the connection to Postgres.
+    pub fn new(plan: Plan<'_>) -> io::Result<Self> {
+        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(SpoolBacklog::new(plan.spool.clone()))];
+        if let Some((settings, standing, keep)) = plan.postgres {
+            sources.push(Box::new(PostgresBacklog::start(settings, standing, keep)?));
+        }
+        Ok(Self {
+            link: plan.link,
+            sources,
+            pace: plan.pace,
+            stats: Arc::clone(plan.stats),
+            vitals: Arc::clone(plan.vitals),
+            stop: plan.stop,
+            drain: Drain::new(plan.target.name()),
+        })
     }
 
-    /// Serves until told to stop, then gives the Kafka link back to be closed.
+    /// Serves until told to stop, then gives the link to its target back to be closed.
     #[must_use]
     pub fn run(mut self) -> Link<Connected> {
         let mut wait = Duration::ZERO;
@@ -152,7 +181,8 @@ impl Recovery {
             answered = true;
         }
         if let Some(error) = &lost {
-            self.drain.warn_once("kafka", error);
+            let target = self.drain.target;
+            self.drain.warn_once(target, error);
             self.drain.client = None;
             self.link.renew();
         } else if answered {
@@ -176,11 +206,11 @@ impl Recovery {
             let released = if gone > 0 { source.release(acked) } else { Ok(()) };
             let moved = if dead > 0 { source.bury(buried) } else { Ok(()) };
             if released.is_ok() {
-                stats::add(&self.stats.recovered, gone);
+                stats::add(source.counters(&self.stats).0, gone);
                 self.drain.moved += gone as u64;
             }
             if moved.is_ok() {
-                stats::add(&self.stats.recovered_dead_letter, dead);
+                stats::add(source.counters(&self.stats).1, dead);
             }
             if let Err(error) = released.and(moved) {
                 self.drain.warn_once(source.name(), &error);
@@ -204,22 +234,26 @@ impl Fate {
 }
 
 impl Drain {
+    fn new(target: &'static str) -> Self {
+        Self { target, client: None, proven: false, began: None, moved: 0, trouble: None }
+    }
+
     fn begin(&mut self) {
         self.proven = true;
         self.trouble = None;
         if self.began.is_none() {
             self.began = Some(Instant::now());
-            info!("held events go back to kafka");
+            info!("held events go to {}", self.target);
         }
     }
 
     fn finish(&mut self) {
         if let Some(began) = self.began.take() {
             let seconds = began.elapsed().as_secs_f64();
-            info!("every held event is back in kafka events={} seconds={seconds:.1}", self.moved);
+            info!("every held event is in {} events={} seconds={seconds:.1}", self.target, self.moved);
         }
         self.moved = 0;
-        // The next held event will be there because Kafka went away: it is a trial again.
+        // The next held event will be there because the target went away: it is a trial again.
         self.proven = false;
     }
 
@@ -227,7 +261,7 @@ impl Drain {
     fn warn_once(&mut self, name: &str, error: &StoreError) {
         let text = error.to_string();
         if self.trouble.as_deref() != Some(&text) {
-            warn!("held events can't go back to kafka yet store={name} cause={text:?}");
+            warn!("held events can't go to {} yet store={name} cause={text:?}", self.target);
             self.trouble = Some(text);
         }
     }

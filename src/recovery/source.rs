@@ -1,8 +1,10 @@
 //! Where held events wait: one trait over the stores that keep a backlog.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::merge::Page;
+use crate::stats::Stats;
 use crate::store::StoreError;
 use crate::store::spool::{Reader, Spool};
 
@@ -10,6 +12,9 @@ use crate::store::spool::{Reader, Spool};
 pub(super) trait Source: Send {
     /// Its name in logs.
     fn name(&self) -> &'static str;
+
+    /// Where events that left it are counted: acknowledged, and dead letters.
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64);
 
     /// Its oldest rows, at most so many and about so many bytes, but at least one if there is any.
     fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError>;
@@ -36,6 +41,10 @@ impl SpoolBacklog {
 impl Source for SpoolBacklog {
     fn name(&self) -> &'static str {
         "spool"
+    }
+
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {
+        (&stats.recovered, &stats.recovered_dead_letter)
     }
 
     fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError> {

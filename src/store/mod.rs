@@ -4,8 +4,10 @@
 //! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
 
 mod helper;
+mod isolate;
 pub mod kafka;
 pub mod link;
+pub mod postgres;
 pub mod spool;
 
 use std::fmt;

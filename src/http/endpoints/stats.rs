@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::Serialize;
 
 use super::json;
+use crate::health::RemoteState;
 use crate::http::Context;
 use crate::http::reply::Reply;
 use crate::stats::{Ledger, Snapshot};
@@ -36,7 +37,8 @@ struct Queue {
 
 pub(super) fn reply(context: &Context) -> Reply {
     let counters = context.stats.snapshot();
-    let ledger = Ledger::of(&counters, context.held_at_start, context.spool.figures().held);
+    let has_kafka = context.health.kafka.state() != RemoteState::Off;
+    let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, context.spool.figures().held);
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
     let body = Body {
         uptime_s: context.health.uptime().as_secs(),

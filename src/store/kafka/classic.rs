@@ -14,11 +14,11 @@ use krafka::producer::murmur2;
 
 use crate::event::Event;
 use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Store, StoreError, isolate};
 
 use super::errors::{self, Place};
 use super::runtime::attempt_timeout;
-use super::{Settings, classic_probe, isolate};
+use super::{Settings, classic_probe};
 use crate::store::Connected;
 use crate::store::helper::{Gone, Helper, LeftBehind};
 

@@ -10,7 +10,6 @@
 mod classic;
 mod classic_probe;
 mod errors;
-mod isolate;
 mod modern;
 mod runtime;
 

@@ -17,11 +17,11 @@ use crate::event::Event;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Store, StoreError, isolate};
 
+use super::Settings;
 use super::errors::{self, Place};
 use super::runtime::{Runtime, attempt_timeout};
-use super::{Settings, isolate};
 use crate::store::Connected;
 
 type Outcome = Result<(), StoreError>;

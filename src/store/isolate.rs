@@ -1,7 +1,8 @@
-//! Finds the events that a broker refuses among those that it refuses with them.
+//! Finds the events that a store refuses among those that it refuses with them.
 //!
-//! A broker judges wire batches: one bad event in one takes its neighbours down with it. So what is
-//! refused in company is written again in pieces, until it is alone. Pure: the write is a closure.
+//! A broker judges wire batches, a database transactions: one bad event in one takes its neighbours down
+//! with it. So what is refused in company is written again in pieces, until it is alone. Pure: the write
+//! is a closure.
 //!
 //! Invariants: an event ends `Rejected` only when it was refused alone; every try makes the group
 //! smaller, so there are at most two tries an event; no try starts when `in_time` says no. Order in
@@ -16,14 +17,14 @@ type Outcome = Result<(), StoreError>;
 /// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
 /// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone
 /// in time, or not tried at all after an `Unavailable`, are `Unavailable`.
-pub(super) fn write(
+pub(in crate::store) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
     pieces: usize,
     mut in_time: impl FnMut() -> bool,
     mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
 ) -> Vec<Outcome> {
-    let untried = StoreError::Unavailable(Arc::from("Kafka: no time was left to try"));
+    let untried = StoreError::Unavailable(Arc::from("the deadline passed before this event could be tried"));
     let mut outcomes: Vec<Outcome> = vec![Err(untried); count];
     let mut stack: Vec<Vec<usize>> = groups;
     stack.reverse();

@@ -1,0 +1,163 @@
+//! The backlog in PostgreSQL: drained by one daemon a database, whoever has the advisory lock; the
+//! others stand by. The same connection keeps the tables small.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+use super::merge::Page;
+use super::source::Source;
+use crate::limits::{POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_ROWS};
+use crate::stats::Stats;
+use crate::store::link::{Connect, Link};
+use crate::store::postgres::{self, Connected, Postgres, Settings};
+use crate::store::{Standing, StoreError};
+
+/// How long rows stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Those that Kafka has.
+    pub forwarded: Duration,
+    /// Those whose home is PostgreSQL.
+    pub home: Duration,
+}
+
+/// See the module.
+pub(super) struct PostgresBacklog {
+    link: Link<Connected>,
+    client: Option<Postgres>,
+    /// Where there is no Kafka, rows are at home: nothing to drain.
+    standing: Standing,
+    keep: Keep,
+    is_drainer: bool,
+    look_at: Instant,
+    sweep_at: Instant,
+    trouble: Option<String>,
+}
+
+struct Prober(Settings);
+
+impl Connect for Prober {
+    type Client = Connected;
+
+    fn connect(&mut self) -> Result<Connected, StoreError> {
+        postgres::connect(&self.0)
+    }
+
+    fn ended(&mut self, _: Result<&Connected, &StoreError>) {
+        // The live path's prober tells people of the same server.
+    }
+}
+
+impl PostgresBacklog {
+    pub(super) fn start(settings: Settings, standing: Standing, keep: Keep) -> std::io::Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            link: Link::start("pg-probe-r", Prober(settings))?,
+            client: None,
+            standing,
+            keep,
+            is_drainer: false,
+            look_at: now,
+            sweep_at: now + POSTGRES_SWEEP,
+            trouble: None,
+        })
+    }
+
+    /// The connection, once it has the lock. None: another daemon drains, or the server is away.
+    fn drainer(&mut self, now: Instant) -> Result<Option<&mut Postgres>, StoreError> {
+        if self.client.is_none() {
+            self.is_drainer = false;
+            self.client = self.link.take().map(|connected| connected.store);
+        }
+        let Some(client) = &mut self.client else { return Ok(None) };
+        if !self.is_drainer {
+            self.is_drainer = client.take_drain_lock()?;
+            if self.is_drainer {
+                info!("this daemon drains postgres");
+            } else {
+                self.look_at = now + POSTGRES_LOOK;
+                return Ok(None);
+            }
+        }
+        Ok(self.client.as_mut())
+    }
+
+    fn read(&mut self, rows: usize, bytes: usize, now: Instant) -> Result<Page, StoreError> {
+        let drains = self.standing == Standing::Held;
+        let Some(client) = self.drainer(now)? else { return Ok(Page::default()) };
+        let rows = if drains { client.held_after(0, rows, bytes)? } else { Vec::new() };
+        self.trouble = None;
+        if rows.is_empty() {
+            self.look_at = now + POSTGRES_LOOK;
+            self.sweep(now)?;
+        }
+        // Whether there are more is not known before the next look.
+        Ok(Page { more: !rows.is_empty(), rows: rows.into() })
+    }
+
+    /// Removes what is old enough, a small batch a look.
+    fn sweep(&mut self, now: Instant) -> Result<(), StoreError> {
+        let (Some(client), true) = (&mut self.client, now >= self.sweep_at) else { return Ok(()) };
+        let removed = client.sweep(self.keep.forwarded, self.keep.home, POSTGRES_SWEEP_ROWS)?;
+        if removed < POSTGRES_SWEEP_ROWS {
+            self.sweep_at = now + POSTGRES_SWEEP;
+        }
+        Ok(())
+    }
+
+    fn call<T>(
+        &mut self,
+        work: impl FnOnce(&mut Postgres) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::Unavailable("the connection to postgres is gone".into());
+        let result = self.client.as_mut().ok_or_else(gone).and_then(work);
+        if result.is_err() {
+            self.lose();
+        }
+        result
+    }
+
+    fn lose(&mut self) {
+        self.client = None;
+        self.is_drainer = false;
+        self.link.renew();
+    }
+}
+
+impl Source for PostgresBacklog {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {
+        (&stats.recovered_postgres, &stats.recovered_postgres_dead_letter)
+    }
+
+    /// A server that is away has no page: what the spool holds goes on without it.
+    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError> {
+        let now = Instant::now();
+        if now < self.look_at {
+            return Ok(Page::default());
+        }
+        self.read(rows, bytes, now).or_else(|error| {
+            let text = error.to_string();
+            if self.trouble.as_deref() != Some(&text) {
+                warn!("events held in postgres can't be read now cause={text:?}");
+                self.trouble = Some(text);
+            }
+            self.lose();
+            Ok(Page::default())
+        })
+    }
+
+    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.call(|client| client.forwarded(&seqs))
+    }
+
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+        self.call(|client| client.bury(&seqs))
+    }
+}

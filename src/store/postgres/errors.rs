@@ -1,0 +1,170 @@
+//! PostgreSQL's errors, sorted by what to do about them, in words that say what to do.
+//!
+//! Invariants: an event is `Rejected` only when the server refused it for its own data; a text never holds
+//! the password, nor the row that was refused (the server's message is passed on, its detail is not).
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use postgres::Error;
+
+use crate::store::StoreError;
+use crate::store::helper::Gone;
+
+/// Which server and database an error is about.
+#[derive(Clone, Debug)]
+pub(super) struct Place(Arc<str>);
+
+/// What a failed statement asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A row's own data: the others may still go in.
+    Row,
+    /// Another session was in the way: the same statement may pass when it is tried again.
+    Conflict,
+    /// The server or the session: try another store.
+    Server,
+}
+
+impl Fault {
+    pub(super) fn of(error: &Error) -> Self {
+        error.code().map_or(Self::Server, |code| Self::of_code(code.code()))
+    }
+
+    fn of_code(code: &str) -> Self {
+        match code {
+            // Too large for an index that somebody added: the row's own length.
+            "54000" => Self::Row,
+            "40001" | "40P01" => Self::Conflict,
+            _ if code.starts_with("22") || code.starts_with("23") => Self::Row,
+            _ => Self::Server,
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn new(address: &str) -> Self {
+        Self(address.into())
+    }
+
+    /// "PostgreSQL at host:port/database: what".
+    pub(super) fn unavailable(&self, what: &str) -> StoreError {
+        StoreError::Unavailable(format!("PostgreSQL at {}: {what}", self.0).into())
+    }
+
+    /// The server could not do it now.
+    pub(super) fn failed(&self, doing: &str, error: &Error) -> StoreError {
+        self.unavailable(&format!("cannot {doing}: {}: {}", words(error), advice(error)))
+    }
+
+    /// The server refused this row for its own data.
+    pub(super) fn rejected(&self, error: &Error) -> StoreError {
+        let constraint = error.as_db_error().and_then(|error| error.constraint());
+        let constraint = constraint.map(|name| format!(", constraint {name}")).unwrap_or_default();
+        let why = format!("PostgreSQL at {} refuses this event: {}{constraint}", self.0, words(error));
+        StoreError::Rejected(why.into())
+    }
+
+    pub(super) fn gone(&self, doing: &str, gone: Gone) -> StoreError {
+        self.unavailable(&match gone {
+            Gone::OutOfTime => format!(
+                "cannot {doing}: no answer within the deadline: look at the server and the network between, \
+                 or raise POSTGRES_DEADLINE"
+            ),
+            Gone::Ended => format!("cannot {doing}: the connection was given up after an earlier error"),
+        })
+    }
+}
+
+/// The server's message and code, or the client's words with their causes.
+fn words(error: &Error) -> String {
+    if let Some(error) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", error.message(), error.code().code());
+    }
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(words, ": {error}");
+        cause = error.source();
+    }
+    words
+}
+
+fn advice(error: &Error) -> &'static str {
+    match error.code() {
+        Some(code) => advice_on(code.code()),
+        None => "check POSTGRES_URL, the server and the network between",
+    }
+}
+
+fn advice_on(code: &str) -> &'static str {
+    match code {
+        "25006" => "the server takes no writes: name the primary, or look at default_transaction_read_only",
+        "53100" => "free room on the server's disk",
+        "53300" => "raise max_connections or the role's CONNECTION LIMIT, or end other sessions",
+        "55P03" => "another session holds a lock on the table: look at pg_stat_activity and end it",
+        "57014" => "look at the server's load and locks, or raise POSTGRES_DEADLINE",
+        "57P01" | "57P02" | "57P03" => "the server is starting or stopping: it is tried again",
+        "42501" => {
+            "grant the role CREATE on its schema, or have sql/postgres/001.sql applied and grant SELECT, INSERT, \
+             UPDATE, DELETE on its tables"
+        }
+        "42P01" | "3F000" | "42703" => {
+            "the tables are not as sql/postgres/ makes them: look at the role's search_path, restore them, or \
+             drop logs_ingest_schema, raw_logs and dead_letters to have them made anew"
+        }
+        "42P07" => {
+            "tables of these names exist and are not this program's: give its role a schema of its own by \
+             search_path"
+        }
+        "28000" | "28P01" => "check user and password in POSTGRES_URL, and the server's pg_hba.conf",
+        "3D000" => "create the database, or name another in POSTGRES_URL",
+        "40001" | "40P01" => "other sessions change the same rows: look at pg_stat_activity",
+        _ if code.starts_with("58") || code.starts_with("XX") => "look at the server's log and its disk",
+        _ => "look at the server's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_fall_into_their_class() {
+        for (code, fault) in [
+            ("22P05", Fault::Row),
+            ("22021", Fault::Row),
+            ("23514", Fault::Row),
+            ("54000", Fault::Row),
+            ("54001", Fault::Server),
+            ("40001", Fault::Conflict),
+            ("40P01", Fault::Conflict),
+            ("40003", Fault::Server),
+            ("25006", Fault::Server),
+            ("53100", Fault::Server),
+            ("53300", Fault::Server),
+            ("57P01", Fault::Server),
+            ("42501", Fault::Server),
+            ("42P01", Fault::Server),
+            ("3F000", Fault::Server),
+            ("55P03", Fault::Server),
+            ("57014", Fault::Server),
+            ("P0001", Fault::Server),
+            ("XX001", Fault::Server),
+            ("08P01", Fault::Server),
+        ] {
+            assert_eq!(Fault::of_code(code), fault, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_text_names_the_place_and_what_to_do() {
+        let place = Place::new("db.shop:5432/logs");
+        let StoreError::Unavailable(why) = place.gone("store events", Gone::OutOfTime) else {
+            panic!("not for another store")
+        };
+        assert!(why.starts_with("PostgreSQL at db.shop:5432/logs: cannot store events: "), "{why}");
+        assert!(why.contains("POSTGRES_DEADLINE"), "{why}");
+    }
+}

@@ -1,0 +1,57 @@
+//! Age and figures: what may go, and how much there is.
+//!
+//! Invariants: a held row that was not forwarded is never removed; every removal and every count is bounded.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Figures;
+use super::rows::received_ms;
+use super::session::Session;
+use crate::limits::POSTGRES_COUNT_MAX;
+use crate::store::StoreError;
+
+/// Rows that another session is just removing are left to it.
+const SWEEP: &str = "WITH forwarded AS (\
+         SELECT ingest_id FROM raw_logs WHERE forwarded_at < now() - make_interval(secs => $1) \
+         ORDER BY forwarded_at LIMIT $3 FOR UPDATE SKIP LOCKED\
+     ), home AS (\
+         SELECT ingest_id FROM raw_logs WHERE state = 'home' AND received_at < now() - make_interval(secs => $2) \
+         ORDER BY received_at LIMIT $3 FOR UPDATE SKIP LOCKED\
+     ) DELETE FROM raw_logs WHERE ingest_id IN (\
+         SELECT ingest_id FROM forwarded UNION ALL SELECT ingest_id FROM home LIMIT $3)";
+
+const FIGURES: &str = "SELECT \
+     (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'held' AND forwarded_at IS NULL LIMIT $1) AS held), \
+     (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'home' LIMIT $1) AS home), \
+     (SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT $1) AS letters), \
+     (SELECT received_at FROM raw_logs WHERE state = 'held' AND forwarded_at IS NULL ORDER BY seq LIMIT 1)";
+
+pub(super) fn sweep(
+    session: &mut Session,
+    forwarded_keep: Duration,
+    keep: Duration,
+    most: usize,
+    until: Instant,
+) -> Result<usize, StoreError> {
+    let (forwarded, home) = (forwarded_keep.as_secs_f64(), keep.as_secs_f64());
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let removed = session
+        .prepared(SWEEP, until)
+        .and_then(|(client, statement)| client.execute(&statement, &[&forwarded, &home, &most]));
+    let removed = removed.map_err(|error| session.at.failed("remove old events", &error))?;
+    Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+}
+
+pub(super) fn figures(session: &mut Session, until: Instant) -> Result<Figures, StoreError> {
+    let counted = session
+        .prepared(FIGURES, until)
+        .and_then(|(client, statement)| client.query_one(&statement, &[&i64::from(POSTGRES_COUNT_MAX)]));
+    let counted = counted.map_err(|error| session.at.failed("count events", &error))?;
+    let count = |index: usize| counted.get::<_, i64>(index).unsigned_abs();
+    Ok(Figures {
+        held: count(0),
+        home: count(1),
+        dead_letters: count(2),
+        oldest_held_ms: counted.get::<_, Option<SystemTime>>(3).map(received_ms),
+    })
+}

@@ -1,0 +1,28 @@
+//! PostgreSQL on the live path: the second choice, or the events' home.
+
+use super::{Postgres, Settings, connect};
+use crate::store::{Batch, Connected, Standing, Store, StoreError};
+
+struct Live {
+    postgres: Postgres,
+    standing: Standing,
+}
+
+impl Store for Live {
+    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+        let reason = match self.standing {
+            Standing::Held => "kafka is down",
+            Standing::Home => "postgres is its home",
+        };
+        self.postgres.append(batch, self.standing, reason)
+    }
+}
+
+/// Connects for live events, which wait for Kafka there or are at home.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_live(settings: &Settings, standing: Standing) -> Result<Connected, StoreError> {
+    let super::Connected { store: postgres, notes } = connect(settings)?;
+    Ok(Connected { store: Box::new(Live { postgres, standing }), client: "postgres", notes })
+}

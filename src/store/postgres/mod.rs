@@ -1,0 +1,256 @@
+//! PostgreSQL: where events wait while Kafka is away, and their home where none is configured.
+//!
+//! The client has no time limits of its own, so a [`Postgres`] is the owner's side of a connection that
+//! lives on a helper thread: work goes there as closures and is waited for until the deadline.
+//!
+//! - `url` what `POSTGRES_URL` says; `tls` whom to believe; `session` the connection and its settings
+//! - `schema` the tables' versions; `rows` events as rows and back
+//! - `write` storing events; `drain` held rows on their way to Kafka; `keep` age and figures
+//! - `errors` the server's errors, sorted by what to do
+//!
+//! Invariants: `Ok` means committed with `synchronous_commit` on; every call returns within the deadline,
+//! whatever the server does; after any `Unavailable` the owner drops the connection and makes a new one;
+//! what Kafka takes is never refused for its characters or its length.
+
+mod drain;
+mod errors;
+mod keep;
+mod live;
+mod rows;
+mod schema;
+mod session;
+mod tls;
+mod url;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+
+pub use self::live::connect_live;
+
+use self::errors::Place;
+use self::session::Session;
+use self::url::Target;
+use crate::event::Event;
+use crate::limits::{POSTGRES_CLOSE_WAIT, POSTGRES_LEFT_BEHIND_MAX};
+use crate::store::helper::{Helper, LeftBehind};
+use crate::store::{Batch, HeldRow, Standing, StoreError};
+
+static LEFT_BEHIND: LeftBehind = LeftBehind::new(POSTGRES_LEFT_BEHIND_MAX);
+
+/// Where the server is and how long to wait for it.
+#[derive(Clone)]
+pub struct Settings {
+    /// `postgres://user:password@host:port/database?parameters` (`POSTGRES_URL`).
+    pub url: String,
+    /// The longest that one call takes (`POSTGRES_DEADLINE`).
+    pub deadline: Duration,
+    /// The name of this daemon, noted in each row.
+    pub instance: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = describe(&self.url);
+        f.debug_struct("Settings")
+            .field("url", &url)
+            .field("deadline", &self.deadline)
+            .field("instance", &self.instance)
+            .finish()
+    }
+}
+
+/// What a URL names, for logs: "host:port/database as user".
+///
+/// # Errors
+/// What is wrong with the URL, without its password.
+pub fn describe(url: &str) -> Result<String, String> {
+    Target::parse(url, Duration::from_secs(1)).map(|target| target.description())
+}
+
+/// A connection that was made.
+pub struct Connected {
+    /// Stores events, or drains them.
+    pub store: Postgres,
+    /// What the administrator should read once.
+    pub notes: Vec<String>,
+}
+
+/// How the tables stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Rows that wait for Kafka, counted up to [`crate::limits::POSTGRES_COUNT_MAX`].
+    pub held: u64,
+    /// Rows whose destination is PostgreSQL, counted as far.
+    pub home: u64,
+    /// Events that no broker will have as they are, counted as far.
+    pub dead_letters: u64,
+    /// When the held row that is next in order arrived.
+    pub oldest_held_ms: Option<i64>,
+}
+
+/// Connects and brings the tables to this program's version. Blocks for at most the deadline; to be called
+/// off the data path.
+///
+/// # Errors
+/// Always `Unavailable`, saying what failed and what to do.
+pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
+    let target = Target::parse(&settings.url, settings.deadline)
+        .map_err(|why| StoreError::Unavailable(format!("POSTGRES_URL: {why}").into()))?;
+    let at = Place::new(&target.address);
+    if LEFT_BEHIND.is_full() {
+        return Err(at.unavailable(
+            "an earlier connection still hangs in a server that does not answer, and no more are made: they \
+             end when it answers, dies, or its machine is given up",
+        ));
+    }
+    let deadline = settings.deadline;
+    let build = {
+        let (at, instance) = (at.clone(), settings.instance.as_str().into());
+        move || {
+            let (session, notes) = Session::open(target, at, instance, deadline)?;
+            let mut session = Some(session);
+            Ok((move |job: Job| job(&mut session), notes))
+        }
+    };
+    match Helper::start("postgres", &LEFT_BEHIND, deadline, build) {
+        Ok(Ok((helper, notes))) => Ok(Connected { store: Postgres { helper, at, deadline }, notes }),
+        Ok(Err(error)) => Err(error),
+        Err(gone) => Err(at.gone("connect", gone)),
+    }
+}
+
+/// What the helper does with its session; `None` is left when it was closed.
+type Job = Box<dyn FnOnce(&mut Option<Session>) + Send>;
+
+/// The owner's side of one connection. Any `Unavailable` makes it useless: drop it and [`connect`] anew.
+pub struct Postgres {
+    helper: Helper<Job, ()>,
+    at: Place,
+    deadline: Duration,
+}
+
+impl Postgres {
+    /// Stores the batch in one transaction; one outcome an event, in order. What is there already is not
+    /// stored again. An event that the server refuses for its own data is found and left out.
+    pub fn append(&mut self, batch: &Batch, standing: Standing, reason: &str) -> Vec<Result<(), StoreError>> {
+        let (events, reason) = (Arc::clone(batch), reason.to_owned());
+        self.call("store events", move |session, until| {
+            Ok(write::append(session, &events, standing, &reason, until))
+        })
+        .unwrap_or_else(|error| vec![Err(error); batch.len()])
+    }
+
+    /// Keeps events that no broker will have, each with its error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: none of them is kept. [`StoreError::Rejected`]: the server refuses one
+    /// of them for its own data, and none is kept.
+    pub fn dead_letter(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        let letters = letters.to_vec();
+        self.call("store dead letters", move |session, until| write::dead_letter(session, &letters, until))
+    }
+
+    /// Makes this connection the one drainer of these tables, for as long as it lives. `false`: another
+    /// connection is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn take_drain_lock(&mut self) -> Result<bool, StoreError> {
+        self.call("take the drain's lock", drain::take_lock)
+    }
+
+    /// Rows after `seq` that wait for Kafka, oldest first: at most `max_rows`, and about `max_bytes` of
+    /// events, but at least one. A row may be committed after one with a higher `seq`: who must miss none
+    /// passes 0.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn held_after(
+        &mut self,
+        seq: i64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<HeldRow>, StoreError> {
+        self.call("read held events", move |session, until| {
+            drain::held_after(session, seq, max_rows, max_bytes, until)
+        })
+    }
+
+    /// Marks rows that Kafka acknowledged. Rows that are gone or marked already are no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are still held, and may be forwarded again.
+    pub fn forwarded(&mut self, seqs: &[i64]) -> Result<(), StoreError> {
+        let seqs = seqs.to_vec();
+        self.call("mark forwarded events", move |session, until| drain::forwarded(session, &seqs, until))
+    }
+
+    /// Moves held rows to the dead letters, each with its error, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are still held.
+    pub fn bury(&mut self, seqs: &[(i64, Arc<str>)]) -> Result<(), StoreError> {
+        let seqs = seqs.to_vec();
+        self.call("move events to the dead letters", move |session, until| drain::bury(session, &seqs, until))
+    }
+
+    /// Removes rows forwarded longer ago than `forwarded_keep` and home rows received longer ago than
+    /// `keep`, the oldest first, `most` at once. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn sweep(
+        &mut self,
+        forwarded_keep: Duration,
+        keep: Duration,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        self.call("remove old events", move |session, until| {
+            keep::sweep(session, forwarded_keep, keep, most, until)
+        })
+    }
+
+    /// How the tables stand.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn figures(&mut self) -> Result<Figures, StoreError> {
+        self.call("count events", keep::figures)
+    }
+
+    /// Has `work` done on the helper and waits for it until the deadline.
+    fn call<T: Send + 'static>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Session, Instant) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let until = Instant::now() + self.deadline;
+        let (reply, answer) = bounded(1);
+        let job: Job = Box::new(move |session| {
+            if let Some(session) = session {
+                // The owner may have left.
+                let _ = reply.send(work(session, until));
+            }
+        });
+        self.helper.call(job, until).map_err(|gone| self.at.gone(doing, gone))?;
+        answer.try_recv().expect("BUG: a job that ended without an answer")
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // The client says goodbye to the server when it is dropped, which may hang: then it is left behind.
+        let close: Job = Box::new(|session| drop(session.take()));
+        let _ = self.helper.call(close, Instant::now() + POSTGRES_CLOSE_WAIT);
+    }
+}

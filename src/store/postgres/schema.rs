@@ -1,0 +1,71 @@
+//! The tables' versions, applied once a schema whoever comes first.
+//!
+//! Invariants: versions are applied in one transaction each, under a lock that all daemons of one schema
+//! share; tables of a newer program are left alone; what is missing is named, never silently made anew.
+
+use postgres::{Client, Error, GenericClient};
+
+use super::errors::Place;
+use crate::store::StoreError;
+
+/// One file a version, oldest first. Never edited once released; a new version is a new file, which notes
+/// its number itself, so that an administrator can apply it too.
+const MIGRATIONS: &[&str] = &[include_str!("../../../sql/postgres/001.sql")];
+const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Advisory locks of this program: the first of the two numbers; the second tells what is locked.
+pub(super) const ADVISORY: i32 = 0x6c6f_6773;
+
+/// Brings the tables to this program's version. The text tells what was done, if anything was.
+pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, StoreError> {
+    let failed = |error: Error| at.failed("look at the tables' version", &error);
+    let mut noted = version(client).map_err(failed)?;
+    let first = noted;
+    while noted < VERSION {
+        let applying = |error: Error| at.failed("make the tables", &error);
+        let mut transaction = client.transaction().map_err(applying)?;
+        // The schema may be missing: then its creation fails below, in clearer words.
+        let lock = "SELECT pg_advisory_xact_lock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
+        transaction.execute(lock, &[&ADVISORY]).map_err(applying)?;
+        // Another daemon may have been first.
+        noted = version(&mut transaction).map_err(failed)?;
+        if let Some(sql) = usize::try_from(noted).ok().and_then(|noted| MIGRATIONS.get(noted)) {
+            transaction.batch_execute(sql).map_err(applying)?;
+            noted += 1;
+        }
+        transaction.commit().map_err(applying)?;
+    }
+    if noted > VERSION {
+        return Err(at.unavailable(&format!(
+            "its tables have version {noted}, made by a newer logs-ingest, and this program knows version \
+             {VERSION}: upgrade this program"
+        )));
+    }
+    missing(client, at, noted)?;
+    Ok((first < noted).then(|| format!("the tables were brought from version {first} to {noted}")))
+}
+
+/// The version noted in the first schema of the path that has a note, 0 where none has.
+fn version(client: &mut impl GenericClient) -> Result<i32, Error> {
+    let is_noted: bool =
+        client.query_one("SELECT to_regclass('logs_ingest_schema') IS NOT NULL", &[])?.get(0);
+    if !is_noted {
+        return Ok(0);
+    }
+    Ok(client.query_one("SELECT coalesce(max(version), 0) FROM logs_ingest_schema", &[])?.get(0))
+}
+
+/// Says so when a table is gone: made anew, it would hide that its rows are.
+fn missing(client: &mut Client, at: &Place, version: i32) -> Result<(), StoreError> {
+    let sql = "SELECT coalesce(string_agg(name, ' and '), '') FROM unnest(ARRAY['raw_logs', 'dead_letters']) name \
+               WHERE to_regclass(name) IS NULL";
+    let row = client.query_one(sql, &[]).map_err(|error| at.failed("look for the tables", &error))?;
+    let names: &str = row.get(0);
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(at.unavailable(&format!(
+        "{names} is missing though logs_ingest_schema notes version {version}: restore it from a backup, or drop \
+         all three tables to have them made anew, or give the role USAGE on their schema"
+    )))
+}

@@ -1,0 +1,88 @@
+//! Storing events.
+//!
+//! A statement outside a transaction block is a transaction of its own, and the client hands its outcome
+//! out only when the server has committed: one round trip a batch.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use postgres::Error;
+
+use super::errors::Fault;
+use super::rows::{INSERT_DEAD_LETTERS, INSERT_LOGS, Rows};
+use super::session::Session;
+use crate::event::Event;
+use crate::store::{Standing, StoreError, isolate};
+
+type Outcome = Result<(), StoreError>;
+
+/// What a refused group is cut into: a refusal costs the server little, a commit costs it an fsync.
+const PIECES: usize = 2;
+
+/// One outcome an event of `events`, in order.
+pub(super) fn append(
+    session: &mut Session,
+    events: &[Event],
+    standing: Standing,
+    reason: &str,
+    until: Instant,
+) -> Vec<Outcome> {
+    let all = (0..events.len()).collect();
+    let in_time = || Instant::now() < until;
+    isolate::write(events.len(), vec![all], PIECES, in_time, |group| {
+        let outcome = match retried(until, || insert(session, events, group, standing, reason, until)) {
+            Ok(()) => Ok(()),
+            Err(error) if Fault::of(&error) == Fault::Row => Err(session.at.rejected(&error)),
+            Err(error) => Err(session.at.failed("store events", &error)),
+        };
+        vec![outcome; group.len()]
+    })
+}
+
+/// All events of `group`, or none.
+fn insert(
+    session: &mut Session,
+    events: &[Event],
+    group: &[usize],
+    standing: Standing,
+    reason: &str,
+    until: Instant,
+) -> Result<(), Error> {
+    let (instance, charset) = (Arc::clone(&session.instance), session.charset);
+    let rows = Rows::of(group.iter().map(|&index| &events[index]), charset);
+    let (client, statement) = session.prepared(INSERT_LOGS, until)?;
+    let (reason, instance) = (charset.shown(reason.into()), charset.shown((&*instance).into()));
+    client.execute(&statement, &rows.parameters([&standing.as_str(), &reason, &instance])).map(drop)
+}
+
+/// All letters, or none.
+pub(super) fn dead_letter(
+    session: &mut Session,
+    letters: &[(Event, Arc<str>)],
+    until: Instant,
+) -> Result<(), StoreError> {
+    let (instance, charset) = (Arc::clone(&session.instance), session.charset);
+    let instance = charset.shown((&*instance).into());
+    let rows = Rows::of(letters.iter().map(|(event, _)| event), charset);
+    let errors: Vec<_> = letters.iter().map(|(_, error)| charset.shown((&**error).into())).collect();
+    let state = Standing::Held.as_str();
+    let mut parameters = rows.parameters([&state, &"rejected", &instance]);
+    parameters.push(&errors);
+    let stored = retried(until, || {
+        let (client, statement) = session.prepared(INSERT_DEAD_LETTERS, until)?;
+        client.execute(&statement, &parameters)
+    });
+    match stored {
+        Ok(_) => Ok(()),
+        Err(error) if Fault::of(&error) == Fault::Row => Err(session.at.rejected(&error)),
+        Err(error) => Err(session.at.failed("store dead letters", &error)),
+    }
+}
+
+/// Tries once more when another session was in the way and there is time.
+pub(super) fn retried<T>(until: Instant, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    match attempt() {
+        Err(error) if Fault::of(&error) == Fault::Conflict && Instant::now() < until => attempt(),
+        outcome => outcome,
+    }
+}
