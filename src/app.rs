@@ -18,7 +18,10 @@ use crate::failover::Switch;
 use crate::health::Health;
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
-use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG, STOP_LOOK};
+use crate::limits::{
+    DESCRIPTORS_RESERVED, LISTEN_BACKLOG, LOG_EDGES_PER_MINUTE, STOP_LOOK, STOP_RESERVE_SHARE,
+};
+use crate::logging::Throttle;
 use crate::pacing::Pace;
 use crate::probe::Prober;
 use crate::producer::Producer;
@@ -57,11 +60,14 @@ impl StartError {
     }
 }
 
+/// The recovery thread: what ends it when dropped, and what gives its link back.
+type Running = (Sender<()>, JoinHandle<Link<Connected>>);
+
 /// The running daemon. Fields are in the order of need.
 pub struct App {
     health: Arc<Health>,
     spool: Spool,
-    recovery: Option<(Sender<()>, JoinHandle<Link<Connected>>)>,
+    recovery: Option<Running>,
     inlet: Inlet,
     producer: JoinHandle<Vec<Link<Connected>>>,
     producer_ended: Receiver<()>,
@@ -97,10 +103,11 @@ impl App {
         let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
         let producer = Producer {
             outlet,
-            routes: live_routes(config, &health, &spool).map_err(no_thread)?,
+            routes: live_routes(config, &health).map_err(no_thread)?,
             spool: spool.clone(),
             stats: Arc::clone(&stats),
             health: Arc::clone(&health),
+            letter_lines: Throttle::new(LOG_EDGES_PER_MINUTE),
         };
         let (alive, producer_ended) = crossbeam_channel::bounded(0);
         let producer = thread::start("producer", move || {
@@ -151,15 +158,15 @@ impl App {
         self.health.stop();
         self.door.close_listeners();
         step("stopping: no new connections");
-        let mut clean = wait_until(|| self.door.drained(), until);
-        if !clean {
-            warn!("stopping: some requests were not answered in time, their clients will send them again");
+        let answers_until = until - within / STOP_RESERVE_SHARE;
+        if !wait_until(|| self.door.drained(), answers_until) {
+            warn!("stopping: some clients have no answer yet, they will send their requests again");
         }
         self.inlet.close();
         self.door.stop();
-        clean &= self.http.stop(left());
+        let mut clean = self.http.stop(left());
         drop(self.inlet);
-        step("stopping: every request is answered");
+        step("stopping: no more requests");
         let mut links = Vec::new();
         if let Some((stop, recovery)) = self.recovery {
             drop(stop);
@@ -269,7 +276,7 @@ fn start_recovery(
     spool: &Spool,
     stats: &Arc<Stats>,
     health: &Arc<Health>,
-) -> io::Result<Option<(Sender<()>, JoinHandle<Link<Connected>>)>> {
+) -> io::Result<Option<Running>> {
     let standing = standing_in_postgres(config);
     let (target, prober, vitals) = match (&config.kafka, &config.postgres) {
         (Some(kafka), _) => (StoredIn::Kafka, Prober::kafka(kafka.clone()), &health.kafka),
@@ -294,12 +301,12 @@ fn start_recovery(
 }
 
 /// The stores behind the network, in order of preference.
-fn live_routes(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Result<Vec<Route>> {
+fn live_routes(config: &Config, health: &Arc<Health>) -> io::Result<Vec<Route>> {
     let mut routes = Vec::new();
     if let Some(settings) = &config.kafka {
         let switch = Switch::new(Instant::now(), settings.deadline);
         let place = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
-        let prober = Prober::kafka(settings.clone()).telling("kafka", place, &health.kafka, spool);
+        let prober = Prober::kafka(settings.clone()).telling("kafka", place, &health.kafka);
         let link = Link::start("kafka-probe", prober)?;
         routes.push(Route::new(StoredIn::Kafka, switch, link, Arc::clone(&health.kafka)));
     }
@@ -307,7 +314,7 @@ fn live_routes(config: &Config, health: &Arc<Health>, spool: &Spool) -> io::Resu
         let switch = Switch::new(Instant::now(), settings.deadline);
         let place = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
         let prober = Prober::postgres(settings.clone(), standing_in_postgres(config));
-        let link = Link::start("pg-probe", prober.telling("postgres", place, &health.postgres, spool))?;
+        let link = Link::start("pg-probe", prober.telling("postgres", place, &health.postgres))?;
         routes.push(Route::new(StoredIn::Postgres, switch, link, Arc::clone(&health.postgres)));
     }
     Ok(routes)

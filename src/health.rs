@@ -40,6 +40,8 @@ pub struct RemoteHealth {
 #[derive(Debug)]
 pub struct Vitals {
     health: Mutex<RemoteHealth>,
+    /// A write failed, and none was acknowledged since: a connection proves nothing.
+    needs_proof: AtomicBool,
     /// Held events that it acknowledged, as a proof that it is up.
     pub proofs: AtomicU64,
     /// Times that the live path switched away from it.
@@ -54,6 +56,7 @@ impl Vitals {
         let since = clock::rfc3339(clock::record_ms());
         Self {
             health: Mutex::new(RemoteHealth { state, since, client: None, error: None }),
+            needs_proof: AtomicBool::new(false),
             proofs: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             back: AtomicU64::new(0),
@@ -72,8 +75,32 @@ impl Vitals {
         self.lock().state
     }
 
-    /// Its state changed, or a new error explains it.
-    pub fn set(&self, state: RemoteState, error: Option<String>) {
+    /// A write was acknowledged.
+    pub fn acknowledged(&self) {
+        self.needs_proof.store(false, Ordering::Release);
+        self.set(RemoteState::Up, None);
+    }
+
+    /// A write failed.
+    pub fn failed(&self, why: &str) {
+        self.needs_proof.store(true, Ordering::Release);
+        self.set(RemoteState::Down, Some(why.to_owned()));
+    }
+
+    /// A connection was made: enough to hope for the best where no write has failed yet.
+    pub fn connected(&self, client: &'static str) {
+        self.lock().client = Some(client);
+        if !self.needs_proof.load(Ordering::Acquire) {
+            self.set(RemoteState::Up, None);
+        }
+    }
+
+    /// No connection could be made.
+    pub fn not_connected(&self, why: String) {
+        self.set(RemoteState::Down, Some(why));
+    }
+
+    fn set(&self, state: RemoteState, error: Option<String>) {
         let mut health = self.lock();
         if health.state != state {
             health.state = state;
@@ -88,12 +115,7 @@ impl Vitals {
     /// A held event was acknowledged.
     pub fn prove(&self) {
         self.proofs.fetch_add(1, Ordering::Release);
-        self.set(RemoteState::Up, None);
-    }
-
-    /// A connection was made by this client library.
-    pub fn set_client(&self, client: &'static str) {
-        self.lock().client = Some(client);
+        self.acknowledged();
     }
 
     // A panic while it was held can't leave a half-written state worth refusing.
@@ -169,11 +191,23 @@ mod tests {
     fn an_error_belongs_to_the_state_it_explains() {
         let vitals = Vitals::new(true);
         assert_eq!(vitals.state(), RemoteState::Connecting);
-        vitals.set(RemoteState::Down, Some("refused".into()));
-        vitals.set(RemoteState::Down, None);
+        vitals.not_connected("refused".into());
         assert_eq!(vitals.health().error.as_deref(), Some("refused"));
-        vitals.set(RemoteState::Up, None);
-        assert_eq!(vitals.health().error, None);
+        vitals.connected("modern");
+        assert_eq!((vitals.state(), vitals.health().error), (RemoteState::Up, None));
+    }
+
+    #[test]
+    fn after_a_failed_write_only_an_acknowledged_one_proves_anything() {
+        let vitals = Vitals::new(true);
+        vitals.failed("out of time");
+        vitals.connected("modern");
+        assert_eq!(vitals.state(), RemoteState::Down);
+        vitals.prove();
+        assert_eq!(vitals.state(), RemoteState::Up);
+        vitals.failed("again");
+        vitals.acknowledged();
+        assert_eq!(vitals.state(), RemoteState::Up);
     }
 
     #[test]

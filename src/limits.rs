@@ -34,7 +34,7 @@ pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// How long the end of the process waits for its last log lines.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Log lines a minute about requests that were refused.
-pub const LOG_REFUSED_PER_MINUTE: u32 = 60;
+pub const LOG_REFUSED_PER_MINUTE: u32 = 20;
 
 /// How often recovery looks for rows held in Postgres when there were none, and asks for the drainer's lock.
 pub const POSTGRES_LOOK: Duration = Duration::from_secs(1);
@@ -168,3 +168,12 @@ const _: () = assert!(DOOR_DROPPED_BODY_BYTES_MAX <= DOOR_LINGER_BYTES_MAX);
 
 /// Connections that may wait to be accepted.
 pub const LISTEN_BACKLOG: i32 = 1_024;
+
+/// How often an idle worker looks whether its server was replaced.
+pub const WORKER_LOOK: Duration = Duration::from_millis(500);
+/// Of the time for a stop, this share is kept for what comes after the last answer.
+pub const STOP_RESERVE_SHARE: u32 = 4;
+/// Log lines a minute about one store lost and back, about drains, and about dead letters.
+pub const LOG_EDGES_PER_MINUTE: u32 = 4;
+/// Keys of held events that one pass of recovery leaves behind; more, and it begins anew.
+pub const RECOVERY_BLOCKED_MAX: usize = 1_000;

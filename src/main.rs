@@ -40,16 +40,16 @@ fn serve(settings: &RawSettings) -> Exit {
         Ok(logs) => logs,
         Err(problem) => return complain(Exit::Unavailable, &format!("logging can't start: {problem}")),
     };
-    crash::report_panics();
+    let died = crash::report_panics();
     if let Err(problem) = gathers {
         info!("the scheduling policy can't be set, requests cost more CPU: {problem}");
     }
-    let exit = run(&config);
+    let exit = run(&config, &died);
     logs.flush();
     exit
 }
 
-fn run(config: &Config) -> Exit {
+fn run(config: &Config, died: &Receiver<()>) -> Exit {
     info!("logs-ingest {} starts pid={}", env!("CARGO_PKG_VERSION"), std::process::id());
     let signals = match signals::listen() {
         Ok(signals) => signals,
@@ -59,17 +59,18 @@ fn run(config: &Config) -> Exit {
         Ok(app) => app,
         Err(problem) => return complain(problem.exit, &problem.to_string()),
     };
-    if wait(&signals, app.producer_ended()) == Exit::Software {
-        error!("BUG: the producer ended by itself; the process ends so that it is started anew");
+    if wait(&signals, app.producer_ended(), died) == Exit::Software {
+        error!("BUG: a thread that is needed is gone; the process ends so that it is started anew");
         return Exit::Software;
     }
     app.stop(config.shutdown_timeout)
 }
 
-/// Until a signal says stop (`Ok`), or the producer is gone (`Software`).
-fn wait(signals: &Receiver<Signal>, producer_ended: &Receiver<()>) -> Exit {
+/// Until a signal says stop (`Ok`), or a thread is gone (`Software`).
+fn wait(signals: &Receiver<Signal>, producer_ended: &Receiver<()>, died: &Receiver<()>) -> Exit {
     loop {
         select! {
+            recv(died) -> _ => return Exit::Software,
             recv(producer_ended) -> _ => return Exit::Software,
             recv(signals) -> signal => match signal {
                 Ok(Signal::Reload) => info!("SIGHUP: there is nothing to reload"),

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use log::{info, warn};
 
-use crate::health::{RemoteState, Vitals};
+use crate::health::Vitals;
 use crate::store::link::Connect;
-use crate::store::spool::Spool;
 use crate::store::{Connected, Standing, StoreError, kafka, postgres};
 
 type Attempt = Box<dyn FnMut() -> Result<Connected, StoreError> + Send>;
@@ -33,9 +32,9 @@ impl Prober {
 
     /// Also keeps `vitals` up to date and logs changes: for the live path's connection.
     #[must_use]
-    pub fn telling(mut self, name: &'static str, place: String, vitals: &Arc<Vitals>, spool: &Spool) -> Self {
-        let (vitals, spool) = (Arc::clone(vitals), spool.clone());
-        self.report = Some(Report { name, place, vitals, spool, connected_as: None, last_error: None });
+    pub fn telling(mut self, name: &'static str, place: String, vitals: &Arc<Vitals>) -> Self {
+        let vitals = Arc::clone(vitals);
+        self.report = Some(Report { name, place, vitals, connected_as: None, last_error: None });
         self
     }
 }
@@ -61,7 +60,6 @@ struct Report {
     name: &'static str,
     place: String,
     vitals: Arc<Vitals>,
-    spool: Spool,
     connected_as: Option<&'static str>,
     last_error: Option<String>,
 }
@@ -72,17 +70,12 @@ impl Report {
         if self.last_error.as_deref() != Some(&text) {
             warn!("{} can't be used now: {text}", self.name);
         }
-        self.vitals.set(RemoteState::Down, Some(text.clone()));
+        self.vitals.not_connected(text.clone());
         self.last_error = Some(text);
     }
 
     fn connected(&mut self, connected: &Connected) {
-        self.vitals.set_client(connected.client);
-        // While events are held, only one that is acknowledged proves that a store is back. Where none
-        // is, a connection is all that can be known before the next event.
-        if self.spool.figures().held == 0 {
-            self.vitals.set(RemoteState::Up, None);
-        }
+        self.vitals.connected(connected.client);
         if self.connected_as != Some(connected.client) {
             info!("connected to {} client={}", self.place, connected.client);
             connected.notes.iter().for_each(|note| info!("{note}"));

@@ -2,15 +2,18 @@
 //! (Kafka, Postgres, the spool), and settles each event with its own outcome.
 //!
 //! Invariants: only this thread writes live events; an event is settled once, and `Stored` only when
-//! it is; the thread's longest wait is the sum of the stores' deadlines.
+//! it is; a round's longest wait is the sum of the stores' deadlines, the spool's twice if Kafka refuses
+//! an event for its own sake.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::warn;
 
 use crate::event::Event;
 use crate::health::Health;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, PRODUCER_TICK};
+use crate::logging::Throttle;
 use crate::queue::{Outcome, Outlet, Settle, StoredIn, Submission, Taken};
 use crate::route::Route;
 use crate::stats::{self, Stats};
@@ -30,6 +33,8 @@ pub struct Producer {
     pub stats: Arc<Stats>,
     /// The thread's sign of life.
     pub health: Arc<Health>,
+    /// Lines about dead letters.
+    pub letter_lines: Throttle,
 }
 
 /// A round under way: what is known of each of its events.
@@ -77,7 +82,9 @@ impl Producer {
     fn write(&mut self, batch: Batch) -> Vec<Outcome> {
         let mut round = Round { outcomes: vec![None; batch.len()], batch, reason: None };
         // With events held, recovery tries Kafka with one of those; nobody else tries Postgres.
-        let held = self.spool.figures().held > 0;
+        // A spool that can't give or take rows can't prove anything: then live events try Kafka themselves.
+        let figures = self.spool.figures();
+        let held = figures.held > 0 && figures.writable && !figures.full;
         for index in 0..self.routes.len() {
             let left = round.left();
             if left.is_empty() {
@@ -107,23 +114,22 @@ impl Producer {
     }
 
     /// Keeps the events that Kafka refuses for their own sake.
-    fn bury(&self, round: &mut Round, rejected: Vec<(usize, Arc<str>)>) {
+    fn bury(&mut self, round: &mut Round, rejected: Vec<(usize, Arc<str>)>) {
         if rejected.is_empty() {
             return;
         }
         let letters: Vec<(Event, Arc<str>)> =
             rejected.iter().map(|(at, why)| (round.batch[*at].clone(), Arc::clone(why))).collect();
-        let outcome = match self.spool.dead_letter(&letters) {
-            Ok(()) => Outcome::Stored(StoredIn::DeadLetter),
-            Err(error) => {
-                warn!("dead letters can't be kept count={} cause={:?}", letters.len(), error.to_string());
-                Outcome::Refused(error.to_string().into())
-            }
+        let (outcome, fate) = match self.spool.dead_letter(&letters) {
+            Ok(()) => (Outcome::Stored(StoredIn::DeadLetter), "it is kept as a dead letter".to_owned()),
+            Err(error) => (Outcome::Refused(error.to_string().into()), format!("it can't be kept: {error}")),
         };
         for (at, why) in rejected {
-            let id = round.batch[at].ingest_id();
-            warn!("kafka refuses an event, it is kept as a dead letter ingest_id={id} cause={why:?}");
             round.outcomes[at] = Some(outcome.clone());
+            if let Some(hidden) = self.letter_lines.pass(Instant::now()) {
+                let id = round.batch[at].ingest_id();
+                warn!("kafka refuses an event, {fate} ingest_id={id} cause={why:?} hidden_before={hidden}");
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::Instant;
 use log::{info, warn};
 
 use crate::failover::{Advice, Edge, Switch};
-use crate::health::{RemoteState, Vitals};
+use crate::health::Vitals;
+use crate::limits::LOG_EDGES_PER_MINUTE;
+use crate::logging::Throttle;
 use crate::queue::StoredIn;
 use crate::stats;
 use crate::store::link::Link;
@@ -23,13 +25,22 @@ pub struct Route {
     client: Option<Box<dyn Store>>,
     vitals: Arc<Vitals>,
     proofs_seen: u64,
+    lines: Throttle,
 }
 
 impl Route {
     /// A route over `link` that is used once its first connection is made.
     #[must_use]
     pub fn new(place: StoredIn, switch: Switch, link: Link<Connected>, vitals: Arc<Vitals>) -> Self {
-        Self { place, switch, link, client: None, vitals, proofs_seen: 0 }
+        Self {
+            place,
+            switch,
+            link,
+            client: None,
+            vitals,
+            proofs_seen: 0,
+            lines: Throttle::new(LOG_EDGES_PER_MINUTE),
+        }
     }
 
     /// Where its events are, as the client is told.
@@ -98,22 +109,29 @@ impl Route {
     fn succeeded(&mut self) {
         if let Some(Edge::Back(after)) = self.switch.succeeded(Instant::now()) {
             let name = self.place.name();
-            info!("{name} is back: events go there again after_s={:.1}", after.as_secs_f64());
+            if let Some(hidden) = self.lines.pass(Instant::now()) {
+                let after = after.as_secs_f64();
+                info!("{name} is back: events go there again after_s={after:.1} hidden_before={hidden}");
+            }
             stats::add(&self.vitals.back, 1);
         }
-        self.vitals.set(RemoteState::Up, None);
+        self.vitals.acknowledged();
     }
 
     fn failed(&mut self, why: &str) {
+        self.vitals.failed(why);
         // Whatever went wrong, a fresh connection is the only one to trust.
         self.client = None;
         self.link.renew();
         self.proofs_seen = self.vitals.proofs.load(Ordering::Acquire);
         if let Some(Edge::Lost) = self.switch.failed(Instant::now()) {
             let name = self.place.name();
-            warn!("{name} is lost: events go to the next store until it is back cause={why:?}");
+            if let Some(hidden) = self.lines.pass(Instant::now()) {
+                warn!(
+                    "{name} is lost: events go to the next store until it is back cause={why:?} hidden_before={hidden}"
+                );
+            }
             stats::add(&self.vitals.lost, 1);
         }
-        self.vitals.set(RemoteState::Down, Some(why.to_owned()));
     }
 }

@@ -142,6 +142,16 @@ impl Config {
             let least = format!("it must hold eight events of MAX_EVENT_BYTES ({event} bytes each)");
             return Err(read.refuse("SPOOL_MAX_BYTES", &raw.spool_max_bytes, least));
         }
+        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
+        let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
+        let least = kafka + postgres + Duration::from_secs(1);
+        if self.shutdown_timeout < least {
+            let why = format!(
+                "it must be at least KAFKA_DEADLINE and POSTGRES_DEADLINE together and 1 s more ({} s)",
+                least.as_secs_f64()
+            );
+            return Err(read.refuse("SHUTDOWN_TIMEOUT", &raw.shutdown_timeout, why));
+        }
         Ok(())
     }
 }

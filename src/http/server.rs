@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use log::{error, warn};
@@ -24,6 +24,7 @@ use super::Context;
 use super::answer::answer;
 use super::endpoints;
 use super::reply::Reply;
+use crate::limits::WORKER_LOOK;
 use crate::stats;
 use crate::thread;
 
@@ -61,7 +62,7 @@ impl HttpServer {
         }
         let (rebuild, wishes) = crossbeam_channel::bounded(1);
         let keeper = Arc::clone(&shared);
-        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, workers))?);
+        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes))?);
         Ok(Self { shared, rebuild, threads, workers })
     }
 
@@ -87,9 +88,10 @@ impl HttpServer {
             server.unblock();
         }
         drop(server);
+        let until = Instant::now() + within;
         let mut ended = true;
         for handle in self.threads {
-            ended &= thread::join_within(handle, within);
+            ended &= thread::join_within(handle, until.saturating_duration_since(Instant::now()));
         }
         let _ = fs::remove_dir_all(&self.shared.folder);
         ended
@@ -101,15 +103,13 @@ impl Shared {
         Arc::clone(&self.server.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A worker: one request after the other until it is unblocked for good.
+    /// A worker: one request after the other, from whichever server is the current one.
     fn work(&self) {
-        let mut server = self.current();
-        loop {
-            match server.recv() {
-                Ok(request) => self.serve(request),
-                Err(_) if self.stopping.load(Ordering::Acquire) => return,
-                // Either this server failed to accept or it was replaced.
-                Err(_) => server = self.current(),
+        while !self.stopping.load(Ordering::Acquire) {
+            let server = self.current();
+            // The time limit is for a server that was replaced; a failed accept is the door's to notice.
+            while let Ok(Some(request)) = server.recv_timeout(WORKER_LOOK) {
+                self.serve(request);
             }
         }
     }
@@ -130,18 +130,15 @@ impl Shared {
     }
 
     /// Builds the server anew whenever the door finds that it does not answer.
-    fn keep(&self, wishes: &Receiver<()>, workers: usize) {
+    fn keep(&self, wishes: &Receiver<()>) {
         while wishes.recv().is_ok() {
             match listen(&self.folder) {
                 Ok(server) => {
                     let mut place = self.server.write().unwrap_or_else(PoisonError::into_inner);
                     let old = std::mem::replace(&mut *place, Arc::new(server));
                     drop(place);
-                    for _ in 0..workers {
-                        old.unblock();
-                    }
                     // What it had taken in but not handed out yet.
-                    while let Ok(Some(request)) = old.try_recv() {
+                    while let Ok(Some(request)) = old.recv_timeout(WORKER_LOOK) {
                         self.serve(request);
                     }
                     warn!("the inner http server did not answer and was built anew");

@@ -85,10 +85,10 @@ impl PostgresBacklog {
         Ok(self.client.as_mut())
     }
 
-    fn read(&mut self, rows: usize, bytes: usize, now: Instant) -> Result<Page, StoreError> {
+    fn read(&mut self, after: i64, rows: usize, bytes: usize, now: Instant) -> Result<Page, StoreError> {
         let drains = self.standing == Standing::Held;
         let Some(client) = self.drainer(now)? else { return Ok(Page::default()) };
-        let rows = if drains { client.held_after(0, rows, bytes)? } else { Vec::new() };
+        let rows = if drains { client.held_after(after, rows, bytes)? } else { Vec::new() };
         self.trouble = None;
         if rows.is_empty() {
             self.look_at = now + POSTGRES_LOOK;
@@ -112,8 +112,13 @@ impl PostgresBacklog {
         &mut self,
         work: impl FnOnce(&mut Postgres) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unavailable("the connection to postgres is gone".into());
-        let result = self.client.as_mut().ok_or_else(gone).and_then(work);
+        // What is to be noted there was acknowledged already: any connection will do.
+        if self.client.is_none() {
+            self.client = self.link.take().map(|connected| connected.store);
+        }
+        let gone = || StoreError::Unavailable("postgres is away".into());
+        let Some(client) = &mut self.client else { return Err(gone()) };
+        let result = work(client);
         if result.is_err() {
             self.lose();
         }
@@ -137,12 +142,12 @@ impl Source for PostgresBacklog {
     }
 
     /// A server that is away has no page: what the spool holds goes on without it.
-    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError> {
+    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError> {
         let now = Instant::now();
         if now < self.look_at {
             return Ok(Page::default());
         }
-        self.read(rows, bytes, now).or_else(|error| {
+        self.read(after, rows, bytes, now).or_else(|error| {
             let text = error.to_string();
             if self.trouble.as_deref() != Some(&text) {
                 warn!("events held in postgres can't be read now cause={text:?}");

@@ -1,11 +1,13 @@
 //! Brings held events to the store that they wait for: Kafka, or Postgres where there is no Kafka. One
 //! thread with a client and readers of its own, so that live events never queue behind it.
 //!
-//! Invariants: oldest first, one write at a time, so that the backlog keeps its order; a row leaves
-//! its store only after the ack or as a dead letter; while the target is down only one row at a time is
-//! risked, and its ack is the proof that the target is back.
+//! Invariants: oldest first, one write at a time, and what can't be sent holds back only its own key, so
+//! that the backlog keeps its order per key; a row leaves its store only after the ack or as a dead
+//! letter, and nothing is sent before it has left; while the target is down only one row at a time is
+//! risked, and an ack is the proof that the target is back.
 
 mod backlog;
+mod drain;
 mod merge;
 mod source;
 
@@ -14,16 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use log::{info, warn};
 
 pub use self::backlog::Keep;
 
 use self::backlog::PostgresBacklog;
+use self::drain::Drain;
 use self::merge::Picked;
 use self::source::{Source, SpoolBacklog};
 use crate::event::Event;
 use crate::health::Vitals;
-use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX, RECOVERY_TICK};
+use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_TICK};
 use crate::pacing::Pace;
 use crate::queue::StoredIn;
 use crate::stats::{self, Stats};
@@ -39,18 +41,11 @@ pub struct Recovery {
     stats: Arc<Stats>,
     vitals: Arc<Vitals>,
     stop: Receiver<()>,
-    drain: Drain,
-}
-
-/// What lasts from write to write.
-struct Drain {
     target: &'static str,
     client: Option<Box<dyn Store>>,
-    /// The target has acknowledged something on this client.
-    proven: bool,
-    began: Option<Instant>,
-    moved: u64,
-    trouble: Option<String>,
+    drain: Drain,
+    /// Rows whose fate is known and whose store does not know it yet.
+    unsettled: Option<Fate>,
 }
 
 /// How one write ended.
@@ -98,7 +93,10 @@ impl Recovery {
             stats: Arc::clone(plan.stats),
             vitals: Arc::clone(plan.vitals),
             stop: plan.stop,
+            target: plan.target.name(),
+            client: None,
             drain: Drain::new(plan.target.name()),
+            unsettled: None,
         })
     }
 
@@ -123,40 +121,48 @@ impl Recovery {
     }
 
     fn step(&mut self) -> Step {
-        let most = if self.drain.proven { self.pace.portion(RECOVERY_EVENTS_MAX) } else { 1 };
+        // What was acknowledged leaves its store before anything else is sent, or it would be sent for ever.
+        if let Some(fate) = self.unsettled.take()
+            && !self.settle(fate)
+        {
+            return Step::Stuck;
+        }
+        let most = self.pace.portion(self.drain.most());
         let mut pages = Vec::with_capacity(self.sources.len());
-        for source in &mut self.sources {
-            match source.page(most, RECOVERY_BYTES_MAX) {
+        let cursors = self.drain.cursors(self.sources.len());
+        for (source, after) in self.sources.iter_mut().zip(cursors) {
+            match source.page(after, most, RECOVERY_BYTES_MAX) {
                 Ok(page) => pages.push(page),
                 Err(error) => {
-                    self.drain.warn_once(source.name(), &error);
+                    self.drain.trouble(source.name(), &error);
                     return Step::Stuck;
                 }
             }
         }
-        let picked = merge::oldest(pages, most);
-        if picked.is_empty() {
-            if let Some(client) = &mut self.drain.client {
+        if pages.iter().all(|page| page.rows.is_empty()) {
+            if let Some(client) = &mut self.client {
                 client.tick();
             }
-            return Step::Empty;
+            return if self.drain.begin_anew() { Step::Stuck } else { Step::Empty };
         }
-        if self.drain.client.is_none() {
-            self.drain.client = self.link.take().map(|connected| connected.store);
-            self.drain.proven = false;
-            // What was picked may be more than a trial: the next step picks anew.
-            return if self.drain.client.is_some() { Step::Moving } else { Step::Stuck };
+        if self.client.is_none() {
+            self.client = self.link.take().map(|connected| connected.store);
         }
+        if self.client.is_none() {
+            return Step::Stuck;
+        }
+        let picked = merge::oldest(pages, most);
         self.send(picked)
     }
 
     fn send(&mut self, picked: Vec<Picked>) -> Step {
-        let Some(client) = &mut self.drain.client else { return Step::Stuck };
+        let Some(client) = &mut self.client else { return Step::Stuck };
         let mut fate = Fate::new(self.sources.len());
         let mut places = Vec::with_capacity(picked.len());
         let mut events: Vec<Event> = Vec::with_capacity(picked.len());
         for Picked { source, row } in picked {
             match row.event {
+                Ok(event) if self.drain.is_blocked(&event) => self.drain.pass_over(source, row.seq),
                 Ok(event) => {
                     places.push((source, row.seq));
                     events.push(event);
@@ -167,56 +173,70 @@ impl Recovery {
         let batch: Batch = events.into();
         self.pace.spend(Instant::now(), batch.len());
         let results = if batch.is_empty() { Vec::new() } else { client.write(&batch) };
+        let mut left = Vec::new();
         let mut lost = None;
-        let mut answered = false;
-        for ((source, seq), result) in places.into_iter().zip(results) {
+        for ((index, (source, seq)), result) in places.into_iter().enumerate().zip(results) {
             match result {
                 Ok(()) => fate.acked[source].push(seq),
                 Err(StoreError::Rejected(why)) => fate.buried[source].push((seq, why)),
                 Err(error @ StoreError::Unavailable(_)) => {
+                    left.push((source, seq, index));
                     lost = Some(error);
-                    continue;
                 }
             }
-            answered = true;
         }
-        if let Some(error) = &lost {
-            let target = self.drain.target;
-            self.drain.warn_once(target, error);
-            self.drain.client = None;
-            self.link.renew();
-        } else if answered {
-            self.drain.begin();
+        let answered = left.len() < batch.len();
+        if answered {
             self.vitals.prove();
+        }
+        match &lost {
+            None => self.drain.wrote(batch.len()),
+            Some(error) => {
+                self.drain.trouble(self.target, error);
+                self.drain
+                    .failed(answered, left.iter().map(|(source, seq, at)| (*source, *seq, batch[*at].key())));
+                self.client = None;
+                self.link.renew();
+            }
         }
         let settled = self.settle(fate);
         if lost.is_some() || !settled { Step::Stuck } else { Step::Moving }
     }
 
-    /// Takes rows out of their stores that are safe elsewhere. False: a store could not forget some;
-    /// until it has they are sent again: twice is legal, never is not.
+    /// Takes rows out of their stores that are safe elsewhere. False: a store could not forget some; they are kept in
+    /// mind and nothing is sent until it has.
     fn settle(&mut self, fate: Fate) -> bool {
-        let mut settled = true;
+        let mut unsettled = Fate::new(self.sources.len());
         let rows = fate.acked.into_iter().zip(fate.buried);
-        for (source, (acked, buried)) in self.sources.iter_mut().zip(rows) {
-            let (gone, dead) = (acked.len(), buried.len());
-            for (seq, why) in &buried {
-                warn!("a held event becomes a dead letter store={} seq={seq} cause={why:?}", source.name());
+        for (index, (source, (acked, buried))) in self.sources.iter_mut().zip(rows).enumerate() {
+            let (sent, dead) = source.counters(&self.stats);
+            if !acked.is_empty() {
+                match source.release(acked.clone()) {
+                    Ok(()) => {
+                        stats::add(sent, acked.len());
+                        self.drain.moved += acked.len() as u64;
+                    }
+                    Err(error) => {
+                        self.drain.trouble(source.name(), &error);
+                        unsettled.acked[index] = acked;
+                    }
+                }
             }
-            let released = if gone > 0 { source.release(acked) } else { Ok(()) };
-            let moved = if dead > 0 { source.bury(buried) } else { Ok(()) };
-            if released.is_ok() {
-                stats::add(source.counters(&self.stats).0, gone);
-                self.drain.moved += gone as u64;
-            }
-            if moved.is_ok() {
-                stats::add(source.counters(&self.stats).1, dead);
-            }
-            if let Err(error) = released.and(moved) {
-                self.drain.warn_once(source.name(), &error);
-                settled = false;
+            if !buried.is_empty() {
+                match source.bury(buried.clone()) {
+                    Ok(()) => {
+                        stats::add(dead, buried.len());
+                        self.drain.tell_buried(source.name(), &buried);
+                    }
+                    Err(error) => {
+                        self.drain.trouble(source.name(), &error);
+                        unsettled.buried[index] = buried;
+                    }
+                }
             }
         }
+        let settled = unsettled.is_empty();
+        self.unsettled = (!settled).then_some(unsettled);
         settled
     }
 }
@@ -231,38 +251,8 @@ impl Fate {
     fn new(sources: usize) -> Self {
         Self { acked: vec![Vec::new(); sources], buried: vec![Vec::new(); sources] }
     }
-}
 
-impl Drain {
-    fn new(target: &'static str) -> Self {
-        Self { target, client: None, proven: false, began: None, moved: 0, trouble: None }
-    }
-
-    fn begin(&mut self) {
-        self.proven = true;
-        self.trouble = None;
-        if self.began.is_none() {
-            self.began = Some(Instant::now());
-            info!("held events go to {}", self.target);
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(began) = self.began.take() {
-            let seconds = began.elapsed().as_secs_f64();
-            info!("every held event is in {} events={} seconds={seconds:.1}", self.target, self.moved);
-        }
-        self.moved = 0;
-        // The next held event will be there because the target went away: it is a trial again.
-        self.proven = false;
-    }
-
-    /// One line a trouble, until it ends or changes.
-    fn warn_once(&mut self, name: &str, error: &StoreError) {
-        let text = error.to_string();
-        if self.trouble.as_deref() != Some(&text) {
-            warn!("held events can't go to {} yet store={name} cause={text:?}", self.target);
-            self.trouble = Some(text);
-        }
+    fn is_empty(&self) -> bool {
+        self.acked.iter().all(Vec::is_empty) && self.buried.iter().all(Vec::is_empty)
     }
 }

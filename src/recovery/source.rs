@@ -16,8 +16,8 @@ pub(super) trait Source: Send {
     /// Where events that left it are counted: acknowledged, and dead letters.
     fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64);
 
-    /// Its oldest rows, at most so many and about so many bytes, but at least one if there is any.
-    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError>;
+    /// Its oldest rows behind `after`, at most so many and about so many bytes, but at least one if there is any.
+    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError>;
 
     /// These rows are safe elsewhere.
     fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError>;
@@ -47,7 +47,7 @@ impl Source for SpoolBacklog {
         (&stats.recovered, &stats.recovered_dead_letter)
     }
 
-    fn page(&mut self, rows: usize, bytes: usize) -> Result<Page, StoreError> {
+    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError> {
         let held = self.spool.figures().held;
         if held == 0 {
             return Ok(Page::default());
@@ -56,12 +56,12 @@ impl Source for SpoolBacklog {
             Some(reader) => reader,
             empty => empty.insert(self.spool.reader()?),
         };
-        let read = reader.held_after(0, rows, bytes);
+        let read = reader.held_after(after, rows, bytes);
         if read.is_err() {
             self.reader = None;
         }
         let rows = read?;
-        Ok(Page { more: held > rows.len() as u64, rows: rows.into() })
+        Ok(Page { more: !rows.is_empty() && held > rows.len() as u64, rows: rows.into() })
     }
 
     fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {

@@ -56,7 +56,8 @@ impl Place {
 
     fn invalid_time(&self) -> StoreError {
         let topic = &self.topic;
-        self.rejected(&format!(
+        // Never for the event's own sake: it is this machine's clock, so it would be every event.
+        self.unavailable(&format!(
             "topic '{topic}' does not take the event's time of receipt: look at its \
              message.timestamp settings and at both clocks"
         ))
@@ -190,7 +191,7 @@ mod tests {
             (E::RecordListTooLarge, true, "max.message.bytes"),
             (E::InvalidRecord, true, "InvalidRecord"),
             (E::PolicyViolation, true, "PolicyViolation"),
-            (E::InvalidTimestamp, true, "message.timestamp"),
+            (E::InvalidTimestamp, false, "message.timestamp"),
             (E::UnknownTopicOrPartition, false, "topic 'pos-logs' does not exist"),
             (E::UnknownTopicId, false, "topic 'pos-logs' does not exist"),
             (E::InvalidTopic, false, "KAFKA_TOPIC"),
@@ -258,7 +259,7 @@ mod tests {
         for (code, rejected) in [
             (C::MessageSizeTooLarge, true),
             (C::RecordListTooLarge, true),
-            (C::InvalidTimestamp, true),
+            (C::InvalidTimestamp, false),
             (C::UnknownTopicOrPartition, false),
             (C::NotLeaderForPartition, false),
             (C::NotEnoughReplicas, false),

@@ -137,6 +137,14 @@ fn delete(tx: &Connection, seq: i64, tally: &mut Tally) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// For a row with values that no row should have.
+const COPY_WHAT_IS_LEFT: &str = "INSERT INTO dead_letters \
+    (ingest_id, received_at, state, reason, instance, crc, payload, failed_at, error) \
+    SELECT coalesce(CAST(ingest_id AS TEXT), 'damaged-' || seq), coalesce(CAST(received_at AS TEXT), ''), \
+    coalesce(CAST(state AS TEXT), ''), coalesce(CAST(reason AS TEXT), ''), coalesce(CAST(instance AS TEXT), ''), \
+    coalesce(CAST(crc AS INTEGER), 0), coalesce(CAST(payload AS BLOB), x''), ?2, ?3 \
+    FROM raw_logs WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING";
+
 /// Moves rows to the dead letters as they are, damaged bytes included.
 pub(super) fn bury(tx: &Connection, seqs: &[(i64, Arc<str>)], tally: &mut Tally) -> rusqlite::Result<()> {
     let failed_at = clock::rfc3339(clock::record_ms());
@@ -151,7 +159,15 @@ pub(super) fn bury(tx: &Connection, seqs: &[(i64, Arc<str>)], tally: &mut Tally)
             tx.prepare_cached(&check)?.query_row([seq], |row| Ok(row::restore(row).is_ok())).optional()?;
         let Some(intact) = intact else { continue };
         tally.damaged += u64::from(!intact);
-        let copied = tx.prepare_cached(&copy)?.execute(params![seq, failed_at, &**error])?;
+        let copied = match tx.prepare_cached(&copy)?.execute(params![seq, failed_at, &**error]) {
+            // A damaged row may break the table's own rules: what can be read of it is kept all the same.
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == rusqlite::ErrorCode::ConstraintViolation =>
+            {
+                tx.prepare_cached(COPY_WHAT_IS_LEFT)?.execute(params![seq, failed_at, &**error])?
+            }
+            result => result?,
+        };
         tally.dead_letters += i64::try_from(copied).unwrap_or(0);
         delete(tx, *seq, tally)?;
     }

@@ -1,0 +1,218 @@
+//! What recovery keeps in mind from write to write: how much to risk, what to pass over, and what people
+//! have been told. No I/O.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use log::{info, warn};
+
+use crate::event::Event;
+use crate::limits::{LOG_EDGES_PER_MINUTE, RECOVERY_BLOCKED_MAX, RECOVERY_EVENTS_MAX};
+use crate::logging::Throttle;
+use crate::store::StoreError;
+
+/// A head of the backlog that fails so often while nothing else is tried is passed over.
+const HEAD_TRIES: u32 = 2;
+
+/// See the module.
+pub(super) struct Drain {
+    target: &'static str,
+    /// Events that the next write may risk: doubled by success, halved by failure, one after none came through.
+    most: usize,
+    /// Writes in a row of which nothing was acknowledged.
+    failures: u32,
+    /// Per source, the row behind which the next page begins: what is before it waits for the next pass.
+    after: Vec<i64>,
+    /// Keys of the rows that wait: nothing of theirs may overtake them.
+    blocked: HashSet<Bytes>,
+    began: Option<Instant>,
+    pub(super) moved: u64,
+    last_trouble: Option<String>,
+    edges: Throttle,
+    letters: Throttle,
+}
+
+impl Drain {
+    pub(super) fn new(target: &'static str) -> Self {
+        Self {
+            target,
+            most: 1,
+            failures: 0,
+            after: Vec::new(),
+            blocked: HashSet::new(),
+            began: None,
+            moved: 0,
+            last_trouble: None,
+            edges: Throttle::new(LOG_EDGES_PER_MINUTE),
+            letters: Throttle::new(LOG_EDGES_PER_MINUTE),
+        }
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Where each source's next page begins.
+    pub(super) fn cursors(&mut self, sources: usize) -> Vec<i64> {
+        self.after.resize(sources, 0);
+        self.after.clone()
+    }
+
+    /// Whether an older event of the same key still waits.
+    pub(super) fn is_blocked(&self, event: &Event) -> bool {
+        !self.blocked.is_empty() && self.blocked.contains(event.key())
+    }
+
+    /// Leaves a row for the next pass.
+    pub(super) fn pass_over(&mut self, source: usize, seq: i64) {
+        if let Some(after) = self.after.get_mut(source) {
+            *after = (*after).max(seq);
+        }
+    }
+
+    /// At the end of a pass: true when rows were passed over, so that there is another to make.
+    pub(super) fn begin_anew(&mut self) -> bool {
+        let passed_over = self.after.iter().any(|after| *after > 0);
+        self.after.fill(0);
+        self.blocked.clear();
+        passed_over
+    }
+
+    /// Everything was answered.
+    pub(super) fn wrote(&mut self, events: usize) {
+        self.failures = 0;
+        if events == 0 {
+            return;
+        }
+        self.most = (2 * self.most).min(RECOVERY_EVENTS_MAX);
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            if let Some(hidden) = self.edges.pass(Instant::now()) {
+                info!("held events go to {} hidden_before={hidden}", self.target);
+            }
+        }
+    }
+
+    /// Some rows were not taken. They are passed over once it is plain that it is them and not the target.
+    pub(super) fn failed<'a>(&mut self, answered: bool, left: impl Iterator<Item = (usize, i64, &'a Bytes)>) {
+        self.failures = if answered { 0 } else { self.failures + 1 };
+        self.most = if answered { (self.most / 2).max(1) } else { 1 };
+        if !answered && self.failures < HEAD_TRIES {
+            return;
+        }
+        for (source, seq, key) in left {
+            self.pass_over(source, seq);
+            self.blocked.insert(key.clone());
+        }
+        if self.blocked.len() > RECOVERY_BLOCKED_MAX {
+            self.begin_anew();
+        }
+    }
+
+    /// Nothing is held any more.
+    pub(super) fn finish(&mut self) {
+        if let Some(began) = self.began.take()
+            && let Some(hidden) = self.edges.pass(Instant::now())
+        {
+            let (seconds, moved) = (began.elapsed().as_secs_f64(), self.moved);
+            info!(
+                "no event is held any more: {moved} went to {} seconds={seconds:.1} hidden_before={hidden}",
+                self.target
+            );
+        }
+        self.moved = 0;
+        self.last_trouble = None;
+        // The next held event will be there because the target went away: it is a trial again.
+        self.most = 1;
+    }
+
+    /// One line a trouble, until everything is drained or it changes.
+    pub(super) fn trouble(&mut self, name: &str, error: &StoreError) {
+        let text = error.to_string();
+        if self.last_trouble.as_deref() == Some(&text) {
+            return;
+        }
+        if let Some(hidden) = self.edges.pass(Instant::now()) {
+            warn!(
+                "held events can't go to {} yet store={name} cause={text:?} hidden_before={hidden}",
+                self.target
+            );
+        }
+        self.last_trouble = Some(text);
+    }
+
+    pub(super) fn tell_buried(&mut self, name: &str, rows: &[(i64, Arc<str>)]) {
+        let Some((seq, why)) = rows.first() else { return };
+        if let Some(hidden) = self.letters.pass(Instant::now()) {
+            let count = rows.len();
+            warn!(
+                "held events became dead letters store={name} count={count} first={seq} cause={why:?} hidden_before={hidden}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Arrival;
+
+    fn event(key: &'static str) -> Event {
+        let arrival = Arrival { ingest_id: uuid::Uuid::nil(), received_at_ms: 0, traceparent: None };
+        Event::restored(arrival, key.into(), "{}".into())
+    }
+
+    fn fail(drain: &mut Drain, answered: bool, seq: i64, key: &'static str) {
+        let key = Bytes::from(key);
+        drain.failed(answered, [(0, seq, &key)].into_iter());
+    }
+
+    #[test]
+    fn a_write_grows_with_success_and_shrinks_with_failure() {
+        let mut drain = Drain::new("kafka");
+        let grown: Vec<usize> = (0..10)
+            .map(|_| {
+                drain.wrote(1);
+                drain.most()
+            })
+            .collect();
+        assert_eq!(grown, [2, 4, 8, 16, 32, 64, 128, 256, RECOVERY_EVENTS_MAX, RECOVERY_EVENTS_MAX]);
+        fail(&mut drain, true, 1, "a");
+        assert_eq!(drain.most(), RECOVERY_EVENTS_MAX / 2);
+        fail(&mut drain, false, 1, "a");
+        assert_eq!(drain.most(), 1);
+    }
+
+    #[test]
+    fn a_target_that_is_down_is_tried_with_the_head_before_the_head_is_blamed() {
+        let mut drain = Drain::new("kafka");
+        fail(&mut drain, false, 5, "a");
+        assert_eq!(drain.cursors(1), [0]);
+        fail(&mut drain, false, 5, "a");
+        assert_eq!(drain.cursors(1), [5]);
+    }
+
+    #[test]
+    fn what_fails_holds_back_its_own_key_until_the_pass_ends() {
+        let mut drain = Drain::new("kafka");
+        drain.cursors(1);
+        fail(&mut drain, true, 5, "a");
+        assert_eq!(drain.cursors(1), [5]);
+        assert!(drain.is_blocked(&event("a")) && !drain.is_blocked(&event("b")));
+        assert!(drain.begin_anew());
+        assert!(!drain.is_blocked(&event("a")));
+        assert_eq!(drain.cursors(1), [0]);
+        assert!(!drain.begin_anew());
+    }
+
+    #[test]
+    fn too_many_keys_that_wait_begin_a_new_pass() {
+        let mut drain = Drain::new("kafka");
+        drain.cursors(1);
+        let keys: Vec<Bytes> = (0..=RECOVERY_BLOCKED_MAX).map(|n| n.to_string().into()).collect();
+        drain.failed(true, keys.iter().zip(1..).map(|(key, seq)| (0, seq, key)));
+        assert_eq!(drain.cursors(1), [0]);
+    }
+}
