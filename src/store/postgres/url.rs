@@ -187,7 +187,9 @@ fn tls(parameters: &Parameters) -> Result<(SslMode, Trust), String> {
         "verify-ca" => (SslMode::Require, signed(false)),
         "verify-full" => (SslMode::Require, signed(true)),
         _ => {
-            return Err("sslmode must be disable, allow, prefer, require, verify-ca or verify-full".to_owned());
+            return Err(
+                "sslmode must be disable, allow, prefer, require, verify-ca or verify-full".to_owned()
+            );
         }
     })
 }
