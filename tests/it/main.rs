@@ -35,6 +35,8 @@ mod path;
 mod door;
 /// store/kafka on real brokers of three generations.
 mod kafka_clients;
+/// store/postgres on real servers (F9, F13): rows, draining, versions, faults, TLS.
+mod postgres;
 /// The spool itself: rows, order, bounds, damage, kill -9 (F1, F2, F3).
 mod spool;
 

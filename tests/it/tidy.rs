@@ -12,6 +12,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 const OWNERS: &[(&str, &[&str])] = &[
     ("krafka", &["store/kafka/"]),
     ("tokio", &["store/kafka/"]),
+    ("tokio_postgres_rustls", &["store/postgres/"]),
+    ("rustls", &["store/postgres/"]),
+    ("rustls_native_certs", &["store/postgres/"]),
     ("rusqlite", &["store/spool/"]),
     ("tiny_http", &["http/"]),
     ("mio", &["door/"]),
