@@ -117,8 +117,8 @@ impl Ledger {
             in_flight: counters.in_flight,
             balanced: false,
         };
-        let out =
-            ledger.sent_to_kafka + ledger.home + ledger.held_now + ledger.dead_letters + ledger.in_flight;
+        let kept = ledger.in_postgres + ledger.home + ledger.held_now + ledger.dead_letters;
+        let out = ledger.sent_to_kafka + kept + ledger.in_flight;
         ledger.balanced = ledger.held_at_start + ledger.accepted == out;
         ledger
     }

@@ -177,3 +177,34 @@ fn listening_resumes_by_itself_when_descriptors_are_free_again() {
     assert!(began.elapsed() < Duration::from_secs(5), "listening again after {:?}", began.elapsed());
     Found::look(None, &daemon.data_dir()).assert_safe(&report);
 }
+
+/// The inner server's socket is taken from under it, again and again: it is built anew, and no worker is lost.
+#[test]
+fn an_inner_server_that_is_gone_is_built_anew_and_no_worker_is_lost() {
+    let mut daemon = Daemon::builder().env("WORKERS", 1).start();
+    for round in 0..3 {
+        // Gone already where the pool has what it needs and did not look.
+        let _ = std::fs::remove_file(daemon.data_dir().join("private/http.sock"));
+        let burst = Load::run(daemon.addr(), 40, Until::Count(40), valid_events);
+        assert!(burst.answers.len() + burst.unanswered.len() == 40, "round {round}: {burst:?}");
+        crate::support::poll(Duration::from_secs(20), "events to be stored again", || {
+            (daemon.client().post_event(events::event().to_string()).status == 202).then_some(())
+        });
+    }
+    assert!(daemon.logged("was built anew"));
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log_text());
+}
+
+/// A client that stalls in the middle of a body keeps nobody from stopping in time.
+#[test]
+fn a_stalled_client_does_not_hold_up_a_stop() {
+    let mut daemon = Daemon::builder().env("SHUTDOWN_TIMEOUT", "4s").start();
+    let mut stalled = connect(daemon.addr());
+    stalled.write_all(b"POST /api/logs/ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n{").unwrap();
+    daemon.wait_for("/stats", Duration::from_secs(5), |stats| stats["door"]["connections"] == 2);
+    let began = Instant::now();
+    daemon.signal(rustix::process::Signal::TERM);
+    let status = daemon.wait_for_exit(Duration::from_secs(6));
+    assert_eq!(status.code(), Some(0), "{}", daemon.log_text());
+    assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
+}

@@ -26,6 +26,8 @@ mod startup;
 mod crash;
 /// Kafka refuses, dies, hangs or comes back (F4, F5, F13).
 mod failover;
+/// Postgres between Kafka and the spool (F9): who takes over, and that everything comes back.
+mod fallback;
 /// Clients that are slow, many, broken or hostile, against the whole daemon (F14, F15).
 mod hostile;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.

@@ -143,6 +143,7 @@ fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
     let daemon = Daemon::builder()
         .env("KAFKA_BROKERS", broker.address())
         .env("KAFKA_DEADLINE", "10s")
+        .env("SHUTDOWN_TIMEOUT", "20s")
         .env("QUEUE_EVENTS", 4)
         .start();
     daemon.wait_for("/health", Duration::from_secs(30), |health| health["kafka"]["state"] == "up");

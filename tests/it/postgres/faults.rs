@@ -130,11 +130,12 @@ fn a_deadlock_is_tried_again_within_the_deadline() {
     };
     let mut transaction = other.transaction().unwrap();
     transaction.batch_execute(&insert(2)).unwrap();
-    let writer = std::thread::spawn(move || {
+    let writer = logs_ingest::thread::start("writer", move || {
         let outcomes = store.append(&batch([1, 2, 3]), Standing::Held, "kafka is down");
         (store, outcomes)
-    });
-    wait_for_lock(&bench, "the daemon to wait for the other session's row");
+    })
+    .unwrap();
+    wait_for_lock(&bench, "the daemon to wait for the row of the other session");
     // Now each waits for the other: the daemon, which waits longest, is the one that is ended.
     transaction.batch_execute(&insert(1)).unwrap();
     transaction.commit().unwrap();
