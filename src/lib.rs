@@ -8,20 +8,22 @@
 //! http        tiny_http's listener hands requests to a fixed pool of workers: parse, validate, offer
 //!   │ queue, bounded by events and by bytes; full = 503 at once
 //! producer    one thread: takes what is there as a batch, asks failover for the route, writes to
-//!   ├─ store/kafka    first choice, acks=all
-//!   └─ store/spool    local SQLite while Kafka is away; the events' home when none is configured
+//!   ├─ store/kafka      first choice, acks=all
+//!   ├─ store/postgres   while Kafka is away; the events' home where there is no Kafka
+//!   └─ store/spool      local SQLite while both are away; the events' home where neither is configured
 //!   │ an outcome an event; only a stored one is answered 202
-//! recovery    one thread: brings what is held in the spool back to Kafka, paced
+//! recovery    one thread: brings what is held back to Kafka, paced
 //! ```
 //!
 //! Invariants, kept by `tests/it/tidy.rs` where a test can see them:
 //!
-//! - Only `store/kafka` names a Kafka crate or tokio, only `store/spool` names rusqlite, only `http`
+//! - Only `store/kafka` names a Kafka crate or tokio, only `store/postgres` names postgres, only `store/spool` names rusqlite, only `http`
 //!   names `tiny_http`, only `door` names mio and httparse.
 //! - An [`event::Event`] is made only by validation, or read back from a row that validation once made.
 //! - Nothing behind `http` knows HTTP.
 //! - Every queue, read, wait, retry and log is bounded, by a setting or in [`limits`].
-//! - Threads are named, joined, and started by [`thread::start`].
+//! - Threads are named, started by [`thread::start`], and joined, but for those that live as long as the process
+//!   (logs, signals) and helpers that a store which hangs has left behind.
 
 pub mod app;
 pub mod clock;

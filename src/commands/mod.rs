@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::RawSettings;
 
-/// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, or in a local
-/// SQLite spool while Kafka is away, from where it goes to Kafka by itself.
+/// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, in PostgreSQL while
+/// Kafka is away, or in a local SQLite spool, from where it goes to Kafka by itself.
 ///
 /// Every setting is an environment variable and a flag; the flag wins. With no settings at all the
 /// daemon listens on port 8000 and keeps events in ./data.

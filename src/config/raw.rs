@@ -57,7 +57,7 @@ pub struct RawSettings {
     )]
     pub(super) max_event_bytes: String,
 
-    /// Brokers as host:port, separated by commas; none: events stay in the local spool
+    /// Brokers as host:port, separated by commas; none: events stay in PostgreSQL or in the local spool
     #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]
     pub(super) kafka_brokers: Option<String>,
     /// Topic that events are sent to
@@ -72,7 +72,7 @@ pub struct RawSettings {
     /// Client library: modern (Kafka 2.8 and later), classic (for brokers that refuse modern; not Kafka 4), or auto
     #[arg(long, env = "KAFKA_CLIENT", default_value = "auto", value_name = "NAME", help_heading = "Kafka")]
     pub(super) kafka_client: String,
-    /// Longest wait for the broker before events go to the spool instead
+    /// Longest wait for the broker before events go to the next store instead
     #[arg(
         long,
         env = "KAFKA_DEADLINE",
