@@ -234,3 +234,33 @@ fn poison_is_refused_or_delivered_and_never_stops_the_rest() {
     }
     assert_eq!(records.len(), kept.len());
 }
+
+/// A line so slow that a large event never gets through within the deadline: it waits, the rest goes on.
+#[test]
+fn an_event_that_can_not_be_sent_holds_back_only_its_own_key() {
+    let (broker, mut proxy) = broker_behind_a_proxy();
+    let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("RECOVERY_RATE", 0).start();
+    up(&daemon);
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    let mut sent = Report::default();
+    let mut large = events::event();
+    large["message"] = "x".repeat(380_000).into();
+    let large_id = large["request_id"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.client().post_event(large.to_string()).header("X-Stored-In"), Some("spool"));
+    sent.unanswered.push(large_id.clone());
+    for _ in 0..50 {
+        assert_eq!(stored_in(&daemon, &mut sent), "spool");
+    }
+    proxy.set(Mode::Throttle { bytes_per_s: 60_000 });
+    let held_is = |held: u64| move |health: &serde_json::Value| health["spool"]["held"] == held;
+    daemon.wait_for("/health", Duration::from_secs(60), held_is(1));
+    let tries = || (stored_in(&daemon, &mut sent) == "kafka").then_some(());
+    crate::support::poll(Duration::from_secs(30), "live events to reach Kafka", tries);
+    proxy.set(Mode::Pass);
+    proxy.cut();
+    daemon.wait_for("/health", Duration::from_secs(30), held_is(0));
+    let found = Found::look(Some(&broker), &daemon.data_dir());
+    found.assert_safe(&sent);
+    assert!(found.events.values().any(|id| *id == large_id));
+}
