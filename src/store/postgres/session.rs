@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) charset: Charset,
     pub(super) is_drainer: bool,
     statements: Vec<(&'static str, Statement)>,
-    /// The session's `statement_timeout` as it is, and as it is at the start of a job.
+    /// `statement_timeout` as it is, and as it is at the start of a job.
     limit: Duration,
     limit_at_start: Duration,
 }
@@ -115,7 +115,7 @@ fn millis(limit: Duration) -> u128 {
     limit.as_millis().max(1)
 }
 
-/// The session's settings. Keepalives are the server's own, so that the locks of a daemon whose machine
+/// What is set for the connection. Keepalives are the server's own, so that the locks of a daemon whose machine
 /// lost power are free again in seconds; `synchronous_commit` is never made weaker than an administrator
 /// has it.
 fn settings(limit: Duration, deadline: Duration) -> String {

@@ -204,7 +204,7 @@ fn address(config: &Config) -> String {
     } else {
         config.get_hosts().iter().map(host_text).enumerate().map(one).collect()
     };
-    let database = config.get_dbname().or(config.get_user()).unwrap_or("the system's user");
+    let database = config.get_dbname().or_else(|| config.get_user()).unwrap_or("the system's user");
     format!("{}/{database}", hosts.join(","))
 }
 

@@ -130,11 +130,12 @@ fn a_deadlock_is_tried_again_within_the_deadline() {
     };
     let mut transaction = other.transaction().unwrap();
     transaction.batch_execute(&insert(2)).unwrap();
-    let writer = std::thread::spawn(move || {
+    let writer = thread::start("deadlocked", move || {
         let outcomes = store.append(&batch([1, 2, 3]), Standing::Held, "kafka is down");
         (store, outcomes)
-    });
-    wait_for_lock(&bench, "the daemon to wait for the other session's row");
+    })
+    .unwrap();
+    wait_for_lock(&bench, "the daemon to wait for the row of the other session");
     // Now each waits for the other: the daemon, which waits longest, is the one that is ended.
     transaction.batch_execute(&insert(1)).unwrap();
     transaction.commit().unwrap();
@@ -151,7 +152,7 @@ fn a_disk_without_room_stores_what_it_can_and_says_so() {
     let mut store = bench.connect();
     let noise = bench
         .server
-        .value("SELECT string_agg(sha512(n::text::bytea)::text, '') FROM generate_series(1, 8000) n");
+        .value("SELECT string_agg(sha512(n::text::bytea)::text, '') FROM generate_series(1, 2000) n");
     let mut stored = 0;
     let why = loop {
         let batch: Batch = Arc::from(vec![event_with(stored, &noise), event_with(stored + 1, &noise)]);

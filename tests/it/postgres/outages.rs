@@ -83,7 +83,7 @@ fn a_server_that_is_killed_while_events_go_in_loses_none_that_it_answered_for() 
     let mut acked: Vec<u64> = Vec::new();
     for round in 0..5_u64 {
         let mut store = bench.connect_again();
-        let writer = std::thread::spawn(move || {
+        let writer = thread::start("writer", move || {
             let mut acked = Vec::new();
             for n in round * 1_000_000.. {
                 if store.append(&batch([n]), Standing::Held, "kafka is down")[0].is_err() {
@@ -92,7 +92,8 @@ fn a_server_that_is_killed_while_events_go_in_loses_none_that_it_answered_for() 
                 acked.push(n);
             }
             acked
-        });
+        })
+        .unwrap();
         let first = (round * 1_000_000).to_string();
         let arrived = format!("SELECT count(*) > 20 FROM raw_logs WHERE quantity >= {first}");
         poll(PATIENCE, "some events to arrive", || (bench.server.value(&arrived) == "t").then_some(()));
