@@ -93,8 +93,9 @@ pub const POSTGRES_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 pub const POSTGRES_KEEPALIVE_RETRIES: u32 = 3;
 /// How long the owner of a PostgreSQL connection waits for its orderly end.
 pub const POSTGRES_CLOSE_WAIT: Duration = Duration::from_millis(250);
-/// Rows of a state that are counted for people; beyond that "so many or more" is all they are told.
-pub const POSTGRES_COUNT_MAX: u32 = 1_000_000;
+/// Rows of a state that are counted for people; beyond that "so many or more" is all they are told. Rows
+/// are wide: a cold disk has time for so many within the deadline.
+pub const POSTGRES_COUNT_MAX: u32 = 100_000;
 
 /// Commands that wait for the spool's writer; callers beyond that wait at the door of the queue.
 pub const SPOOL_COMMANDS_MAX: usize = 64;

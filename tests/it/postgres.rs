@@ -17,6 +17,7 @@ use logs_ingest::event::{Arrival, Event};
 use logs_ingest::limits::RELEASED_MS;
 use logs_ingest::store::postgres::{Connected, Postgres, Settings, connect};
 use logs_ingest::store::{Batch, Standing, StoreError};
+use logs_ingest::thread;
 use uuid::Uuid;
 
 use crate::support::poll;

@@ -116,7 +116,10 @@ impl Client {
     fn write(&mut self, job: &Job) -> Vec<Outcome> {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
-        isolate::write(job.batch.len(), groups, 2, in_time, |group| self.attempt(&job.batch, group))
+        let at = self.at.clone();
+        let outcomes =
+            isolate::write(job.batch.len(), groups, 2, in_time, |group| self.attempt(&job.batch, group));
+        outcomes.into_iter().map(|outcome| at.pardon_the_clock(outcome)).collect()
     }
 
     /// One produce round. What the client says of the whole call holds for every event of it.

@@ -56,11 +56,21 @@ impl Place {
 
     fn invalid_time(&self) -> StoreError {
         let topic = &self.topic;
-        // Never for the event's own sake: it is this machine's clock, so it would be every event.
-        self.unavailable(&format!(
+        self.rejected(&format!(
             "topic '{topic}' does not take the event's time of receipt: look at its \
              message.timestamp settings and at both clocks"
         ))
+    }
+
+    /// A refused time is found alone, like any refusal, but it is no fault of the event: it is this
+    /// machine's clock, and so it would be every event. It waits until the clocks agree.
+    pub(super) fn pardon_the_clock(&self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+        match outcome {
+            Err(error) if error == self.invalid_time() => {
+                Err(StoreError::Unavailable(error.to_string().into()))
+            }
+            other => other,
+        }
     }
 
     pub(super) fn no_leader(&self) -> StoreError {
@@ -191,7 +201,7 @@ mod tests {
             (E::RecordListTooLarge, true, "max.message.bytes"),
             (E::InvalidRecord, true, "InvalidRecord"),
             (E::PolicyViolation, true, "PolicyViolation"),
-            (E::InvalidTimestamp, false, "message.timestamp"),
+            (E::InvalidTimestamp, true, "message.timestamp"),
             (E::UnknownTopicOrPartition, false, "topic 'pos-logs' does not exist"),
             (E::UnknownTopicId, false, "topic 'pos-logs' does not exist"),
             (E::InvalidTopic, false, "KAFKA_TOPIC"),
@@ -212,6 +222,14 @@ mod tests {
             let text = error.to_string();
             assert!(text.starts_with("Kafka at till:9092: ") && text.contains(word), "{code:?}: {text}");
         }
+    }
+
+    #[test]
+    fn a_refused_time_is_no_fault_of_the_event() {
+        let refused = modern(&KrafkaError::broker(ErrorCode::InvalidTimestamp, "x"), &at());
+        assert!(!rejects(&at().pardon_the_clock(Err(refused)).unwrap_err()));
+        let too_large = modern(&KrafkaError::broker(ErrorCode::MessageTooLarge, "x"), &at());
+        assert!(rejects(&at().pardon_the_clock(Err(too_large)).unwrap_err()));
     }
 
     #[test]
@@ -259,7 +277,7 @@ mod tests {
         for (code, rejected) in [
             (C::MessageSizeTooLarge, true),
             (C::RecordListTooLarge, true),
-            (C::InvalidTimestamp, false),
+            (C::InvalidTimestamp, true),
             (C::UnknownTopicOrPartition, false),
             (C::NotLeaderForPartition, false),
             (C::NotEnoughReplicas, false),

@@ -1,7 +1,6 @@
 //! The tables' versions, applied once a schema whoever comes first.
 //!
-//! Invariants: versions are applied in one transaction each, under a lock that all daemons of one schema
-//! share; tables of a newer program are left alone; what is missing is named, never silently made anew.
+//! Invariants: versions are applied in one transaction, under a lock that all daemons of one schema share; tables of a newer program are left alone; what is missing is named, never silently made anew.
 
 use postgres::{Client, Error, GenericClient};
 
@@ -16,24 +15,20 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Advisory locks of this program: the first of the two numbers; the second tells what is locked.
 pub(super) const ADVISORY: i32 = 0x6c6f_6773;
 
+/// One daemon after the other, each schema apart. The lock is the connection's, not the transaction's: only
+/// a transaction that begins after the wait sees what the daemon before has made.
+const LOCK: &str = "SELECT pg_advisory_lock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
+
 /// Brings the tables to this program's version. The text tells what was done, if anything was.
 pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, StoreError> {
-    let failed = |error: Error| at.failed("look at the tables' version", &error);
-    let mut noted = version(client).map_err(failed)?;
-    let first = noted;
-    while noted < VERSION {
-        let applying = |error: Error| at.failed("make the tables", &error);
-        let mut transaction = client.transaction().map_err(applying)?;
-        // The schema may be missing: then its creation fails below, in clearer words.
-        let lock = "SELECT pg_advisory_xact_lock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
-        transaction.execute(lock, &[&ADVISORY]).map_err(applying)?;
-        // Another daemon may have been first.
-        noted = version(&mut transaction).map_err(failed)?;
-        if let Some(sql) = usize::try_from(noted).ok().and_then(|noted| MIGRATIONS.get(noted)) {
-            transaction.batch_execute(sql).map_err(applying)?;
-            noted += 1;
-        }
-        transaction.commit().map_err(applying)?;
+    let mut noted = version(client).map_err(|error| at.failed("look at the tables' version", &error))?;
+    let mut note = None;
+    if noted < VERSION {
+        let first = apply(client).map_err(|error| at.failed("make the tables", &error))?;
+        note =
+            (first < VERSION).then(|| format!("the tables were brought from version {first} to {VERSION}"));
+        noted = first.max(VERSION);
     }
     if noted > VERSION {
         return Err(at.unavailable(&format!(
@@ -42,7 +37,21 @@ pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, 
         )));
     }
     missing(client, at, noted)?;
-    Ok((first < noted).then(|| format!("the tables were brought from version {first} to {noted}")))
+    Ok(note)
+}
+
+/// Applies what is missing, all or nothing, and returns the version that was found. After an error the
+/// connection is thrown away, and its lock with it.
+fn apply(client: &mut Client) -> Result<i32, Error> {
+    client.execute(LOCK, &[&ADVISORY])?;
+    let mut transaction = client.transaction()?;
+    let found = version(&mut transaction)?;
+    for sql in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.batch_execute(sql)?;
+    }
+    transaction.commit()?;
+    client.execute(UNLOCK, &[&ADVISORY])?;
+    Ok(found)
 }
 
 /// The version noted in the first schema of the path that has a note, 0 where none has.

@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub(super) charset: Charset,
     pub(super) is_drainer: bool,
     statements: Vec<(&'static str, Statement)>,
-    /// The `statement_timeout` as it is, and as it is at the start of a job.
+    /// `statement_timeout` as it is, and as it is at the start of a job.
     limit: Duration,
     limit_at_start: Duration,
 }
@@ -115,14 +115,15 @@ fn millis(limit: Duration) -> u128 {
     limit.as_millis().max(1)
 }
 
-/// Settings of every session. Keepalives are the server's own, so that the locks of a daemon whose machine
+/// What is set for the connection. Keepalives are the server's own, so that the locks of a daemon whose machine
 /// lost power are free again in seconds; `synchronous_commit` is never made weaker than an administrator
-/// has it.
+/// has it. Every statement has its index: a plan made while the tables were small would read all of them
+/// when they are large.
 fn settings(limit: Duration, deadline: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
          SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {}; SET tcp_keepalives_count = {}; \
-         SET default_transaction_isolation = 'read committed'; \
+         SET default_transaction_isolation = 'read committed'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
          SELECT set_config('synchronous_commit', 'on', false) \
          WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
         millis(limit),

@@ -40,7 +40,9 @@ fn one_bad_in_500_costs_no_neighbour() {
     let started = Instant::now();
     let outcomes = connected.store.write(&batch.clone().into());
     assert_within(started, DEADLINE);
-    assert_rejected_only(&outcomes, 321, "message.timestamp");
+    // Found, and kept for when the clocks agree: a wrong clock is no fault of the event.
+    assert!(matches!(&outcomes[321], Err(StoreError::Unavailable(why)) if why.contains("message.timestamp")));
+    assert!(outcomes.iter().enumerate().all(|(at, outcome)| at == 321 || outcome.is_ok()));
     batch.remove(321);
     assert_eq!(by_key(broker.read_all("one-bad")).into_keys().collect::<Vec<_>>(), keys(&batch));
     assert_stored(&connected.store.write(&events("after", 3).into()), 3);

@@ -130,7 +130,7 @@ fn a_deadlock_is_tried_again_within_the_deadline() {
     };
     let mut transaction = other.transaction().unwrap();
     transaction.batch_execute(&insert(2)).unwrap();
-    let writer = logs_ingest::thread::start("writer", move || {
+    let writer = thread::start("deadlocked", move || {
         let outcomes = store.append(&batch([1, 2, 3]), Standing::Held, "kafka is down");
         (store, outcomes)
     })
@@ -152,7 +152,7 @@ fn a_disk_without_room_stores_what_it_can_and_says_so() {
     let mut store = bench.connect();
     let noise = bench
         .server
-        .value("SELECT string_agg(sha512(n::text::bytea)::text, '') FROM generate_series(1, 8000) n");
+        .value("SELECT string_agg(sha512(n::text::bytea)::text, '') FROM generate_series(1, 2000) n");
     let mut stored = 0;
     let why = loop {
         let batch: Batch = Arc::from(vec![event_with(stored, &noise), event_with(stored + 1, &noise)]);

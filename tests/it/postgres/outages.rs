@@ -83,7 +83,7 @@ fn a_server_that_is_killed_while_events_go_in_loses_none_that_it_answered_for() 
     let mut acked: Vec<u64> = Vec::new();
     for round in 0..5_u64 {
         let mut store = bench.connect_again();
-        let writer = logs_ingest::thread::start("writer", move || {
+        let writer = thread::start("writer", move || {
             let mut acked = Vec::new();
             for n in round * 1_000_000.. {
                 if store.append(&batch([n]), Standing::Held, "kafka is down")[0].is_err() {

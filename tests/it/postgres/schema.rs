@@ -7,11 +7,16 @@ const VERSIONS: &str = "SELECT version FROM logs_ingest_schema ORDER BY version"
 #[test]
 fn the_first_connection_makes_the_tables_and_says_so_once() {
     let bench = Bench::new();
-    assert!(bench.refused("mysql://till:s3cret-4711@localhost:1/x").contains("POSTGRES_URL"));
     let notes = connected(&bench.server.url()).notes;
     assert_eq!(notes, ["the tables were brought from version 0 to 1"]);
     assert_eq!(connected(&bench.server.url()).notes, [""; 0]);
     assert_eq!(bench.server.sql(VERSIONS), [["1"]]);
+}
+
+#[test]
+fn a_url_that_cannot_be_read_is_told_by_its_setting() {
+    let error = connect(&settings("mysql://till:s3cret-4711@localhost:1/x", DEADLINE)).err().unwrap();
+    assert_eq!(error.to_string(), "POSTGRES_URL: it must start with postgres:// or postgresql://");
 }
 
 #[test]

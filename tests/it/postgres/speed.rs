@@ -34,3 +34,40 @@ fn rows_go_in_and_come_out_fast_enough_for_a_chain_of_shops() {
         bench.server.sql("TRUNCATE raw_logs");
     }
 }
+
+#[test]
+fn plans_made_while_the_tables_were_empty_do_not_read_all_of_them_later() {
+    let bench = Bench::with(Server::builder().setting("autovacuum", "off"));
+    // What made the tables and their indexes has read them once.
+    drop(bench.connect());
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'logs-ingest'";
+    poll(PATIENCE, "the session to end", || (bench.server.value(sessions) == "0").then_some(()));
+    bench.server.sql("SELECT pg_stat_reset()");
+    let mut store = bench.connect();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let mut round = |numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            hold(&mut store, [n]);
+            let rows = store.held_after(0, 500, 1 << 20).unwrap();
+            store.forwarded(&[rows[0].seq]).unwrap();
+            store.bury(&[(rows[0].seq, because("too large"))]).unwrap();
+            store.sweep(day, day, 10).unwrap();
+            store.figures().unwrap();
+        }
+    };
+    round(0..10);
+    bench.server.sql(
+        "INSERT INTO raw_logs (ingest_id, received_at, state, reason, instance, payload) \
+         SELECT gen_random_uuid(), now(), CASE WHEN n % 2 = 0 THEN 'held' ELSE 'home' END, '', '', '{}' \
+         FROM generate_series(1, 50000) n",
+    );
+    round(10..20);
+    drop(store);
+    let scans = "SELECT relname || ' ' || idx_scan, seq_scan FROM pg_stat_user_tables \
+                 WHERE relname IN ('raw_logs', 'dead_letters') AND idx_scan > 100 ORDER BY 1";
+    let told = poll(PATIENCE, "the figures of the ended session", || {
+        let told = bench.server.sql(scans);
+        (!told.is_empty()).then_some(told)
+    });
+    assert!(told.iter().all(|table| table[1] == "0"), "{told:?}");
+}
