@@ -158,11 +158,12 @@ impl Recovery {
     fn send(&mut self, picked: Vec<Picked>) -> Step {
         let Some(client) = &mut self.client else { return Step::Stuck };
         let mut fate = Fate::new(self.sources.len());
+        let mut blocked = Vec::new();
         let mut places = Vec::with_capacity(picked.len());
         let mut events: Vec<Event> = Vec::with_capacity(picked.len());
         for Picked { source, row } in picked {
             match row.event {
-                Ok(event) if self.drain.is_blocked(&event) => self.drain.pass_over(source, row.seq),
+                Ok(event) if self.drain.is_blocked(&event) => blocked.push((source, row.seq)),
                 Ok(event) => {
                     places.push((source, row.seq));
                     events.push(event);
@@ -189,15 +190,22 @@ impl Recovery {
         if answered {
             self.vitals.prove();
         }
-        match &lost {
-            None => self.drain.wrote(batch.len()),
+        let moves_on = match &lost {
+            None => {
+                self.drain.wrote(batch.len());
+                true
+            }
             Some(error) => {
                 self.drain.trouble(self.target, error);
-                self.drain
-                    .failed(answered, left.iter().map(|(source, seq, at)| (*source, *seq, batch[*at].key())));
                 self.client = None;
                 self.link.renew();
+                let left = left.iter().map(|(source, seq, at)| (*source, *seq, batch[*at].key()));
+                self.drain.failed(answered, left)
             }
+        };
+        if moves_on {
+            // Only now: a cursor behind a row that is tried again would let later ones of its key overtake it.
+            blocked.into_iter().for_each(|(source, seq)| self.drain.pass_over(source, seq));
         }
         let settled = self.settle(fate);
         if lost.is_some() || !settled { Step::Stuck } else { Step::Moving }
