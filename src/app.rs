@@ -159,7 +159,7 @@ impl App {
         self.door.close_listeners();
         step("stopping: no new connections");
         let answers_until = until - within / STOP_RESERVE_SHARE;
-        if !wait_until(|| self.door.drained(), answers_until) {
+        if !thread::wait_until(|| self.door.drained(), answers_until) {
             warn!("stopping: some clients have no answer yet, they will send their requests again");
         }
         self.inlet.close();
@@ -186,21 +186,7 @@ impl App {
 
 /// The end of a thread, and what it gives back. False: not in time, or it panicked.
 fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> bool {
-    let until = Instant::now() + within;
-    if !wait_until(|| handle.is_finished(), until) {
-        return false;
-    }
-    handle.join().map(take).is_ok()
-}
-
-fn wait_until(condition: impl Fn() -> bool, until: Instant) -> bool {
-    while !condition() {
-        if Instant::now() >= until {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
+    thread::join_within(handle, within).map(take).is_some()
 }
 
 /// Raises the descriptor limit to what connections need, or says that it can't be.

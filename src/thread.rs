@@ -16,17 +16,23 @@ pub fn start<T: Send + 'static>(
     Builder::new().name(name.to_owned()).spawn(body)
 }
 
-/// Waits for a thread to end, but not for ever. False: it goes on, left behind.
+/// Waits for a thread to end, but not for ever, and takes what it gives back. None: it goes on, left
+/// behind, or it panicked.
 #[must_use]
-pub fn join_within<T>(handle: JoinHandle<T>, within: Duration) -> bool {
+pub fn join_within<T>(handle: JoinHandle<T>, within: Duration) -> Option<T> {
+    wait_until(|| handle.is_finished(), Instant::now() + within).then(|| handle.join().ok()).flatten()
+}
+
+/// Looks at a condition until it holds or the time is over: then false. For stopping alone, where std has
+/// nothing to wait on and a look each 2 ms costs nothing.
+#[must_use]
+pub fn wait_until(condition: impl Fn() -> bool, until: Instant) -> bool {
     const LOOK: Duration = Duration::from_millis(2);
-    let until = Instant::now() + within;
-    // std has no timed join; this is for stopping alone, where a look each 2 ms costs nothing.
-    while !handle.is_finished() {
+    while !condition() {
         if Instant::now() >= until {
             return false;
         }
         std::thread::sleep(LOOK);
     }
-    handle.join().is_ok()
+    true
 }

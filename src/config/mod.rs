@@ -228,12 +228,10 @@ fn kafka_settings(
 ) -> Result<Option<kafka::Settings>, ConfigError> {
     let topic = read.topic("KAFKA_TOPIC", &raw.kafka_topic)?;
     let choice = read.text("KAFKA_CLIENT", &raw.kafka_client);
-    let client = match choice.to_ascii_lowercase().as_str() {
-        "auto" => ClientChoice::Auto,
-        "modern" => ClientChoice::Modern,
-        "classic" => ClientChoice::Classic,
-        _ => return Err(read.refuse("KAFKA_CLIENT", &raw.kafka_client, "use auto, modern or classic")),
-    };
+    let client = choice
+        .to_ascii_lowercase()
+        .parse::<ClientChoice>()
+        .map_err(|legal| read.refuse("KAFKA_CLIENT", &raw.kafka_client, legal))?;
     let deadline = read.duration("KAFKA_DEADLINE", &raw.kafka_deadline, 500, 60_000)?;
     let typed = raw.kafka_brokers.as_deref().unwrap_or_default();
     if typed.trim().is_empty() {

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::figures;
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, retry_between};
 use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
 
 /// Accepts before other sockets get their turn.
@@ -160,8 +160,7 @@ pub(super) fn no_room(why: &str) -> Reply {
 
 /// 1 to 5 seconds: clients that were refused together should not come back together.
 fn retry_after_s() -> u32 {
-    use std::hash::{BuildHasher, RandomState};
-    1 + u32::try_from(RandomState::new().hash_one(0_u8) % 5).unwrap_or(0)
+    retry_between(1, 5)
 }
 
 /// The connection broke before it was accepted; the next one need not.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::members::Members;
 use super::numbers;
 use super::schema::Field;
@@ -28,6 +30,16 @@ pub struct Columns<'a> {
     pub app_version: Option<Cow<'a, str>>,
     /// Its JSON, verbatim.
     pub raw_data: Option<Cow<'a, str>>,
+}
+
+/// A record's key out of its payload, without a copy where it needs no decoding. `None`: no payload
+/// that validation made.
+#[must_use]
+pub fn key_of(payload: &Bytes) -> Option<Bytes> {
+    Some(match Columns::of(payload).request_id? {
+        Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    })
 }
 
 impl<'a> Columns<'a> {

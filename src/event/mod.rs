@@ -24,7 +24,7 @@ mod tests;
 use bytes::Bytes;
 use uuid::Uuid;
 
-pub use columns::Columns;
+pub use columns::{Columns, key_of};
 pub use refusal::{Detail, Loc, Refusal};
 
 use members::Members;

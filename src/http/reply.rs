@@ -119,9 +119,15 @@ impl Reply {
 /// come back in the same second.
 #[must_use]
 pub fn retry_after(least: u32) -> u32 {
+    retry_between(least, 2 * least)
+}
+
+/// The same, between two bounds.
+#[must_use]
+pub fn retry_between(least: u32, most: u32) -> u32 {
     // The standard library's own random keys are jitter enough, and no dependency.
     let random = RandomState::new().hash_one(0_u8);
-    least + (random % u64::from(least + 1)) as u32
+    least + (random % u64::from(most - least + 1)) as u32
 }
 
 /// The standard reason phrase of the statuses that the product sends.

@@ -91,7 +91,7 @@ impl HttpServer {
         let until = Instant::now() + within;
         let mut ended = true;
         for handle in self.threads {
-            ended &= thread::join_within(handle, until.saturating_duration_since(Instant::now()));
+            ended &= thread::join_within(handle, until.saturating_duration_since(Instant::now())).is_some();
         }
         let _ = fs::remove_dir_all(&self.shared.folder);
         ended

@@ -100,7 +100,7 @@ impl<T: Send + 'static> Link<T> {
         self.wishes = None;
         // A prober that waits with a client for a taker sees that there is none.
         drop(self.ready);
-        thread::join_within(self.prober, within)
+        thread::join_within(self.prober, within).is_some()
     }
 }
 

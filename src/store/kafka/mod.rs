@@ -58,7 +58,7 @@ impl FromStr for ClientChoice {
             "auto" => Ok(Self::Auto),
             "modern" => Ok(Self::Modern),
             "classic" => Ok(Self::Classic),
-            _ => Err("legal values are auto, modern and classic"),
+            _ => Err("use auto, modern or classic"),
         }
     }
 }

@@ -11,7 +11,7 @@ use postgres::Row;
 use postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::event::{Arrival, Columns, Event};
+use crate::event::{Arrival, Columns, Event, key_of};
 
 /// The last millisecond of the year 9999: no record is dated later.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
@@ -176,14 +176,6 @@ pub(super) fn restore(row: &Row) -> Result<Event, Arc<str>> {
     let payload = Bytes::copy_from_slice(payload);
     let key = key_of(&payload).ok_or_else(|| damaged("its payload has no request_id"))?;
     Ok(Event::restored(arrival, key, payload))
-}
-
-/// The record's key: the payload's `request_id`, sharing its buffer where it can.
-fn key_of(payload: &Bytes) -> Option<Bytes> {
-    Some(match Columns::of(payload).request_id? {
-        Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
 }
 
 fn time(ms: i64) -> SystemTime {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::event::{Arrival, Columns, Event};
+use crate::event::{Arrival, Columns, Event, key_of};
 
 /// The last millisecond that `received_at` can show with a year of four digits.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
@@ -140,14 +140,6 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
 /// A column's time in milliseconds since 1970.
 pub(super) fn time_ms(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
-}
-
-/// The record's key: the payload's `request_id`, sharing its buffer where it can.
-fn key_of(payload: &Bytes) -> Option<Bytes> {
-    Some(match Columns::of(payload).request_id? {
-        Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
 }
 
 /// Over everything that makes the event, and nothing that its stay here changes. Lengths go in too,
