@@ -6,8 +6,8 @@ use clap::Parser;
 use crossbeam_channel::{Receiver, select};
 use log::{error, info};
 use logs_ingest::app::App;
-use logs_ingest::commands::{Cli, Command, events};
-use logs_ingest::config::{self, Config, RawSettings};
+use logs_ingest::commands::{self, Cli, Command};
+use logs_ingest::config::{Config, RawSettings};
 use logs_ingest::exit::Exit;
 use logs_ingest::signals::{self, Signal};
 use logs_ingest::{crash, logging, scheduling};
@@ -22,10 +22,7 @@ fn main() -> ExitCode {
     };
     let exit = match cli.command {
         None | Some(Command::Serve) => serve(&cli.settings),
-        Some(Command::Events(args)) => match events::run(&args, &config::data_dir(&cli.settings)) {
-            Ok(()) => Exit::Ok,
-            Err(problem) => complain(Exit::Failed, &problem),
-        },
+        Some(command) => commands::run(&command, &cli.settings),
     };
     exit.into()
 }

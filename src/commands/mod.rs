@@ -4,7 +4,8 @@ pub mod events;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::RawSettings;
+use crate::config::{RawSettings, data_dir};
+use crate::exit::Exit;
 
 /// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, in PostgreSQL while
 /// Kafka is away, or in a local SQLite spool, from where it goes to Kafka by itself.
@@ -40,4 +41,18 @@ pub enum Command {
     Serve,
     /// Show events that are in the spool
     Events(events::EventsArgs),
+}
+
+/// Runs a command other than `serve`, with the daemon's settings; what went wrong is said on stderr.
+#[must_use]
+pub fn run(command: &Command, settings: &RawSettings) -> Exit {
+    let result = match command {
+        // The daemon's own lifecycle is `main`'s.
+        Command::Serve => Ok(Exit::Ok),
+        Command::Events(args) => events::run(args, &data_dir(settings)).map(|()| Exit::Ok),
+    };
+    result.unwrap_or_else(|problem| {
+        eprintln!("logs-ingest: {problem}");
+        Exit::Failed
+    })
 }
