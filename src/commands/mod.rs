@@ -1,5 +1,6 @@
 //! The command line. One file a subcommand; without one the daemon serves.
 
+pub mod daemon;
 pub mod events;
 
 use clap::{Parser, Subcommand};

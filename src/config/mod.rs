@@ -167,6 +167,21 @@ pub fn data_dir(raw: &RawSettings) -> PathBuf {
     }
 }
 
+/// Where a daemon with these settings is reached from this machine.
+///
+/// # Errors
+/// HOST or PORT can't be used, or PORT is 0 and only the daemon's log says which it got.
+pub fn local_url(raw: &RawSettings) -> Result<String, ConfigError> {
+    let read = Reader::new();
+    let host = read.address("HOST", &raw.host)?;
+    let port: u16 = read.number("PORT", &raw.port, 0, 65_535)?;
+    if port == 0 {
+        return Err(read.refuse("PORT", &raw.port, "the system chose the daemon's port, its log says which"));
+    }
+    let host = if host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { host };
+    Ok(format!("http://{}", std::net::SocketAddr::new(host, port)))
+}
+
 fn days(days: u64) -> Duration {
     Duration::from_secs(86_400 * days)
 }

@@ -19,6 +19,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tiny_http", &["http/"]),
     ("mio", &["door/"]),
     ("httparse", &["door/"]),
+    ("ureq", &["commands/"]),
     ("unbounded", &[]),
 ];
 

@@ -1,0 +1,235 @@
+//! A running daemon, as commands ask it: one small HTTP client whose times and sizes are bounded.
+//!
+//! Invariants: no proxy of the environment, no redirect is followed, so that nothing but the daemon named
+//! is asked; what went wrong is told with the address and what to do.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::{Agent, Error};
+
+use crate::config::{RawSettings, local_url};
+
+/// To be connected; loopback and local networks take milliseconds.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// For the whole answer: what commands ask for, the daemon has at hand.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The largest answer to a command is some kilobytes.
+const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Which daemon a command asks.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DaemonArgs {
+    /// The running daemon [default: http://127.0.0.1:PORT, or HOST's own address]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// What the daemon said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub json: Value,
+}
+
+/// Why there is no answer. The text is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// Nothing listens there, or nothing is there at all.
+    Away(String),
+    /// Something is there, but it does not answer as a daemon does.
+    Strange(String),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(why) | Self::Strange(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// The client.
+#[derive(Debug)]
+pub struct Daemon {
+    agent: Agent,
+    url: String,
+}
+
+impl Daemon {
+    /// The daemon that the arguments name, or the one of these settings on this machine. Asks nothing yet.
+    ///
+    /// # Errors
+    /// A text for people: the URL can't be used, or the settings name none.
+    pub fn new(args: &DaemonArgs, settings: &RawSettings) -> Result<Self, String> {
+        let url = match args.url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
+            Some(url) => checked(url)?,
+            None => local_url(settings).map_err(|error| format!("{error}, or name the daemon by --url"))?,
+        };
+        let config = Agent::config_builder()
+            .timeout_connect(Some(CONNECT_LIMIT))
+            .timeout_global(Some(ANSWER_LIMIT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("logs-ingest/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.new_agent(), url })
+    }
+
+    /// Its base URL, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks for `path`, whatever the status of the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn get(&self, path: &str) -> Result<Answer, AskError> {
+        let answer = self.agent.get(format!("{}{path}", self.url)).call();
+        let mut answer = answer.map_err(|error| self.trouble(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = body.map_err(|error| self.trouble(&error))?;
+        let json = serde_json::from_slice(&body).map_err(|_| {
+            let text = format!("{} answers {path} with {status} and no JSON", self.url);
+            AskError::Strange(format!("{text}: is that logs-ingest? name the daemon by --url"))
+        })?;
+        Ok(Answer { status, json })
+    }
+
+    fn trouble(&self, error: &Error) -> AskError {
+        let url = &self.url;
+        let away = |why: &str| {
+            AskError::Away(format!(
+                "can't reach the daemon at {url}: {why}: is it running? set PORT as the daemon has it, or use --url"
+            ))
+        };
+        match error {
+            Error::Io(error) if is_away(error.kind()) => away(&error.to_string()),
+            Error::HostNotFound => away("no such host"),
+            Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+                away(&format!("no connection within {CONNECT_LIMIT:?}"))
+            }
+            Error::Timeout(_) => AskError::Strange(format!(
+                "the daemon at {url} did not answer within {ANSWER_LIMIT:?}: see its log"
+            )),
+            error => AskError::Strange(format!(
+                "the daemon at {url} can't be understood: {error}: is that logs-ingest?"
+            )),
+        }
+    }
+}
+
+fn is_away(kind: ErrorKind) -> bool {
+    use ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
+}
+
+/// `http://host[:port]` without a slash at the end.
+fn checked(url: &str) -> Result<String, String> {
+    let bare = url.trim_end_matches('/');
+    let rest = bare.strip_prefix("http://").or_else(|| bare.strip_prefix("https://"));
+    match rest {
+        Some(host) if !host.is_empty() && !host.contains(['@', '?', '#', ' ']) => Ok(bare.to_owned()),
+        _ => Err("--url can't be used: write http://host:port, without a user name".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+
+    fn at(address: SocketAddr) -> Daemon {
+        let args = DaemonArgs { url: Some(format!("http://{address}/")) };
+        Daemon::new(&args, &RawSettings::default()).unwrap()
+    }
+
+    /// Something that is no daemon of ours: it says `text` to whoever asks, then closes.
+    fn stranger(text: &'static str) -> (Daemon, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let daemon = at(listener.local_addr().unwrap());
+        let says = crate::thread::start("stranger", move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let _ = peer.read(&mut [0; 1_024]);
+            let _ = peer.write_all(text.as_bytes());
+        });
+        (daemon, says.unwrap())
+    }
+
+    #[test]
+    fn an_address_is_checked_before_it_is_asked() {
+        for (url, want) in [
+            ("http://127.0.0.1:8000", Some("http://127.0.0.1:8000")),
+            ("https://logs.shop.example/", Some("https://logs.shop.example")),
+            ("127.0.0.1:8000", None),
+            ("http://", None),
+            ("http://me:secret@host", None),
+            ("ftp://host", None),
+        ] {
+            assert_eq!(checked(url).ok().as_deref(), want, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_settings_name_the_daemon_of_this_machine() {
+        use clap::Parser;
+        for (line, want) in [
+            (vec![], Ok("http://127.0.0.1:8000")),
+            (vec!["--host", "::", "--port", "80"], Ok("http://127.0.0.1:80")),
+            (vec!["--host", "::1"], Ok("http://[::1]:8000")),
+            (vec!["--host", "192.0.2.7"], Ok("http://192.0.2.7:8000")),
+            (vec!["--port", "0"], Err("its log says which, or name the daemon by --url")),
+        ] {
+            let cli = crate::commands::Cli::try_parse_from(["logs-ingest"].iter().chain(&line)).unwrap();
+            match (Daemon::new(&DaemonArgs::default(), &cli.settings), want) {
+                (Ok(daemon), Ok(url)) => assert_eq!(daemon.url(), url),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+                (got, want) => panic!("{line:?}: {got:?} instead of {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_run_is_told_from_a_strange_one() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let Err(AskError::Away(why)) = at(free).get("/stats") else { panic!("nothing listens at {free}") };
+        assert!(why.contains(&free.to_string()) && why.contains("is it running?"), "{why}");
+        for text in [
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<ht>",
+            "HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n{",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{",
+            "",
+        ] {
+            let (daemon, says) = stranger(text);
+            let Err(AskError::Strange(why)) = daemon.get("/stats") else { panic!("{text:?} was understood") };
+            assert!(why.contains(daemon.url()), "{why}");
+            says.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_status_is_an_answer_and_redirects_are_not_followed() {
+        for (text, status) in [
+            ("HTTP/1.1 503 x\r\nContent-Length: 2\r\n\r\n{}", 503),
+            ("HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\n{}", 302),
+        ] {
+            let (daemon, says) = stranger(text);
+            assert_eq!(daemon.get("/readyz"), Ok(Answer { status, json: serde_json::json!({}) }));
+            says.join().unwrap();
+        }
+    }
+}
