@@ -27,6 +27,7 @@ use crate::probe::Prober;
 use crate::producer::Producer;
 use crate::queue::{self, Inlet, StoredIn};
 use crate::recovery::{Keep, Plan, Recovery};
+use crate::reload::Reloads;
 use crate::route::Route;
 use crate::stats::Stats;
 use crate::store::link::Link;
@@ -73,6 +74,7 @@ pub struct App {
     producer_ended: Receiver<()>,
     http: HttpServer,
     door: Door,
+    reloads: Reloads,
     address: SocketAddr,
 }
 
@@ -131,13 +133,29 @@ impl App {
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
         let door = open_door(config, listener, &http, &context)?;
         info!("listening on {address} data_dir={:?}", config.data_dir);
-        Ok(Self { health, spool, recovery, inlet, producer, producer_ended, http, door, address })
+        Ok(Self {
+            health,
+            spool,
+            recovery,
+            inlet,
+            producer,
+            producer_ended,
+            http,
+            door,
+            reloads: Reloads::default(),
+            address,
+        })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Reads anew what files hold.
+    pub fn reload(&self) {
+        self.reloads.run();
     }
 
     /// Something arrives here, as an error, when the producer has ended although nobody stopped it: a bug.

@@ -43,6 +43,7 @@ pub mod probe;
 pub mod producer;
 pub mod queue;
 pub mod recovery;
+pub mod reload;
 pub mod route;
 pub mod scheduling;
 pub mod signals;

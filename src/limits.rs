@@ -64,6 +64,8 @@ pub const RETRY_AFTER_FULL_S: u32 = 2;
 /// `Retry-After` when the daemon is stopping, in seconds, before jitter.
 pub const RETRY_AFTER_STOPPING_S: u32 = 5;
 
+/// Between two times that SIGHUP is heeded.
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 /// Descriptors kept free for everything but connections: spool, brokers, logs, listeners.
 pub const DESCRIPTORS_RESERVED: usize = 128;
 /// What a stop grants each part even when its deadline is over.

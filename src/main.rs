@@ -1,14 +1,16 @@
 //! The daemon's lifecycle on one screen.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, at, never, select};
 use log::{error, info};
 use logs_ingest::app::App;
 use logs_ingest::commands::{self, Cli, Command};
 use logs_ingest::config::{Config, RawSettings};
 use logs_ingest::exit::Exit;
+use logs_ingest::limits::RELOAD_INTERVAL;
 use logs_ingest::signals::{self, Signal};
 use logs_ingest::{crash, logging, scheduling};
 
@@ -56,21 +58,29 @@ fn run(config: &Config, died: &Receiver<()>) -> Exit {
         Ok(app) => app,
         Err(problem) => return complain(problem.exit, &problem.to_string()),
     };
-    if wait(&signals, app.producer_ended(), died) == Exit::Software {
+    if wait(&signals, &app, died) == Exit::Software {
         error!("BUG: a thread that is needed is gone; the process ends so that it is started anew");
         return Exit::Software;
     }
     app.stop(config.shutdown_timeout)
 }
 
-/// Until a signal says stop (`Ok`), or a thread is gone (`Software`).
-fn wait(signals: &Receiver<Signal>, producer_ended: &Receiver<()>, died: &Receiver<()>) -> Exit {
+/// Until a signal says stop (`Ok`), or a thread is gone (`Software`). Files are read anew meanwhile, however
+/// often it is asked for: not more often than each [`RELOAD_INTERVAL`], and after the last time for sure.
+fn wait(signals: &Receiver<Signal>, app: &App, died: &Receiver<()>) -> Exit {
+    let mut not_before = Instant::now();
+    let mut reload = never();
     loop {
         select! {
             recv(died) -> _ => return Exit::Software,
-            recv(producer_ended) -> _ => return Exit::Software,
+            recv(app.producer_ended()) -> _ => return Exit::Software,
+            recv(reload) -> _ => {
+                app.reload();
+                not_before = Instant::now() + RELOAD_INTERVAL;
+                reload = never();
+            }
             recv(signals) -> signal => match signal {
-                Ok(Signal::Reload) => info!("SIGHUP: there is nothing to reload"),
+                Ok(Signal::Reload) => reload = at(not_before),
                 Ok(Signal::Stop(name)) => {
                     info!("{name}: stopping");
                     return Exit::Ok;

@@ -1,13 +1,11 @@
 //! Signals as messages.
 
 use std::io;
-use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::logging::Throttle;
 use crate::thread;
 
 /// What the administrator wants.
@@ -15,7 +13,7 @@ use crate::thread;
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop(&'static str),
-    /// SIGHUP, a few a minute at most: a storm of them changes nothing.
+    /// SIGHUP. Of a storm, one message waits at the most.
     Reload,
 }
 
@@ -27,12 +25,12 @@ pub fn listen() -> io::Result<Receiver<Signal>> {
     let (sender, receiver) = crossbeam_channel::bounded(8);
     // Never joined: it waits for signals as long as the process lives.
     let _thread = thread::start("signals", move || {
-        let mut reloads = Throttle::new(4);
         for signal in signals.forever() {
             let message = match signal {
                 SIGTERM => Signal::Stop("SIGTERM"),
                 SIGINT => Signal::Stop("SIGINT"),
-                _ if reloads.pass(Instant::now()).is_none() => continue,
+                // What waits is still to be done, and a stop must find room.
+                _ if !sender.is_empty() => continue,
                 _ => Signal::Reload,
             };
             // Full or gone: a stop is under way already.
