@@ -126,7 +126,7 @@ impl App {
             spool: spool.clone(),
             held_at_start,
             door: std::sync::OnceLock::new(),
-            max_event_bytes: config.max_event_bytes,
+            rules: config.rules,
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
         let http = HttpServer::start(&config.data_dir, config.workers, Arc::clone(&context))
@@ -238,7 +238,7 @@ fn door_settings(config: &Config) -> door::Settings {
         body_timeout: config.body_timeout,
         idle_timeout: config.idle_timeout,
         upstream_timeout: config.answer_timeout(),
-        body_bytes_max: body_bytes_max(config.max_event_bytes),
+        body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
     }
 }
 

@@ -16,6 +16,7 @@ use log::LevelFilter;
 pub use raw::RawSettings;
 use raw::Reader;
 
+use crate::event::Rules;
 use crate::limits;
 use crate::store::kafka::{self, ClientChoice};
 use crate::store::postgres;
@@ -47,8 +48,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Between two requests of a connection.
     pub idle_timeout: Duration,
-    /// Key, value and headers of one event together.
-    pub max_event_bytes: usize,
+    /// What events are made by.
+    pub rules: Rules,
     /// None: the spool is the events' home.
     pub kafka: Option<kafka::Settings>,
     /// None: the spool is the only fallback.
@@ -118,7 +119,7 @@ impl Config {
             head_timeout: read.duration("HEAD_TIMEOUT", &raw.head_timeout, 100, 3_600_000)?,
             body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 3_600_000)?,
             idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 86_400_000)?,
-            max_event_bytes,
+            rules: Rules { max_event_bytes },
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
@@ -133,7 +134,7 @@ impl Config {
     }
 
     fn check_relations(&self, read: &Reader, raw: &RawSettings) -> Result<(), ConfigError> {
-        let event = self.max_event_bytes;
+        let event = self.rules.max_event_bytes;
         if self.queue_bytes < 2 * event {
             let least = format!("it must hold two events of MAX_EVENT_BYTES ({event} bytes each)");
             return Err(read.refuse("QUEUE_BYTES", &raw.queue_bytes, least));

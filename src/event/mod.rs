@@ -41,6 +41,13 @@ pub struct Arrival {
     pub traceparent: Option<Box<str>>,
 }
 
+/// What the daemon's settings say of every event.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Key, payload and record headers of one event together.
+    pub max_event_bytes: usize,
+}
+
 /// One log event, valid, in its normal form.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -66,16 +73,16 @@ impl Event {
     /// The event that a body holds, in its normal form.
     ///
     /// Errors: what a client is told: one fault of the whole body, or every wrong field, or that key,
-    /// payload and record headers together have more than `max_event_bytes`.
-    pub fn from_body(body: &[u8], arrival: Arrival, max_event_bytes: usize) -> Result<Self, Refusal> {
+    /// payload and record headers together are larger than the rules allow.
+    pub fn from_body(body: &[u8], arrival: Arrival, rules: Rules) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
         // Never seen to fail: the scan is the stricter of the two. If it were, it is the client's JSON.
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
         let values = validate::validate(&members).map_err(Refusal::Invalid)?;
         let (key, payload) = normal::write(&values, &members, text.len());
-        if key.len() + payload.len() + arrival.header_bytes() > max_event_bytes {
-            return Err(Refusal::TooLarge { limit_bytes: max_event_bytes });
+        if key.len() + payload.len() + arrival.header_bytes() > rules.max_event_bytes {
+            return Err(Refusal::TooLarge { limit_bytes: rules.max_event_bytes });
         }
         Ok(Self { arrival, key, payload })
     }

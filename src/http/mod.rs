@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use server::HttpServer;
 
+use crate::event::Rules;
 use crate::health::Health;
 use crate::queue::{Gauge, Inlet};
 use crate::stats::Stats;
@@ -34,8 +35,8 @@ pub struct Context {
     pub held_at_start: u64,
     /// The door's figures, as JSON, once it is open.
     pub door: std::sync::OnceLock<Box<dyn Fn() -> DoorView + Send + Sync>>,
-    /// Largest event.
-    pub max_event_bytes: usize,
+    /// What events are made by.
+    pub rules: Rules,
     /// A loop that has not moved for this long is stuck.
     pub stuck_after: std::time::Duration,
 }

@@ -237,6 +237,7 @@ fn of_a_repeated_field_only_the_last_is_judged() {
 
 #[test]
 fn too_large_counts_key_payload_and_headers() {
+    let within = |max_event_bytes| Rules { max_event_bytes };
     let body = minimal_with("");
     let key_and_payload = "r-1".len() + body.len();
     // ingest_id, received_at, content-type
@@ -246,11 +247,11 @@ fn too_large_counts_key_payload_and_headers() {
     for (arrival, exact) in
         [(arrival(), key_and_payload + headers), (traced, key_and_payload + headers + traceparent)]
     {
-        assert!(Event::from_body(body.as_bytes(), arrival.clone(), exact).is_ok());
-        let refusal = Event::from_body(body.as_bytes(), arrival, exact - 1).unwrap_err();
+        assert!(Event::from_body(body.as_bytes(), arrival.clone(), within(exact)).is_ok());
+        let refusal = Event::from_body(body.as_bytes(), arrival, within(exact - 1)).unwrap_err();
         assert_eq!(refusal, Refusal::TooLarge { limit_bytes: exact - 1 });
     }
     // White space and escapes of the body are not what is stored.
     let blank = format!("{}{body}", " ".repeat(1_000)).replace("Sold", r"\u0053old");
-    assert!(Event::from_body(blank.as_bytes(), arrival(), key_and_payload + headers).is_ok());
+    assert!(Event::from_body(blank.as_bytes(), arrival(), within(key_and_payload + headers)).is_ok());
 }

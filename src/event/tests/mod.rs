@@ -8,7 +8,7 @@ mod properties;
 
 use uuid::Uuid;
 
-use super::{Arrival, Event, Refusal};
+use super::{Arrival, Event, Refusal, Rules};
 
 /// Every field of a good event and its JSON, in schema order.
 const FIELDS: [(&str, &str); 15] = [
@@ -31,14 +31,14 @@ const FIELDS: [(&str, &str); 15] = [
 
 const REQUIRED: [&str; 7] = ["request_id", "service", "env", "timestamp", "action", "level", "message"];
 
-const MAX_EVENT_BYTES: usize = 400 * 1024;
+const RULES: Rules = Rules { max_event_bytes: 400 * 1024 };
 
 fn arrival() -> Arrival {
     Arrival { ingest_id: Uuid::nil(), received_at_ms: 1_763_486_495_750, traceparent: None }
 }
 
 fn from_body(body: &[u8]) -> Result<Event, Refusal> {
-    Event::from_body(body, arrival(), MAX_EVENT_BYTES)
+    Event::from_body(body, arrival(), RULES)
 }
 
 /// The payload that becomes of a body that must be good.

@@ -35,7 +35,7 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
     if let Some(reply) = unsupported_encoding(request) {
         return Handled::Answer(reply);
     }
-    let body = match read_body(request, context.max_event_bytes) {
+    let body = match read_body(request, context.rules.max_event_bytes) {
         Ok(body) => body,
         Err(reply) => return Handled::Answer(reply),
     };
@@ -46,7 +46,7 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
             .filter(|text| text.len() <= TRACEPARENT_MAX)
             .map(Box::from),
     };
-    match Event::from_body(&body, arrival, context.max_event_bytes) {
+    match Event::from_body(&body, arrival, context.rules) {
         Ok(event) => Handled::Waits(Accepted { event }),
         Err(refusal) => {
             stats::add(&context.stats.refused_invalid, 1);
