@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::store::spool::Figures;
+
 /// Declares the counters once: as atomics, and as the snapshot that is shown.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
@@ -73,8 +75,8 @@ pub fn sub(counter: &AtomicU64, n: usize) {
     counter.fetch_sub(n as u64, Ordering::Relaxed);
 }
 
-/// Both sides of the balance, by distinct event:
-/// `held_at_start + accepted = sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight`.
+/// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late =
+/// sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight + repeated + lost`.
 /// It follows an event until another keeper has it: Kafka, or Postgres, which several daemons may share.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ledger {
@@ -82,6 +84,8 @@ pub struct Ledger {
     pub held_at_start: u64,
     /// Events accepted since start.
     pub accepted: u64,
+    /// Events answered 503 because the spool's disk hung or failed, that it holds all the same.
+    pub committed_late: u64,
     /// Events acknowledged by Kafka since start, at once or from the spool.
     pub sent_to_kafka: u64,
     /// Events committed in Postgres since start, to wait for Kafka there.
@@ -94,14 +98,18 @@ pub struct Ledger {
     pub dead_letters: u64,
     /// Events between queue and store.
     pub in_flight: u64,
+    /// Events sent again under an id that the spool held already: one row.
+    pub repeated: u64,
+    /// Held events that went with a damaged file.
+    pub lost: u64,
     /// Whether the two sides agree now; under load the counters are read one after the other.
     pub balanced: bool,
 }
 
 impl Ledger {
-    /// The balance of these counters and of what the spool holds.
+    /// The balance of these counters and of what the spool says.
     #[must_use]
-    pub fn of(counters: &Snapshot, has_kafka: bool, held_at_start: u64, held_now: u64) -> Self {
+    pub fn of(counters: &Snapshot, has_kafka: bool, held_at_start: u64, spool: &Figures) -> Self {
         let (at_home, waiting) = match has_kafka {
             true => (0, counters.stored_postgres),
             false => (counters.stored_postgres + counters.recovered, 0),
@@ -109,17 +117,20 @@ impl Ledger {
         let mut ledger = Self {
             held_at_start,
             accepted: counters.accepted,
+            committed_late: spool.late,
             sent_to_kafka: counters.stored_kafka + if has_kafka { counters.recovered } else { 0 },
             in_postgres: waiting,
             home: counters.stored_home + at_home,
-            held_now,
+            held_now: spool.held,
             dead_letters: counters.stored_dead_letter + counters.recovered_dead_letter,
             in_flight: counters.in_flight,
+            repeated: spool.repeated,
+            lost: spool.lost,
             balanced: false,
         };
         let kept = ledger.in_postgres + ledger.home + ledger.held_now + ledger.dead_letters;
-        let out = ledger.sent_to_kafka + kept + ledger.in_flight;
-        ledger.balanced = ledger.held_at_start + ledger.accepted == out;
+        let out = ledger.sent_to_kafka + kept + ledger.in_flight + ledger.repeated + ledger.lost;
+        ledger.balanced = ledger.held_at_start + ledger.accepted + ledger.committed_late == out;
         ledger
     }
 }
@@ -137,12 +148,18 @@ mod tests {
         add(&stats.recovered, 2);
         add(&stats.stored_dead_letter, 1);
         add(&stats.in_flight, 2);
-        assert!(Ledger::of(&stats.snapshot(), true, 5, 6).balanced);
-        assert!(!Ledger::of(&stats.snapshot(), true, 5, 5).balanced);
+        let spool = |held| Figures { held, ..Figures::default() };
+        assert!(Ledger::of(&stats.snapshot(), true, 5, &spool(6)).balanced);
+        assert!(!Ledger::of(&stats.snapshot(), true, 5, &spool(5)).balanced);
+        for (late, repeated, lost, held) in [(2, 0, 0, 8), (0, 2, 0, 4), (0, 0, 2, 4), (4, 1, 2, 7)] {
+            let spool = Figures { late, repeated, lost, ..spool(held) };
+            let ledger = Ledger::of(&stats.snapshot(), true, 5, &spool);
+            assert!(ledger.balanced, "{ledger:?}");
+        }
         add(&stats.accepted, 3);
         add(&stats.stored_postgres, 3);
-        assert_eq!(Ledger::of(&stats.snapshot(), true, 5, 6).in_postgres, 3);
-        let at_home = Ledger::of(&stats.snapshot(), false, 5, 6);
+        assert_eq!(Ledger::of(&stats.snapshot(), true, 5, &spool(6)).in_postgres, 3);
+        let at_home = Ledger::of(&stats.snapshot(), false, 5, &spool(6));
         assert!(at_home.balanced && at_home.home == 5, "{at_home:?}");
     }
 }

@@ -38,7 +38,7 @@ struct Queue {
 pub(super) fn reply(context: &Context) -> Reply {
     let counters = context.stats.snapshot();
     let has_kafka = context.health.kafka.state() != RemoteState::Off;
-    let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, context.spool.figures().held);
+    let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, &context.spool.figures());
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
     let body = Body {
         uptime_s: context.health.uptime().as_secs(),

@@ -22,6 +22,12 @@ pub struct Figures {
     pub damaged: u64,
     /// Home rows removed since start for their age or for room.
     pub removed: u64,
+    /// Held rows since start whose callers had stopped waiting, or were told of a failed fsync.
+    pub late: u64,
+    /// Events since start that were to be held and whose ids were here already.
+    pub repeated: u64,
+    /// Held rows since start that went with a damaged file.
+    pub lost: u64,
     /// The last append was refused for want of room, and that room is still missing.
     pub full: bool,
     /// The last write reached the disk.
@@ -53,8 +59,9 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    pub(super) fn next_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Returns the one before.
+    pub(super) fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel)
     }
 
     pub(super) fn suspect(&self) {

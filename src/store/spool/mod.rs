@@ -45,7 +45,7 @@ pub use self::journal::{Entry, Filter, Journal, JournalError};
 use self::figures::Shared;
 use self::files::Files;
 use self::lock::Lock;
-use self::work::{Command, Outcomes, Work};
+use self::work::{Claim, Command, Outcomes, Work};
 use self::writer::Writer;
 use crate::event::Event;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
@@ -192,12 +192,19 @@ impl Spool {
     fn command(&self, work: Work) -> Result<Outcomes, StoreError> {
         let deadline = Instant::now() + SPOOL_DEADLINE;
         let (reply, answer) = bounded(1);
-        let command = Command::Do { work, deadline, reply };
+        let claim = Claim::default();
+        let command = Command::Do { work, deadline, claim: claim.clone(), reply };
         self.inner
             .commands
             .send_deadline(command, deadline)
             .map_err(|error| self.no_answer(error.is_timeout()))?;
-        answer.recv_deadline(deadline).map_err(|error| self.no_answer(error == RecvTimeoutError::Timeout))
+        match answer.recv_deadline(deadline) {
+            // The writer has claimed the answer in this very moment.
+            Err(RecvTimeoutError::Timeout) if !claim.take() => {
+                answer.recv().map_err(|_| self.no_answer(false))
+            }
+            outcomes => outcomes.map_err(|error| self.no_answer(error == RecvTimeoutError::Timeout)),
+        }
     }
 
     fn no_answer(&self, timeout: bool) -> StoreError {

@@ -3,6 +3,7 @@
 //! Invariant: the outcomes of a transaction leave this room only after its commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -58,16 +59,38 @@ impl Work {
         }
     }
 
+    /// Events that were committed as held, by these outcomes.
+    pub(super) fn held(&self, outcomes: &Outcomes) -> u64 {
+        match self {
+            Self::Append { standing: Standing::Held, .. } => {
+                outcomes.iter().filter(|one| one.is_ok()).count() as u64
+            }
+            _ => 0,
+        }
+    }
+
     /// Whether it takes no more room than it gives, so that it may use the reserve.
     pub(super) fn frees_room(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Bury { .. })
     }
 }
 
+/// Whether an answer still counts. Writer and caller both claim it, the first one has it: an event is answered
+/// as stored, or counted as committed late, never both and never neither.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first who asks.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Command {
     /// Work whose caller stops waiting at the deadline.
-    Do { work: Work, deadline: Instant, reply: Sender<Outcomes> },
+    Do { work: Work, deadline: Instant, claim: Claim, reply: Sender<Outcomes> },
     /// The end, after everything before it.
     Close { reply: Sender<()> },
 }
@@ -76,17 +99,25 @@ pub(super) enum Command {
 pub(super) struct Job {
     pub(super) work: Work,
     pub(super) deadline: Instant,
+    claim: Claim,
     reply: Sender<Outcomes>,
 }
 
 impl Job {
     pub(super) fn refuse(&self, why: &StoreError) {
-        self.answer(vec![Err(why.clone()); self.work.outcomes()]);
+        let _ = self.answer(vec![Err(why.clone()); self.work.outcomes()]);
     }
 
-    pub(super) fn answer(&self, outcomes: Outcomes) {
-        // The caller may have stopped waiting: it has told its client so.
+    /// Returns how many events are held by now although their caller has stopped waiting, and has told its
+    /// client so.
+    #[must_use]
+    pub(super) fn answer(&self, outcomes: Outcomes) -> u64 {
+        if !self.claim.take() {
+            return self.work.held(&outcomes);
+        }
+        // Whoever has not claimed the answer waits for it.
         let _ = self.reply.try_send(outcomes);
+        0
     }
 }
 
@@ -108,9 +139,9 @@ pub(super) fn gather(first: Command, inbox: &Receiver<Command>) -> (Vec<Job>, Op
     let mut next = Some(first);
     while let Some(command) = next {
         match command {
-            Command::Do { work, deadline, reply } => {
+            Command::Do { work, deadline, claim, reply } => {
                 rows += work.rows();
-                group.push(Job { work, deadline, reply });
+                group.push(Job { work, deadline, claim, reply });
             }
             Command::Close { reply } => return (group, Some(reply)),
         }

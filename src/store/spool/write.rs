@@ -31,6 +31,8 @@ pub(super) struct Tally {
     pub(super) damaged: u64,
     /// Home rows removed for their age or for room.
     pub(super) removed: u64,
+    /// Events to be held whose ids were here already.
+    pub(super) repeated: u64,
     /// About how much was written.
     pub(super) bytes: u64,
 }
@@ -96,6 +98,8 @@ fn append_one(tx: &Connection, event: &Event, label: &Label<'_>, tally: &mut Tal
     if row::insert(tx, event, label, None)? {
         tally.count(label.state, 1);
         tally.bytes += row::row_bytes(event);
+    } else if label.state == Standing::Held.as_str() {
+        tally.repeated += 1;
     }
     Ok(())
 }

@@ -102,15 +102,22 @@ impl Writer {
         if group.len() > 1 {
             let works: Vec<&Work> = group.iter().map(|job| &job.work).collect();
             if let Ok(outcomes) = self.transact(&works, false) {
-                group.iter().zip(outcomes).for_each(|(job, outcomes)| job.answer(outcomes));
+                group.iter().zip(outcomes).for_each(|(job, outcomes)| self.answer(job, outcomes));
                 return;
             }
         }
         for job in group {
             match self.alone(&job.work) {
-                Ok(outcomes) => job.answer(outcomes),
+                Ok(outcomes) => self.answer(&job, outcomes),
                 Err(why) => job.refuse(&why),
             }
+        }
+    }
+
+    fn answer(&self, job: &Job, outcomes: Outcomes) {
+        let late = job.answer(outcomes);
+        if late > 0 {
+            self.shared.update(|figures| figures.late += late);
         }
     }
 
@@ -182,6 +189,7 @@ impl Writer {
             figures.max_bytes = self.max_bytes;
             figures.oldest_held_ms = done.oldest_held_ms;
             figures.damaged += done.tally.damaged;
+            figures.repeated += done.tally.repeated;
             figures.removed += done.tally.removed;
             figures.full = full;
             figures.writable = true;
@@ -219,12 +227,20 @@ impl Writer {
                 return Err(error);
             }
         };
+        let (before, now) = (self.counts.held, done.counts.held);
+        let is_first = self.shared.next_generation() == 0;
         self.counts = done.counts;
         self.last_seq = done.last_seq;
         self.log_bytes = 0;
         self.db = Some(opened.db);
-        self.shared.next_generation();
-        self.shared.update(|figures| figures.damaged += opened.lost);
+        self.shared.update(|figures| {
+            figures.damaged += opened.lost;
+            if !is_first {
+                // A commit whose fsync failed came to light; a damaged file has lost rows.
+                figures.late += now.saturating_sub(before);
+                figures.lost += before.saturating_sub(now);
+            }
+        });
         self.publish(&done);
         self.succeeded();
         Ok(())

@@ -154,6 +154,8 @@ fn damage_that_is_met_while_running_is_repaired_without_a_restart() {
     });
     hold(&spool, [5_000]);
     assert_eq!(folder.set_aside().len(), 1);
+    let figures = spool.figures();
+    assert!(figures.lost > 0 && figures.held + figures.lost == 1_201, "{figures:?}");
     close(&spool);
 }
 

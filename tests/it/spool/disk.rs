@@ -95,9 +95,34 @@ fn a_failed_fsync_is_never_answered_as_stored() {
         assert!(spool.figures().writable);
     }
     has(&spool, &[1, 2, 1_000, 1_001, 1_002]);
+    let figures = spool.figures();
+    assert_eq!(figures.held, 5 + figures.late - figures.repeated, "{figures:?}");
     close(&spool);
     let (_, spool) = Disk::here();
     has(&spool, &[1, 2, 1_000, 1_001, 1_002]);
+    close(&spool);
+}
+
+#[test]
+fn what_a_hanging_disk_commits_too_late_is_counted_as_that() {
+    if on_failing_disk("spool::disk::what_a_hanging_disk_commits_too_late_is_counted_as_that").is_some() {
+        return;
+    }
+    let (disk, spool) = Disk::here();
+    hold(&spool, [1, 2]);
+    disk.fails("hang");
+    let outcomes = spool.append(&batch([3, 4, 2]), Standing::Held, "kafka is down");
+    for outcome in &outcomes {
+        let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcomes:?}") };
+        assert!(why.contains("did not answer within 10s"), "{why}");
+    }
+    assert_eq!((spool.figures().held, spool.figures().late), (2, 0));
+    disk.works();
+    wait_for("the late commit is counted", || spool.figures().late == 3);
+    // Two rows came, and one that was there already.
+    assert_eq!((spool.figures().held, spool.figures().repeated), (4, 1));
+    hold(&spool, [5]);
+    assert_eq!((spool.figures().held, spool.figures().late), (5, 3));
     close(&spool);
 }
 

@@ -1,7 +1,7 @@
 /* A disk that fails on demand, for LD_PRELOAD. The folder named by DISK_FAULTS is watched: while it has a
- * file called "enospc", "eio" or "fsync", writes or syncs of the spool's database fail that way. "enospc"
- * stands for a full disk: it ends when the spool gives up its reserve. Only the database and its
- * companions are concerned. */
+ * file called "enospc", "eio" or "fsync", writes or syncs of the spool's database fail that way; while it has
+ * one called "hang", syncs wait. "enospc" stands for a full disk: it ends when the spool gives up its reserve.
+ * Only the database and its companions are concerned. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,6 +35,12 @@ static int write_fault(int fd) {
     return 0;
 }
 
+static int sync_fault(int fd) {
+    if (!concerned(fd)) return 0;
+    while (on("hang")) usleep(10 * 1000);
+    return on("fsync") ? EIO : 0;
+}
+
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define FAIL(fault) do { int error = (fault); if (error) { errno = error; return -1; } } while (0)
 
@@ -54,11 +60,11 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
 }
 
 int fsync(int fd) {
-    FAIL(concerned(fd) && on("fsync") ? EIO : 0);
+    FAIL(sync_fault(fd));
     return REAL(fsync)(fd);
 }
 
 int fdatasync(int fd) {
-    FAIL(concerned(fd) && on("fsync") ? EIO : 0);
+    FAIL(sync_fault(fd));
     return REAL(fdatasync)(fd);
 }
