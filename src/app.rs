@@ -18,6 +18,7 @@ use crate::failover::Switch;
 use crate::health::Health;
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
+use crate::keys::Guard;
 use crate::limits::{
     DESCRIPTORS_RESERVED, LISTEN_BACKLOG, LOG_EDGES_PER_MINUTE, STOP_LOOK, STOP_RESERVE_SHARE,
 };
@@ -56,6 +57,10 @@ impl StartError {
         Self { exit: Exit::Unavailable, text }
     }
 
+    fn setting(problem: &dyn fmt::Display) -> Self {
+        Self { exit: Exit::Config, text: problem.to_string() }
+    }
+
     fn system(what: &str, error: &io::Error) -> Self {
         Self::unavailable(format!("{what}: {error}"))
     }
@@ -84,6 +89,8 @@ impl App {
     /// Errors: what can't be had, in one sentence.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         check_descriptors(config)?;
+        let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status)
+            .map_err(|error| StartError::setting(&error))?;
         let listener = bind(config)?;
         let address =
             listener.local_addr().map_err(|error| StartError::system("the listening socket", &error))?;
@@ -123,6 +130,7 @@ impl App {
             gauge: inlet.gauge(),
             stats,
             health: Arc::clone(&health),
+            guard: guard.clone(),
             spool: spool.clone(),
             held_at_start,
             door: std::sync::OnceLock::new(),
@@ -133,18 +141,14 @@ impl App {
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
         let door = open_door(config, listener, &http, &context)?;
         info!("listening on {address} data_dir={:?}", config.data_dir);
-        Ok(Self {
-            health,
-            spool,
-            recovery,
-            inlet,
-            producer,
-            producer_ended,
-            http,
-            door,
-            reloads: Reloads::default(),
-            address,
-        })
+        if !guard.is_set() && !address.ip().is_loopback() {
+            warn!(
+                "API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status"
+            );
+        }
+        let mut reloads = Reloads::default();
+        guard.ring().into_iter().for_each(|ring| reloads.add(ring));
+        Ok(Self { health, spool, recovery, inlet, producer, producer_ended, http, door, reloads, address })
     }
 
     /// Where it listens.
@@ -209,7 +213,7 @@ fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> 
 
 /// Raises the descriptor limit to what connections need, or says that it can't be.
 fn check_descriptors(config: &Config) -> Result<(), StartError> {
-    let need = (door_settings(config).descriptors() + DESCRIPTORS_RESERVED) as u64;
+    let need = (door_settings(config, &Guard::default()).descriptors() + DESCRIPTORS_RESERVED) as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= need) {
         return Ok(());
@@ -230,7 +234,7 @@ fn check_descriptors(config: &Config) -> Result<(), StartError> {
     })
 }
 
-fn door_settings(config: &Config) -> door::Settings {
+fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
     door::Settings {
         max_connections: config.max_connections,
         upstream_connections: config.upstream_connections,
@@ -239,6 +243,7 @@ fn door_settings(config: &Config) -> door::Settings {
         idle_timeout: config.idle_timeout,
         upstream_timeout: config.answer_timeout(),
         body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
+        guard: guard.clone(),
     }
 }
 
@@ -335,8 +340,13 @@ fn open_door(
     http: &HttpServer,
     context: &Arc<Context>,
 ) -> Result<Door, StartError> {
-    let door = Door::start(vec![listener], http.socket(), door_settings(config), http.rebuild_wishes())
-        .map_err(|error| StartError::system("the door can't open", &error))?;
+    let door = Door::start(
+        vec![listener],
+        http.socket(),
+        door_settings(config, &context.guard),
+        http.rebuild_wishes(),
+    )
+    .map_err(|error| StartError::system("the door can't open", &error))?;
     let watch = door.watch();
     let view = move || DoorView {
         silence: watch.silence(),

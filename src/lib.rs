@@ -36,6 +36,7 @@ pub mod exit;
 pub mod failover;
 pub mod health;
 pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod logging;
 pub mod pacing;

@@ -15,6 +15,19 @@ pub const HEAD_FIELDS_MAX: usize = 100;
 /// `X-Request-ID` is echoed up to this many characters.
 pub const REQUEST_ID_HEADER_MAX: usize = 128;
 
+/// A file of API keys: read whole, at start and at each reload.
+pub const API_KEYS_FILE_BYTES_MAX: u64 = 512 * 1024;
+/// Keys in it. Each request is compared with all of them.
+pub const API_KEYS_MAX: usize = 1_000;
+/// A shorter key could be guessed.
+pub const API_KEY_CHARS_MIN: usize = 16;
+/// A longer one has no use.
+pub const API_KEY_CHARS_MAX: usize = 256;
+/// Log lines a minute about requests without a key that is known.
+pub const LOG_DENIED_PER_MINUTE: u32 = 20;
+
+const _: () = assert!(API_KEY_CHARS_MAX < HEAD_BYTES_MAX);
+
 /// Events that the producer writes in one round.
 pub const BATCH_EVENTS_MAX: usize = 2_000;
 /// Bytes that the producer writes in one round, unless a single event is larger.

@@ -50,6 +50,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// What events are made by.
     pub rules: Rules,
+    /// None: everyone may send.
+    pub api_keys_file: Option<PathBuf>,
+    /// Whether the status needs a key too.
+    pub protect_status: bool,
     /// None: the spool is the events' home.
     pub kafka: Option<kafka::Settings>,
     /// None: the spool is the only fallback.
@@ -120,6 +124,8 @@ impl Config {
             body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 3_600_000)?,
             idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 86_400_000)?,
             rules: Rules { max_event_bytes },
+            api_keys_file: api_keys_file(raw),
+            protect_status: read.switch("PROTECT_STATUS", &raw.protect_status)?,
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
@@ -152,6 +158,10 @@ impl Config {
                 least.as_secs_f64()
             );
             return Err(read.refuse("SHUTDOWN_TIMEOUT", &raw.shutdown_timeout, why));
+        }
+        if self.protect_status && self.api_keys_file.is_none() {
+            let why = "there are no keys to protect the status with: set API_KEYS_FILE";
+            return Err(read.refuse("PROTECT_STATUS", &raw.protect_status, why));
         }
         Ok(())
     }
@@ -201,24 +211,32 @@ fn postgres_settings(read: &Reader, raw: &RawSettings) -> Result<Option<postgres
 /// A setting that is nobody's business: given itself, as the name of a file that holds it, or as a
 /// systemd credential of its name.
 fn secret(name: &str, given: Option<&str>, file: Option<&str>) -> Result<Option<String>, String> {
-    let present = |text: &&str| !text.trim().is_empty();
-    if let Some(given) = given.filter(present) {
+    if let Some(given) = given.filter(is_present) {
         return Ok(Some(given.trim().to_owned()));
     }
-    let credential =
-        || std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| PathBuf::from(folder).join(name));
-    let path = match file.filter(present) {
-        Some(file) => PathBuf::from(file),
-        None => match credential().filter(|path| path.exists()) {
-            Some(path) => path,
-            None => return Ok(None),
-        },
+    let Some(path) = file.filter(is_present).map(PathBuf::from).or_else(|| credential(name)) else {
+        return Ok(None);
     };
     match std::fs::read_to_string(&path) {
         Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
         Ok(_) => Err(format!("the file {} is empty", path.display())),
         Err(error) => Err(format!("the file {} can't be read: {error}", path.display())),
     }
+}
+
+fn is_present(text: &&str) -> bool {
+    !text.trim().is_empty()
+}
+
+/// The file that systemd gave the service under this name, if it did.
+fn credential(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    Some(PathBuf::from(folder).join(name)).filter(|path| path.exists())
+}
+
+fn api_keys_file(raw: &RawSettings) -> Option<PathBuf> {
+    let named = raw.api_keys_file.as_deref().filter(is_present).map(|file| PathBuf::from(file.trim()));
+    named.or_else(|| credential("API_KEYS_FILE"))
 }
 
 fn instance(raw: &RawSettings) -> String {

@@ -56,6 +56,13 @@ pub struct RawSettings {
         help_heading = "HTTP"
     )]
     pub(super) max_event_bytes: String,
+    /// File of API keys, one NAME KEY or NAME sha256:HEX a line; without one everyone may send. A systemd
+    /// credential API_KEYS_FILE is read too. SIGHUP reads it anew
+    #[arg(long, env = "API_KEYS_FILE", value_name = "FILE", help_heading = "HTTP")]
+    pub(super) api_keys_file: Option<String>,
+    /// Whether the status (/stats, /metrics, /) needs an API key as well: on or off
+    #[arg(long, env = "PROTECT_STATUS", default_value = "off", value_name = "SWITCH", help_heading = "HTTP")]
+    pub(super) protect_status: String,
 
     /// Brokers as host:port, separated by commas; none: events stay in PostgreSQL or in the local spool
     #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]
@@ -269,6 +276,14 @@ impl Reader {
             return Ok(topic);
         }
         Err(self.refuse(name, typed, "use up to 249 letters, digits, '.', '_' and '-'"))
+    }
+
+    pub(super) fn switch(&self, name: &'static str, typed: &str) -> Result<bool, ConfigError> {
+        match self.text(name, typed).to_ascii_lowercase().as_str() {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(self.refuse(name, typed, "use on or off")),
+        }
     }
 
     pub(super) fn level(&self, name: &'static str, typed: &str) -> Result<LevelFilter, ConfigError> {

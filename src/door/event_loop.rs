@@ -23,7 +23,7 @@ use super::slots::Slots;
 use super::timers::Timers;
 use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
-use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT};
+use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_DENIED_PER_MINUTE};
 use crate::logging::Throttle;
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
@@ -62,12 +62,19 @@ impl Source {
 }
 
 /// Lines that could repeat for ever.
-#[derive(Default)]
 pub(super) struct Throttles {
     pub(super) accept: Throttle,
     pub(super) full: Throttle,
     pub(super) upstream: Throttle,
     pub(super) rebuild: Throttle,
+    pub(super) denied: Throttle,
+}
+
+impl Throttles {
+    fn new() -> Self {
+        let [accept, full, upstream, rebuild] = std::array::from_fn(|_| Throttle::default());
+        Self { accept, full, upstream, rebuild, denied: Throttle::new(LOG_DENIED_PER_MINUTE) }
+    }
 }
 
 /// All that the door's thread owns.
@@ -133,7 +140,7 @@ impl EventLoop {
             is_closing: false,
             now: Instant::now(),
             date: DateText::new(),
-            throttles: Throttles::default(),
+            throttles: Throttles::new(),
         };
         Ok((event_loop, waker))
     }

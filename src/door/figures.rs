@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::Serialize;
 
 /// The statuses that the door answers by itself.
-const REFUSALS: [u16; 9] = [400, 404, 405, 408, 413, 417, 431, 500, 503];
+const REFUSALS: [u16; 10] = [400, 401, 404, 405, 408, 413, 417, 431, 500, 503];
 
 /// The door's figures at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -10,6 +10,7 @@ use httparse::{Header, Status};
 use super::body::Framing;
 use super::target::{self, Target};
 use crate::http::reply::Reply;
+use crate::keys::Shown;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_ID_HEADER_MAX};
 
 /// What the bytes received so far are.
@@ -46,6 +47,8 @@ pub(super) struct Head<'b> {
     /// The client would send another request on this connection.
     pub(super) keep_alive: bool,
     pub(super) framing: Framing,
+    /// What the client shows to be let in.
+    pub(super) api_key: Option<Shown<'b>>,
     /// It waits for `100 Continue` before it sends its body.
     pub(super) expects_continue: bool,
     pub(super) fields: Fields<'b>,
@@ -94,6 +97,20 @@ fn request_id<'b>(headers: &[Header<'b>]) -> Option<&'b str> {
     printable(capped).filter(|value| !value.is_empty())
 }
 
+/// `X-API-Key`, or else the token of `Authorization: Bearer`. Of two of a kind, neither can be believed.
+fn api_key<'b>(headers: &[Header<'b>]) -> Option<Shown<'b>> {
+    let only = |name: &str| {
+        let mut found = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        found.next().filter(|_| found.next().is_none()).and_then(|header| printable(header.value))
+    };
+    only("x-api-key").or_else(|| bearer(only("authorization")?)).map(Shown)
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+}
+
 fn judge<'b>(
     method: &'b str,
     raw_target: &'b str,
@@ -128,6 +145,7 @@ fn judge<'b>(
         is_http10,
         keep_alive: if is_http10 { seen.keep_alive && !seen.close } else { !seen.close },
         framing,
+        api_key: api_key(headers),
         // HTTP/1.0 knows no interim answers.
         expects_continue: seen.expects_continue && !is_http10,
         fields: seen.fields,

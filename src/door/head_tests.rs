@@ -165,3 +165,30 @@ fn only_printable_fields_are_kept() {
     assert_eq!(head.fields.content_encoding, ["gzip", "br"]);
     assert_eq!((head.target.path.as_deref(), head.target.query), (Some("/a"), Some("b=%20")));
 }
+
+#[test]
+fn a_key_is_shown_in_one_of_two_ways() {
+    for (fields, expected) in [
+        ("", None),
+        ("X-API-Key: k1\r\n", Some("k1")),
+        ("x-api-key:   k1  \r\n", Some("k1")),
+        ("Authorization: Bearer k1\r\n", Some("k1")),
+        ("AUTHORIZATION: bearer   k1\r\n", Some("k1")),
+        ("Authorization: Basic k1\r\n", None),
+        ("Authorization: k1\r\n", None),
+        ("Authorization: Bearerk1\r\n", None),
+        ("Authorization: Bearer\r\n", None),
+        // A proxy may use the one for itself.
+        ("Authorization: Basic p\r\nX-API-Key: k1\r\n", Some("k1")),
+        ("Authorization: Bearer k2\r\nX-API-Key: k1\r\n", Some("k1")),
+        ("X-API-Key: k1\r\nX-API-Key: k1\r\n", None),
+        ("Authorization: Bearer k1\r\nAuthorization: Bearer k2\r\n", None),
+        ("X-API-Key: schlüssel\r\n", None),
+    ] {
+        let head = format!("GET /stats HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let Parsed::Whole(whole) = parse(head.as_bytes()) else { panic!("{head:?}") };
+        let head = whole.verdict.unwrap();
+        assert_eq!(head.api_key, expected.map(Shown), "{fields:?}");
+        assert!(!format!("{head:?}").contains("k1"), "{head:?}");
+    }
+}

@@ -48,6 +48,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use self::event_loop::EventLoop;
 use self::figures::Counters;
 pub use self::figures::Figures;
+use crate::keys::Guard;
 use crate::limits::{
     DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_REFUSED_CONNECTIONS_MAX,
     DOOR_RESERVED_DESCRIPTORS, DOOR_START_TIMEOUT,
@@ -74,6 +75,8 @@ pub struct Settings {
     pub upstream_timeout: Duration,
     /// The largest body of a POST, as sent.
     pub body_bytes_max: usize,
+    /// Who is let in to what.
+    pub guard: Guard,
 }
 
 impl Settings {

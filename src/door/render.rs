@@ -74,13 +74,21 @@ fn message<'h>(
     }
 }
 
+/// Whom a request comes from, as far as the inner server is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    pub(super) peer: IpAddr,
+    /// By its API key.
+    pub(super) name: Option<&'a str>,
+}
+
 /// A request's head in canonical form, but for its end: the length of the body may not be known yet.
 pub(super) fn forward_begin(
     out: &mut Vec<u8>,
     route: &Route,
     head: &Head<'_>,
     request_id: &str,
-    peer: IpAddr,
+    sender: &Sender<'_>,
 ) {
     put(out, format_args!("{} {}", route.method, route.path));
     if let Some(query) = head.target.query {
@@ -88,7 +96,7 @@ pub(super) fn forward_begin(
         out.extend_from_slice(query.as_bytes());
     }
     // No Host and no Content-Type: the inner server needs neither, and each field costs it two allocations.
-    put(out, format_args!(" HTTP/1.1\r\nX-Door-Peer: {}\r\n", peer.to_canonical()));
+    put(out, format_args!(" HTTP/1.1\r\nX-Door-Peer: {}\r\n", sender.peer.to_canonical()));
     let fields = &head.fields;
     if !fields.content_encoding.is_empty() {
         out.extend_from_slice(b"Content-Encoding: ");
@@ -99,6 +107,7 @@ pub(super) fn forward_begin(
         out.extend_from_slice(b"\r\n");
     }
     for (name, value) in [
+        ("X-Door-Client", sender.name),
         ("Idempotency-Key", fields.idempotency_key),
         ("traceparent", fields.traceparent),
         ("X-Request-ID", Some(request_id)),
@@ -184,19 +193,24 @@ mod tests {
 
     #[test]
     fn requests_go_inside_in_one_form() {
-        let bytes = b"POST http://x/api%2flogs/ingest?a=1&b HTTP/1.1\r\nhost: x\r\nCookie: c\r\nX-Door-Peer: 9.9.9.9\r\n\
+        let bytes = b"POST http://x/api%2flogs/ingest?a=1&b HTTP/1.1\r\nhost: x\r\nCookie: c\r\nX-Door-Peer: 9.9.9.9\r\nX-Door-Client: boss\r\n\
                       CONTENT-ENCODING: gzip\r\nContent-Encoding: gzip\r\ncontent-type: text/plain\r\n\
                       idempotency-key: k 1\r\nTransfer-Encoding: chunked\r\nConnection: close, te\r\nTE: trailers\r\n\r\n";
         let Parsed::Whole(whole) = parse(bytes) else { panic!() };
         let head = whole.verdict.unwrap();
         let route = routes::find(head.method, head.target.path.as_deref().unwrap()).unwrap();
         let mut out = Vec::new();
-        forward_begin(&mut out, route, &head, "r1", "::ffff:10.0.0.7".parse().unwrap());
+        let mut sender = Sender { peer: "::ffff:10.0.0.7".parse().unwrap(), name: None };
+        forward_begin(&mut out, route, &head, "r1", &sender);
         forward_end(&mut out, Some(42));
         let expected = "POST /api/logs/ingest?a=1&b HTTP/1.1\r\nX-Door-Peer: 10.0.0.7\r\n\
                         Content-Encoding: gzip, gzip\r\nIdempotency-Key: k 1\r\n\
                         X-Request-ID: r1\r\nContent-Length: 42\r\n\r\n";
         assert_eq!(text(out), expected);
+        let mut out = Vec::new();
+        sender.name = Some("till-7");
+        forward_begin(&mut out, route, &head, "r1", &sender);
+        assert!(text(out).contains("\r\nX-Door-Client: till-7\r\n"));
     }
 
     #[test]

@@ -3,18 +3,24 @@
 //! `advance` is the one way on: it takes what has been received as far as it goes, with at most one
 //! read a turn and at most one request a turn.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use mio::event::Event;
 
+use super::Settings;
 use super::accept::no_room;
 use super::body::{BodyReader, Framing};
 use super::client::{Client, Got, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::figures;
 use super::head::{Head, Parsed, Whole, parse};
-use super::render;
+use super::render::{self, Sender};
 use crate::http::reply::Reply;
 use crate::http::routes::{self, Route};
+use crate::keys;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
+use crate::logging::Escaped;
 
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,28 +191,46 @@ impl EventLoop {
         };
         request.is_http10 = head.is_http10;
         request.closes = self.is_closing || !head.keep_alive;
-        match admit(&head, self.settings.body_bytes_max) {
-            Ok((route, limit)) => {
+        match admit(&head, &self.settings) {
+            Ok(Admitted { route, limit, client: name }) => {
                 request.lane = route.lane;
                 request.forwards_body = route.method == "POST";
                 request.body_limit = limit;
                 client.forward.clear();
-                render::forward_begin(&mut client.forward, route, &head, &request.request_id, client.peer);
+                let sender = Sender { peer: client.peer, name: name.as_ref().map(|client| client.name()) };
+                render::forward_begin(&mut client.forward, route, &head, &request.request_id, &sender);
                 client.reader = BodyReader::new(head.framing, limit);
                 client.state = State::Body;
                 self.waits.set(slot, wait::BODY, self.now);
                 let waits = head.expects_continue && rest.is_empty() && !client.reader.is_done();
                 (0, Begun::Accepted { waits })
             }
-            // A body that is here already is skipped; one that is not is not waited for.
-            Err(reply) => match head.framing {
-                Framing::Empty => (0, Begun::Refused(reply, Then::Keep)),
-                Framing::Length(length) if length <= rest.len() as u64 => {
-                    (usize::try_from(length).unwrap_or(0), Begun::Refused(reply, Then::Keep))
+            Err(reply) => {
+                let peer = client.peer;
+                if reply.status() == 401 {
+                    self.tell_of_denied(&head, peer);
                 }
-                _ => (0, Begun::Refused(reply, Then::Linger)),
-            },
+                // A body that is here already is skipped; one that is not is not waited for.
+                match head.framing {
+                    Framing::Empty => (0, Begun::Refused(reply, Then::Keep)),
+                    Framing::Length(length) if length <= rest.len() as u64 => {
+                        (usize::try_from(length).unwrap_or(0), Begun::Refused(reply, Then::Keep))
+                    }
+                    _ => (0, Begun::Refused(reply, Then::Linger)),
+                }
+            }
         }
+    }
+
+    /// A till with an old key, or somebody who tries keys: the administrator wants to know where.
+    fn tell_of_denied(&mut self, head: &Head<'_>, peer: IpAddr) {
+        let Some(hidden) = self.throttles.denied.pass(self.now) else { return };
+        log::warn!(
+            "a request is refused for its API key status=401 path={} peer={} shows_one={} hidden_before={hidden}",
+            Escaped(head.target.path.as_deref().unwrap_or_default()),
+            peer.to_canonical(),
+            head.api_key.is_some()
+        );
     }
 
     fn tell_to_continue(&mut self, slot: usize) -> Step {
@@ -265,14 +289,26 @@ impl EventLoop {
     }
 }
 
-/// The route and the body's limit, or the reply instead: 404, 405, 413.
-fn admit(head: &Head<'_>, body_bytes_max: usize) -> Result<(&'static Route, usize), Reply> {
+/// What a judged head leads to.
+struct Admitted {
+    route: &'static Route,
+    /// Of the body, in bytes.
+    limit: usize,
+    /// Who sends it, where a key says so.
+    client: Option<Arc<keys::Client>>,
+}
+
+/// Judges a head: 404, 405, 401, 413.
+///
+/// Errors: the reply to send instead.
+fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
     let path = head.target.path.as_deref().ok_or_else(Reply::not_found)?;
     let route = routes::find(head.method, path)?;
-    let limit = if route.method == "POST" { body_bytes_max } else { DOOR_DROPPED_BODY_BYTES_MAX };
+    let client = settings.guard.admit(route.access, head.api_key).map_err(Reply::unauthorized)?;
+    let limit = if route.method == "POST" { settings.body_bytes_max } else { DOOR_DROPPED_BODY_BYTES_MAX };
     match head.framing {
         Framing::Length(length) if length > limit as u64 => Err(Reply::too_large("the body", limit)),
-        _ => Ok((route, limit)),
+        _ => Ok(Admitted { route, limit, client }),
     }
 }
 

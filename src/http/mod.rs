@@ -15,6 +15,7 @@ pub use server::HttpServer;
 
 use crate::event::Rules;
 use crate::health::Health;
+use crate::keys::Guard;
 use crate::queue::{Gauge, Inlet};
 use crate::stats::Stats;
 use crate::store::spool::Spool;
@@ -29,6 +30,8 @@ pub struct Context {
     pub stats: Arc<Stats>,
     /// State of stores and loops.
     pub health: Arc<Health>,
+    /// For what it counted.
+    pub guard: Guard,
     /// For its figures.
     pub spool: Spool,
     /// Held events found at start.

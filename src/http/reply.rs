@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
 
+use crate::keys::Denied;
+
 /// An answer, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -40,6 +42,16 @@ impl Reply {
     #[must_use]
     pub fn bad_request(why: &str) -> Self {
         Self::detail(400, why)
+    }
+
+    /// 401: no key is shown, or one that is not known.
+    #[must_use]
+    pub fn unauthorized(why: Denied) -> Self {
+        let detail = match why {
+            Denied::Missing => "an API key is needed: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+            Denied::Unknown => "the API key is not known",
+        };
+        Self::detail(401, detail).with("WWW-Authenticate", "Bearer")
     }
 
     /// 404

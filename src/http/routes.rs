@@ -2,6 +2,7 @@
 //! and by the workers, which answer. Pure.
 
 use crate::http::reply::Reply;
+use crate::keys::Access;
 
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +40,25 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Which upstream connections it may use.
     pub lane: Lane,
+    /// Who may use it.
+    pub access: Access,
 }
 
-const fn get(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, method: "GET", endpoint, lane: Lane::Kept }
+const fn get(path: &'static str, endpoint: Endpoint, access: Access) -> Route {
+    Route { path, method: "GET", endpoint, lane: Lane::Kept, access }
+}
+
+const fn ingest(path: &'static str, endpoint: Endpoint) -> Route {
+    Route { path, method: "POST", endpoint, lane: Lane::Ingest, access: Access::Keyed }
 }
 
 /// Every path of the product.
 pub const ROUTES: &[Route] = &[
-    Route { path: "/api/logs/ingest", method: "POST", endpoint: Endpoint::Ingest, lane: Lane::Ingest },
-    get("/health", Endpoint::Health),
-    get("/livez", Endpoint::Livez),
-    get("/readyz", Endpoint::Readyz),
-    get("/stats", Endpoint::Stats),
+    ingest("/api/logs/ingest", Endpoint::Ingest),
+    get("/health", Endpoint::Health, Access::Open),
+    get("/livez", Endpoint::Livez, Access::Open),
+    get("/readyz", Endpoint::Readyz, Access::Open),
+    get("/stats", Endpoint::Stats, Access::Status),
 ];
 
 /// The route of a request: 404 before 405, as the contract orders them. `path` is percent-decoded.

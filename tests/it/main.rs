@@ -17,6 +17,8 @@ mod endpoints;
 mod errors;
 /// Requests whose framing can't be trusted, smuggling among them: 400 and the end (F16).
 mod framing;
+/// API keys: the order of checks, keys that change, and that none is ever shown.
+mod keys;
 /// The README's commands, `events`, and everything below scripts/ that people run.
 mod scripts;
 /// Bad settings, and what else ends the daemon at once: the exit code and the text.

@@ -43,6 +43,7 @@ const BAD: &[(&str, &str, &[&str])] = &[
     ("KEEP_DAYS", "a month", &["1"]),
     ("RECOVERY_RATE", "fast", &["1"]),
     ("LOG_LEVEL", "loud", &["info"]),
+    ("PROTECT_STATUS", "maybe", &["on or off"]),
     ("KAFKA_CLIENT", "fancy", &["modern"]),
     ("KAFKA_TOPIC", "no such name!", &["letters"]),
     ("KAFKA_BROKERS", "till-broker:kafka", &["host:port", "HOST:PORT"]),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tiny_http::Request;
 use uuid::Uuid;
 
-use super::{Handled, header};
+use super::{Handled, client, header};
 use crate::clock;
 use crate::event::{Arrival, Event, Refusal};
 use crate::http::Context;
@@ -122,10 +122,11 @@ fn log_refusal(request: &Request, reply: &Reply) {
     };
     let id = header(request, "X-Request-ID").unwrap_or("-");
     let peer = header(request, "X-Door-Peer").unwrap_or("-");
+    let client = client(request);
     let why = String::from_utf8_lossy(reply.body());
     let status = reply.status();
     info!(
-        "a request is refused status={status} x_request_id={} peer={peer} hidden_before={hidden} detail={}",
+        "a request is refused status={status} x_request_id={} peer={peer} client={client} hidden_before={hidden} detail={}",
         Escaped(id),
         Escaped(&why)
     );
@@ -146,15 +147,16 @@ impl Settle for Waiting {
             [Outcome::Stored(place)] => {
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 debug!(
-                    "an event is stored in={} ingest_id={} x_request_id={} ms={took:.1}",
+                    "an event is stored in={} ingest_id={} x_request_id={} client={} ms={took:.1}",
                     place.name(),
                     self.ingest_id,
-                    Escaped(id)
+                    Escaped(id),
+                    client(&self.request)
                 );
                 accepted(&self.key, self.ingest_id, *place)
             }
             [Outcome::Refused(why)] => {
-                log_unstored(why, id);
+                log_unstored(why, id, client(&self.request));
                 let after = if &**why == "the daemon is stopping" {
                     RETRY_AFTER_STOPPING_S
                 } else {
@@ -171,11 +173,11 @@ impl Settle for Waiting {
     }
 }
 
-fn log_unstored(why: &Arc<str>, id: &str) {
+fn log_unstored(why: &Arc<str>, id: &str, client: &str) {
     let pass = UNSTORED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
     if let Some(hidden) = pass {
         log::warn!(
-            "an event is not stored, the client is told to come back cause={why:?} x_request_id={} hidden_before={hidden}",
+            "an event is not stored, the client is told to come back cause={why:?} x_request_id={} client={client} hidden_before={hidden}",
             Escaped(id)
         );
     }

@@ -40,6 +40,11 @@ fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
 }
 
+/// The name that the client's API key gives it: the door says so, and no client can.
+fn client(request: &Request) -> &str {
+    header(request, "X-Door-Client").unwrap_or("-")
+}
+
 /// A JSON answer from anything that serialises.
 fn json(status: u16, body: &impl serde::Serialize) -> Reply {
     match serde_json::to_vec(body) {

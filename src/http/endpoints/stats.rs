@@ -1,5 +1,6 @@
 //! `GET /stats`: counters since start, and the ledger.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
@@ -17,6 +18,8 @@ struct Body {
     queue: Queue,
     ledger: Ledger,
     door: serde_json::Value,
+    /// Requests that were let in with an API key, by its name.
+    clients: BTreeMap<Box<str>, u64>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +55,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
         door: context.door.get().map(|view| view().figures).unwrap_or_default(),
+        clients: context.guard.requests().into_iter().collect(),
     };
     json(200, &body)
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use logs_ingest::door::{Door, Settings};
+use logs_ingest::keys::Guard;
 use logs_ingest::thread;
 use tiny_http::{Header, Request, Response, Server};
 
@@ -28,6 +29,7 @@ pub(crate) fn settings() -> Settings {
         idle_timeout: Duration::from_secs(75),
         upstream_timeout: Duration::from_secs(20),
         body_bytes_max: 1024 * 1024,
+        guard: Guard::default(),
     }
 }
 
