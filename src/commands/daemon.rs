@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::{Agent, Error};
 
 use crate::config::{RawSettings, local_url};
+use crate::keys;
 
 /// To be connected; loopback and local networks take milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -25,6 +27,9 @@ pub struct DaemonArgs {
     /// The running daemon [default: http://127.0.0.1:PORT, or HOST's own address]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// File that holds the API key to show it, alone; needed where its status is protected
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// What the daemon said.
@@ -56,17 +61,23 @@ impl fmt::Display for AskError {
 impl std::error::Error for AskError {}
 
 /// The client.
-#[derive(Debug)]
 pub struct Daemon {
     agent: Agent,
     url: String,
+    api_key: Option<String>,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Daemon").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Daemon {
     /// The daemon that the arguments name, or the one of these settings on this machine. Asks nothing yet.
     ///
     /// # Errors
-    /// A text for people: the URL can't be used, or the settings name none.
+    /// A text for people: the URL or the key's file can't be used, or the settings name none.
     pub fn new(args: &DaemonArgs, settings: &RawSettings) -> Result<Self, String> {
         let url = match args.url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => checked(url)?,
@@ -81,7 +92,8 @@ impl Daemon {
             .proxy(None)
             .user_agent(concat!("logs-ingest/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.new_agent(), url })
+        let api_key = args.api_key_file.as_deref().map(keys::read_one).transpose()?;
+        Ok(Self { agent: config.new_agent(), url, api_key })
     }
 
     /// Its base URL, without a slash at the end.
@@ -95,8 +107,11 @@ impl Daemon {
     /// # Errors
     /// See [`AskError`].
     pub fn get(&self, path: &str) -> Result<Answer, AskError> {
-        let answer = self.agent.get(format!("{}{path}", self.url)).call();
-        let mut answer = answer.map_err(|error| self.trouble(&error))?;
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(key) = &self.api_key {
+            request = request.header("X-API-Key", key);
+        }
+        let mut answer = request.call().map_err(|error| self.trouble(&error))?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| self.trouble(&error))?;
@@ -149,11 +164,12 @@ fn checked(url: &str) -> Result<String, String> {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     fn at(address: SocketAddr) -> Daemon {
-        let args = DaemonArgs { url: Some(format!("http://{address}/")) };
+        let args = DaemonArgs { url: Some(format!("http://{address}/")), ..DaemonArgs::default() };
         Daemon::new(&args, &RawSettings::default()).unwrap()
     }
 
@@ -219,6 +235,35 @@ mod tests {
             assert!(why.contains(daemon.url()), "{why}");
             says.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_key_is_shown_to_the_daemon_and_to_nobody_else() {
+        const KEY: &str = "0123456789abcdef";
+        let file = std::env::temp_dir().join(format!("logs-ingest-key-{}", std::process::id()));
+        std::fs::write(&file, format!("{KEY}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let args = DaemonArgs { url: Some(url), api_key_file: Some(file.clone()) };
+        let daemon = Daemon::new(&args, &RawSettings::default());
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).unwrap();
+        let refused = Daemon::new(&args, &RawSettings::default());
+        std::fs::remove_file(&file).unwrap();
+        assert!(refused.is_err_and(|why| why.contains("everyone may read it") && !why.contains(KEY)));
+
+        let says = crate::thread::start("daemon", move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut heard = vec![0; 1_024];
+            let count = peer.read(&mut heard).unwrap();
+            peer.write_all(b"HTTP/1.1 200 x\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            String::from_utf8_lossy(&heard[..count]).to_lowercase()
+        });
+        let daemon = daemon.unwrap();
+        assert_eq!(daemon.get("/stats").unwrap().status, 200);
+        let heard = says.unwrap().join().unwrap();
+        assert!(heard.contains(&format!("\r\nx-api-key: {KEY}\r\n")), "{heard}");
+        assert!(!format!("{daemon:?}").contains(KEY));
     }
 
     #[test]

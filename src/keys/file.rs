@@ -51,6 +51,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<Line>, KeysError> {
     Ok(lines)
 }
 
+/// The one key of a client's own file: nothing else stands in it.
+///
+/// Errors: it can't be read, others can read it, or it holds something else.
+pub fn read_one(path: &Path) -> Result<String, String> {
+    let read = || {
+        let (text, mode) = text_and_mode(path)?;
+        check_mode(mode, true)?;
+        checked(text.trim()).map(str::to_owned)
+    };
+    read().map_err(|problem: String| format!("the key file {path:?} can't be used: {problem}"))
+}
+
 fn text_and_mode(path: &Path) -> Result<(String, u32), String> {
     let fails = |error: io::Error| error.to_string();
     // Opening a pipe must not wait for its other end.

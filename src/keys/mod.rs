@@ -19,8 +19,8 @@ use log::info;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-pub use file::KeysError;
 use file::Line;
+pub use file::{KeysError, read_one};
 
 use crate::reload::Reload;
 
