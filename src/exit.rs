@@ -10,6 +10,8 @@ pub enum Exit {
     Ok = 0,
     /// A command could not do what it was asked to; it said why.
     Failed = 1,
+    /// `ledger` can't tell whether the books agree.
+    Unknown = 2,
     /// The command line makes no sense.
     Usage = 64,
     /// The port or the spool can't be had.

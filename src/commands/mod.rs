@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod events;
+pub mod ledger;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +43,8 @@ pub enum Command {
     Serve,
     /// Show events that are in the spool
     Events(events::EventsArgs),
+    /// Count the stores' events and compare them with the daemon's books
+    Ledger(ledger::LedgerArgs),
 }
 
 /// Runs a command other than `serve`, with the daemon's settings; what went wrong is said on stderr.
@@ -51,6 +54,7 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         // The daemon's own lifecycle is `main`'s.
         Command::Serve => Ok(Exit::Ok),
         Command::Events(args) => events::run(args, &data_dir(settings)).map(|()| Exit::Ok),
+        Command::Ledger(args) => ledger::run(args, settings),
     };
     result.unwrap_or_else(|problem| {
         eprintln!("logs-ingest: {problem}");

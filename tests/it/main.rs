@@ -11,6 +11,8 @@ mod valid;
 /// Events that must be refused: every error row, byte for byte; golden answers.
 mod validation;
 
+/// `ledger`: the stores counted and compared with the daemon's figures.
+mod books;
 /// Health, readiness, counters; 404, 405, how a target is read.
 mod endpoints;
 /// What is refused before a body is judged: sizes, times, other framings; no room.

@@ -25,7 +25,7 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::bounded;
 
@@ -90,6 +90,21 @@ pub struct Figures {
     pub dead_letters: u64,
     /// When the held row that is next in order arrived.
     pub oldest_held_ms: Option<i64>,
+}
+
+/// Every row, really counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recount {
+    /// Rows that wait for Kafka.
+    pub held: u64,
+    /// Rows that Kafka has.
+    pub forwarded: u64,
+    /// Rows whose destination is PostgreSQL.
+    pub home: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Of all these, the rows that this instance received since a certain time.
+    pub own: u64,
 }
 
 /// Connects and brings the tables to this program's version. Blocks for at most the deadline; to be called
@@ -220,6 +235,15 @@ impl Postgres {
     /// [`StoreError::Unavailable`].
     pub fn figures(&mut self) -> Result<Figures, StoreError> {
         self.call("count events", keep::figures)
+    }
+
+    /// Counts every row, and those that this instance received since then. Reads whole tables: for a
+    /// connection of its own with a deadline to match.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn recount(&mut self, since: SystemTime) -> Result<Recount, StoreError> {
+        self.call("count every event", move |session, until| keep::recount(session, since, until))
     }
 
     /// Has `work` done on the helper and waits for it until the deadline.

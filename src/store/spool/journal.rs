@@ -145,6 +145,14 @@ impl Journal {
             .map_err(|error| unreadable(&self.path, &error))
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.db
+    }
+
+    pub(super) fn unreadable(&self, error: &rusqlite::Error) -> JournalError {
+        unreadable(&self.path, error)
+    }
+
     /// Opens the file anew if the name means another one: the daemon has set a damaged file aside.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
 //! - `write` what each command does to the tables; `keep` limits of size and age
 //! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
-//! - `drain` reading held rows for Kafka; `journal` reading all of them for people
+//! - `drain` reading held rows for Kafka; `journal` and `recount` reading all of them for people
 //! - `repair`, `mend`, `salvage` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
 //!
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
@@ -21,6 +21,7 @@ mod journal;
 mod keep;
 mod lock;
 mod mend;
+mod recount;
 mod repair;
 mod row;
 mod salvage;
@@ -41,6 +42,7 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 pub use self::drain::Reader;
 pub use self::figures::Figures;
 pub use self::journal::{Entry, Filter, Journal, JournalError};
+pub use self::recount::{Recount, recount};
 
 use self::figures::Shared;
 use self::files::Files;

@@ -1,0 +1,64 @@
+//! Counting the spool's rows for people, one by one, beside a running daemon or without one.
+//!
+//! Invariant: read-only, in short reads, one row in memory at a time.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::journal::{Journal, JournalError};
+use super::row::{self, RESTORE_COLUMNS};
+use super::write::{self, Counts};
+use crate::store::Standing;
+
+/// Rows that one read goes through.
+const PAGE: u32 = 1_000;
+
+/// What is really in the file, and what the file says is in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recount {
+    /// Rows that wait for Kafka.
+    pub held: u64,
+    /// Rows whose destination is the spool.
+    pub home: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Rows among the held and the home ones whose checksum does not hold.
+    pub damaged: u64,
+    /// Held, home and dead letters as the file's own figures have them. None: they can't be read.
+    pub noted: Option<(u64, u64, u64)>,
+}
+
+/// Reads every row of the spool in `dir`. Rows that move meanwhile may be missed or counted twice.
+///
+/// # Errors
+/// No spool is there, or it can't be read by this user or this release.
+pub fn recount(dir: &Path) -> Result<Recount, JournalError> {
+    let journal = Journal::open(dir)?;
+    count(journal.connection()).map_err(|error| journal.unreadable(&error))
+}
+
+fn count(db: &Connection) -> rusqlite::Result<Recount> {
+    let mut found = Recount::default();
+    let sql = format!("SELECT {RESTORE_COLUMNS}, state FROM raw_logs WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let mut statement = db.prepare(&sql)?;
+    let mut after = i64::MIN;
+    loop {
+        let before = after;
+        let mut rows = statement.query((after, PAGE))?;
+        while let Some(row) = rows.next()? {
+            after = row.get(0)?;
+            found.damaged += u64::from(row::restore(row).is_err());
+            let is_home =
+                row.get_ref(6)?.as_bytes().is_ok_and(|state| state == Standing::Home.as_str().as_bytes());
+            *(if is_home { &mut found.home } else { &mut found.held }) += 1;
+        }
+        if after == before {
+            break;
+        }
+    }
+    let letters: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
+    found.dead_letters = letters.unsigned_abs();
+    found.noted = write::counts(db)?.map(|Counts { held, home, dead_letters }| (held, home, dead_letters));
+    Ok(found)
+}
