@@ -193,3 +193,9 @@ pub const STOP_RESERVE_SHARE: u32 = 4;
 pub const LOG_EDGES_PER_MINUTE: u32 = 4;
 /// Keys of held events that one pass of recovery leaves behind; more, and it begins anew.
 pub const RECOVERY_BLOCKED_MAX: usize = 1_000;
+/// Bytes of events that a command reads at once, unless a single event is larger.
+pub const EXPORT_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// An exported event's line: the largest event that may be configured, and what stands beside it.
+pub const EXPORT_LINE_BYTES_MAX: usize = 18 * 1024 * 1024;
+/// A replay gives up when Kafka takes nothing for this long.
+pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);

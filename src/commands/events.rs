@@ -1,16 +1,16 @@
 //! `events`: the events in the spool, for people and for pipes.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Local};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
-use crate::store::spool::{Entry, Filter, Journal};
+use super::line;
+use super::output::{Output, visible};
+use super::selection::Selection;
+use crate::store::spool::{Entry, Journal};
 
 /// Events that are read at once.
 const PAGE: u32 = 100;
@@ -38,18 +38,9 @@ pub struct EventsArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Only events with this request_id
-    #[arg(long, value_name = "ID")]
-    pub request_id: Option<String>,
-
-    /// Only events of these levels; several with commas, or the flag again
-    #[arg(long, value_name = "LEVEL", value_delimiter = ',',
-          value_parser = ["debug", "info", "warn", "error", "critical"])]
-    pub level: Vec<String>,
-
-    /// Only events of this service
-    #[arg(long, value_name = "NAME")]
-    pub service: Option<String>,
+    /// Which of them.
+    #[command(flatten)]
+    pub which: Selection,
 }
 
 /// Runs the command on the spool in `dir`, to standard output.
@@ -58,31 +49,29 @@ pub struct EventsArgs {
 /// A text for people, when the spool can't be read or the output can't be written. A reader of the output
 /// that goes away (`| head`) is no error.
 pub fn run(args: &EventsArgs, dir: &Path) -> Result<(), String> {
-    let stdout = io::stdout();
-    let width = stdout.is_terminal().then(terminal_width);
-    let mut out = io::BufWriter::new(stdout.lock());
-    show(args, dir, &mut out, width)
+    let width = io::stdout().is_terminal().then(terminal_width);
+    show(args, dir, &mut Output::stdout(), width)
 }
 
-fn show(args: &EventsArgs, dir: &Path, out: &mut impl Write, width: Option<usize>) -> Result<(), String> {
-    let filter = Filter {
-        request_id: args.request_id.clone(),
-        service: args.service.clone(),
-        levels: args.level.clone(),
-        payload: args.json,
-    };
+fn show<W: Write>(
+    args: &EventsArgs,
+    dir: &Path,
+    out: &mut Output<W>,
+    width: Option<usize>,
+) -> Result<(), String> {
+    let wanted = args.which.wanted();
     let mut journal = Journal::open(dir).map_err(|error| error.to_string())?;
-    let mut seq = journal.before_last(args.last, &filter).map_err(|error| error.to_string())?;
+    let mut seq = journal.before_last(args.last, &wanted).map_err(|error| error.to_string())?;
     loop {
-        let page = journal.after(seq, PAGE, &filter).map_err(|error| error.to_string())?;
-        let written = page.iter().try_for_each(|entry| {
-            let line = if args.json { json_line(entry) } else { human_line(entry, width) };
-            writeln!(out, "{line}")
-        });
-        match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(format!("can't write the events: {error}")),
-            Ok(()) => {}
+        let page = journal.after(seq, PAGE, &wanted, args.json).map_err(|error| error.to_string())?;
+        for entry in &page {
+            let line = if args.json { line::of_entry(entry) } else { human_line(entry, width) };
+            if !out.line(line)? {
+                return Ok(());
+            }
+        }
+        if !out.flush()? {
+            return Ok(());
         }
         match page.last() {
             Some(entry) => seq = entry.seq,
@@ -122,40 +111,6 @@ fn human_line(entry: &Entry, width: Option<usize>) -> String {
         line.push('…');
     }
     line
-}
-
-/// Text that can't move the cursor, colour the terminal or turn the reading direction.
-fn visible(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.contains(harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if harmful(c) {
-            let _ = write!(shown, "{}", c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    ingest_id: &'a str,
-    received_at: &'a str,
-    state: &'a str,
-    /// Null: the row is damaged.
-    event: Option<&'a RawValue>,
-}
-
-fn json_line(entry: &Entry) -> String {
-    let event = entry.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok());
-    let line =
-        Line { ingest_id: &entry.ingest_id, received_at: &entry.received_at, state: &entry.state, event };
-    // Line ends in JSON are white space between tokens: inside strings they are escaped.
-    serde_json::to_string(&line).unwrap_or_default().replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
@@ -202,12 +157,12 @@ mod tests {
     #[test]
     fn json_keeps_the_payload_on_one_line() {
         let payload = Some(b"{\"raw_data\":{\n\"a\" : 1.10}}".to_vec());
-        let line = json_line(&Entry { payload, ..entry() });
+        let line = line::of_entry(&Entry { payload, ..entry() });
         assert_eq!(
             line,
             r#"{"ingest_id":"0190","received_at":"2025-11-18T17:21:35.750Z","state":"home","event":{"raw_data":{ "a" : 1.10}}}"#
         );
-        let damaged = json_line(&Entry { payload: Some(b"{\"a".to_vec()), ..entry() });
+        let damaged = line::of_entry(&Entry { payload: Some(b"{\"a".to_vec()), ..entry() });
         assert!(damaged.ends_with(r#""event":null}"#), "{damaged}");
     }
 
@@ -223,26 +178,12 @@ mod tests {
 
     #[test]
     fn a_missing_spool_says_what_to_do() {
-        let said = show(&args(&[]), Path::new("/nonexistent/dir"), &mut Vec::new(), None).unwrap_err();
+        let said =
+            show(&args(&[]), Path::new("/nonexistent/dir"), &mut Output::new(Vec::new()), None).unwrap_err();
         assert!(
             said.starts_with("no spool at /nonexistent/dir/spool.sqlite3: has the daemon run here?"),
             "{said}"
         );
-    }
-
-    #[test]
-    fn a_reader_that_goes_away_is_no_error() {
-        struct Gone;
-        impl Write for Gone {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(ErrorKind::BrokenPipe.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let folder = filled("pipe");
-        assert_eq!(show(&args(&["--follow"]), &folder.0, &mut Gone, None), Ok(()));
     }
 
     /// A real spool with 250 events, closed: every tenth an error of another service.
@@ -288,7 +229,7 @@ mod tests {
         let folder = filled("filters");
         let shown = |line: &[&str]| {
             let mut out = Vec::new();
-            show(&args(line), &folder.0, &mut out, None).unwrap();
+            show(&args(line), &folder.0, &mut Output::new(&mut out), None).unwrap();
             let text = String::from_utf8(out).unwrap();
             let message = |line: &str| line.split_once("  m ").map(|(_, n)| n.parse().unwrap());
             text.lines().filter_map(message).collect::<Vec<u32>>()
@@ -300,7 +241,8 @@ mod tests {
         assert_eq!(shown(&["--service", "till", "--level", "info"]), [0; 0]);
         assert_eq!(shown(&["--request-id", "r-17"]), [17]);
         let mut out = Vec::new();
-        show(&args(&["--json", "--request-id", "r-17"]), &folder.0, &mut out, None).unwrap();
+        show(&args(&["--json", "--request-id", "r-17"]), &folder.0, &mut Output::new(&mut out), None)
+            .unwrap();
         let line: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((&line["event"]["message"], &line["state"]), (&"m 17".into(), &"home".into()));
     }

@@ -3,10 +3,16 @@
 pub mod daemon;
 pub mod events;
 pub mod ledger;
+mod line;
+mod output;
+pub mod replay;
+pub mod selection;
+pub mod spool;
+mod whole_file;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{RawSettings, data_dir};
+use crate::config::{Config, RawSettings, data_dir};
 use crate::exit::Exit;
 
 /// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, in PostgreSQL while
@@ -45,6 +51,11 @@ pub enum Command {
     Events(events::EventsArgs),
     /// Count the stores' events and compare them with the daemon's books
     Ledger(ledger::LedgerArgs),
+    /// Check, count or export the events in the spool
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
+    /// Send stored events to Kafka once more
+    Replay(replay::ReplayArgs),
 }
 
 /// Runs a command other than `serve`, with the daemon's settings; what went wrong is said on stderr.
@@ -54,10 +65,26 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         // The daemon's own lifecycle is `main`'s.
         Command::Serve => Ok(Exit::Ok),
         Command::Events(args) => events::run(args, &data_dir(settings)).map(|()| Exit::Ok),
-        Command::Ledger(args) => ledger::run(args, settings),
+        Command::Ledger(args) => with_config(settings, |config| ledger::run(args, config, settings)),
+        Command::Spool(command) => spool::run(command, &data_dir(settings)),
+        Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),
     };
     result.unwrap_or_else(|problem| {
         eprintln!("logs-ingest: {problem}");
         Exit::Failed
     })
+}
+
+/// Runs a command that needs settings beyond the folder of the spool.
+fn with_config(
+    settings: &RawSettings,
+    command: impl FnOnce(&Config) -> Result<Exit, String>,
+) -> Result<Exit, String> {
+    match Config::from_raw(settings) {
+        Ok(config) => command(&config),
+        Err(problem) => {
+            eprintln!("logs-ingest: {problem}");
+            Ok(Exit::Config)
+        }
+    }
 }

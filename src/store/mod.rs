@@ -3,6 +3,7 @@
 //! Invariants: a store's `write` returns within the deadline it was built with, whatever the other
 //! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
 
+pub mod browse;
 mod helper;
 mod isolate;
 pub mod kafka;

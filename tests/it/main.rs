@@ -13,6 +13,8 @@ mod validation;
 
 /// `ledger`: the stores counted and compared with the daemon's figures.
 mod books;
+/// The commands beside the daemon, on real stores.
+mod commands;
 /// Health, readiness, counters; 404, 405, how a target is read.
 mod endpoints;
 /// What is refused before a body is judged: sizes, times, other framings; no room.

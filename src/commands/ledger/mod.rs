@@ -43,18 +43,11 @@ pub struct LedgerArgs {
 ///
 /// # Errors
 /// A text for people: the daemon's address makes no sense.
-pub fn run(args: &LedgerArgs, settings: &RawSettings) -> Result<Exit, String> {
-    let config = match Config::from_raw(settings) {
-        Ok(config) => config,
-        Err(problem) => {
-            eprintln!("logs-ingest: {problem}");
-            return Ok(Exit::Config);
-        }
-    };
+pub fn run(args: &LedgerArgs, config: &Config, settings: &RawSettings) -> Result<Exit, String> {
     // With PORT=0 no daemon can be asked, but the stores can be counted.
     let named = args.daemon.url.is_some() || config.port != 0;
     let daemon = if named { Some(Daemon::new(&args.daemon, settings)?) } else { None };
-    let report = quiet_report(&config, daemon.as_ref());
+    let report = quiet_report(config, daemon.as_ref());
     if args.json {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());
     } else {

@@ -6,15 +6,18 @@
 //! - `url` what `POSTGRES_URL` says; `tls` whom to believe; `session` the connection and its settings
 //! - `schema` the tables' versions; `rows` events as rows and back
 //! - `write` storing events; `drain` held rows on their way to Kafka; `keep` age and figures
+//! - `browse` and `letters` rows and dead letters for people's commands
 //! - `errors` the server's errors, sorted by what to do
 //!
 //! Invariants: `Ok` means committed with `synchronous_commit` on; every call returns within the deadline,
 //! whatever the server does; after any `Unavailable` the owner drops the connection and makes a new one;
 //! what Kafka takes is never refused for its characters or its length.
 
+mod browse;
 mod drain;
 mod errors;
 mod keep;
+mod letters;
 mod live;
 mod rows;
 mod schema;
@@ -29,6 +32,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::bounded;
 
+pub use self::browse::{Mark, Shelf};
 pub use self::live::connect_live;
 
 use self::errors::Place;

@@ -69,6 +69,18 @@ pub(super) const BURY: &str = concat!(
     ", error FROM gone JOIN letters ON number = seq ORDER BY seq ON CONFLICT (ingest_id) DO NOTHING"
 );
 
+/// Brings dead letters ($1) back to wait for Kafka and tells which. What is in `raw_logs` already, forwarded or
+/// not, waits anew.
+pub(super) const RETRY: &str = concat!(
+    "WITH gone AS (DELETE FROM dead_letters WHERE ingest_id = ANY ($1) RETURNING *), \
+     back AS (INSERT INTO raw_logs (state, reason, instance, ",
+    columns!(),
+    ") SELECT 'held', 'retried by hand', instance, ",
+    columns!(),
+    " FROM gone ORDER BY seq ON CONFLICT (ingest_id) DO UPDATE SET state = 'held', forwarded_at = NULL) \
+     SELECT ingest_id FROM gone"
+);
+
 /// What the text columns can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Charset {

@@ -7,24 +7,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
 use super::fault::{self, Fault};
 use super::files::DATABASE;
-use super::schema;
-
-/// Which events are wanted; what is empty lets everything through.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only the event with this `request_id`.
-    pub request_id: Option<String>,
-    /// Only events of this service.
-    pub service: Option<String>,
-    /// Only events of these levels.
-    pub levels: Vec<String>,
-    /// Whether entries carry their payload.
-    pub payload: bool,
-}
+use super::{row, schema};
+use crate::store::browse::Wanted;
 
 /// An event as people read it. A field that can't be read, in a damaged row, is absent.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,10 +60,6 @@ pub struct Journal {
     db: Connection,
 }
 
-/// `?1` to `?4`: after which seq, and the filter's parts.
-const WANTED: &str = "seq > ?1 AND (?2 IS NULL OR request_id = ?2) AND (?3 IS NULL OR service = ?3) \
-                      AND (?4 IS NULL OR level IN (SELECT value FROM json_each(?4)))";
-
 impl Journal {
     /// Opens the spool in `dir`, whether a daemon has it or not.
     ///
@@ -109,48 +93,52 @@ impl Journal {
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn before_last(&self, count: u32, filter: &Filter) -> Result<i64, JournalError> {
+    pub fn before_last(&self, count: u32, wanted: &Wanted) -> Result<i64, JournalError> {
         let sql = format!(
             "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM raw_logs)) FROM \
-             (SELECT seq FROM raw_logs WHERE {WANTED} ORDER BY seq DESC LIMIT ?5)"
+             (SELECT seq FROM raw_logs WHERE {WANTED} ORDER BY seq DESC LIMIT ?7)"
         );
-        let (request_id, service, levels) = filter.bound();
-        self.db
-            .prepare_cached(&sql)
-            .and_then(|mut statement| {
-                statement.query_row(params![0, request_id, service, levels, count], |row| row.get(0))
-            })
-            .map_err(|error| unreadable(&self.path, &error))
+        let wish = Wish::of(wanted);
+        self.read(|db| {
+            db.prepare_cached(&sql)?.query_row(params_from_iter(wish.then(&[&count])), |row| row.get(0))
+        })
     }
 
-    /// Wanted events after `seq`, in order of arrival, at most `max`.
+    /// Wanted events after `seq`, in order of arrival, at most `max`, with their payload or without.
     ///
     /// # Errors
     /// The file can't be read.
-    pub fn after(&self, seq: i64, max: u32, filter: &Filter) -> Result<Vec<Entry>, JournalError> {
+    pub fn after(
+        &self,
+        seq: i64,
+        max: u32,
+        wanted: &Wanted,
+        payload: bool,
+    ) -> Result<Vec<Entry>, JournalError> {
         let sql = format!(
             "SELECT seq, ingest_id, received_at, state, level, service, action, request_id, message, \
-             CASE WHEN ?6 THEN payload END FROM raw_logs WHERE {WANTED} ORDER BY seq LIMIT ?5"
+             CASE WHEN ?9 THEN payload END FROM raw_logs WHERE {WANTED} AND seq > ?7 ORDER BY seq LIMIT ?8"
         );
-        let (request_id, service, levels) = filter.bound();
-        self.db
-            .prepare_cached(&sql)
-            .and_then(|mut statement| {
-                statement
-                    .query_map(params![seq, request_id, service, levels, max, filter.payload], |row| {
-                        Ok(entry(row))
-                    })?
-                    .collect()
-            })
-            .map_err(|error| unreadable(&self.path, &error))
+        let wish = Wish::of(wanted);
+        self.read(|db| {
+            db.prepare_cached(&sql)?
+                .query_map(params_from_iter(wish.then(&[&seq, &max, &payload])), |row| Ok(entry(row)))?
+                .collect()
+        })
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.db
+    /// The file that is read.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn unreadable(&self, error: &rusqlite::Error) -> JournalError {
-        unreadable(&self.path, error)
+    /// Runs a short read; what goes wrong is told with the file's name and what to do.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        read(&self.db).map_err(|error| unreadable(&self.path, &error))
     }
 
     /// Opens the file anew if the name means another one: the daemon has set a damaged file aside.
@@ -166,10 +154,30 @@ impl Journal {
     }
 }
 
-impl Filter {
-    fn bound(&self) -> (Option<&str>, Option<&str>, Option<String>) {
-        let levels = (!self.levels.is_empty()).then(|| serde_json::json!(self.levels).to_string());
-        (self.request_id.as_deref(), self.service.as_deref(), levels)
+/// The filter's parts as parameters 1 to 6.
+pub(super) const WANTED: &str = "(?1 IS NULL OR request_id = ?1) AND (?2 IS NULL OR service = ?2) \
+     AND (?3 IS NULL OR level IN (SELECT value FROM json_each(?3))) AND (?4 IS NULL OR state = ?4) \
+     AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)";
+
+/// What [`WANTED`] compares with.
+pub(super) struct Wish([Option<String>; 6]);
+
+impl Wish {
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        let levels = (!wanted.levels.is_empty()).then(|| serde_json::json!(wanted.levels).to_string());
+        Self([
+            wanted.request_id.clone(),
+            wanted.service.clone(),
+            levels,
+            wanted.state.clone(),
+            wanted.from_ms.map(row::received_at),
+            wanted.to_ms.map(row::received_at),
+        ])
+    }
+
+    /// The parameters of a statement that has others behind these.
+    pub(super) fn then<'a>(&'a self, others: &[&'a dyn ToSql]) -> Vec<&'a dyn ToSql> {
+        self.0.iter().map(|part| part as &dyn ToSql).chain(others.iter().copied()).collect()
     }
 }
 

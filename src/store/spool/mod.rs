@@ -6,12 +6,14 @@
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
 //! - `write` what each command does to the tables; `keep` limits of size and age
 //! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
-//! - `drain` reading held rows for Kafka; `journal` and `recount` reading all of them for people
+//! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them for people
 //! - `repair`, `mend`, `salvage` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
 //!
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
 //! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
 
+mod audit;
+mod browse;
 mod drain;
 mod failing;
 mod fault;
@@ -39,10 +41,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+pub use self::audit::{Problem, Sizes, Table};
 pub use self::drain::Reader;
 pub use self::figures::Figures;
-pub use self::journal::{Entry, Filter, Journal, JournalError};
+pub use self::journal::{Entry, Journal, JournalError};
 pub use self::recount::{Recount, recount};
+pub use self::row::checksum;
 
 use self::figures::Shared;
 use self::files::Files;

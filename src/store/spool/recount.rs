@@ -34,8 +34,7 @@ pub struct Recount {
 /// # Errors
 /// No spool is there, or it can't be read by this user or this release.
 pub fn recount(dir: &Path) -> Result<Recount, JournalError> {
-    let journal = Journal::open(dir)?;
-    count(journal.connection()).map_err(|error| journal.unreadable(&error))
+    Journal::open(dir)?.read(count)
 }
 
 fn count(db: &Connection) -> rusqlite::Result<Recount> {

@@ -67,8 +67,8 @@ pub(super) fn insert(
 ) -> rusqlite::Result<bool> {
     let mut id = Uuid::encode_buffer();
     let id: &str = event.ingest_id().hyphenated().encode_lower(&mut id);
-    let received_at = clock::rfc3339(event.received_at_ms().clamp(0, RECEIVED_MS_MAX));
-    let crc = checksum(id, &received_at, event.key(), event.payload(), event.traceparent());
+    let received_at = received_at(event.received_at_ms());
+    let crc = checksum_of(id, &received_at, event.key(), event.payload(), event.traceparent());
     let c = Columns::of(event.payload());
     let mut statement = db.prepare_cached(if failure.is_some() { INSERT_DEAD_LETTER } else { INSERT_LOG })?;
     let common = params![
@@ -130,11 +130,16 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
         .ok_or_else(|| damaged("payload can't be read"))?;
     let crc: u32 = row.get(5).map_err(|_| damaged("crc can't be read"))?;
     let key = key_of(&payload).ok_or_else(|| damaged("its payload has no request_id"))?;
-    if checksum(id, received_at, &key, &payload, traceparent) != crc {
+    if checksum_of(id, received_at, &key, &payload, traceparent) != crc {
         return Err(damaged("its checksum doesn't fit its bytes"));
     }
     let arrival = Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from) };
     Ok(Event::restored(arrival, key, payload))
+}
+
+/// A time as the column has it: such texts sort as the times do.
+pub(super) fn received_at(ms: i64) -> String {
+    clock::rfc3339(ms.clamp(0, RECEIVED_MS_MAX))
 }
 
 /// A column's time in milliseconds since 1970.
@@ -142,9 +147,18 @@ pub(super) fn time_ms(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
 }
 
+/// What a row notes beside its event.
+#[must_use]
+pub fn checksum(event: &Event) -> u32 {
+    let mut id = Uuid::encode_buffer();
+    let id: &str = event.ingest_id().hyphenated().encode_lower(&mut id);
+    let received_at = received_at(event.received_at_ms());
+    checksum_of(id, &received_at, event.key(), event.payload(), event.traceparent())
+}
+
 /// Over everything that makes the event, and nothing that its stay here changes. Lengths go in too,
 /// so that no byte can wander from one part to the next.
-fn checksum(id: &str, received_at: &str, key: &[u8], payload: &[u8], traceparent: Option<&str>) -> u32 {
+fn checksum_of(id: &str, received_at: &str, key: &[u8], payload: &[u8], traceparent: Option<&str>) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     let traceparent = traceparent.unwrap_or_default();
     for part in [id.as_bytes(), received_at.as_bytes(), key, payload, traceparent.as_bytes()] {
@@ -176,12 +190,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_that_wanders_between_parts_changes_the_checksum() {
+    fn a_byte_that_wanders_between_parts_changes_the_checksum_of() {
         let at = "2025-11-18T17:21:35.750Z";
-        let one = checksum("id", at, b"ab", b"c", None);
-        assert_ne!(one, checksum("id", at, b"a", b"bc", None));
-        assert_ne!(one, checksum("id", at, b"ab", b"c", Some("x")));
-        assert_eq!(one, checksum("id", at, b"ab", b"c", Some("")));
+        let one = checksum_of("id", at, b"ab", b"c", None);
+        assert_ne!(one, checksum_of("id", at, b"a", b"bc", None));
+        assert_ne!(one, checksum_of("id", at, b"ab", b"c", Some("x")));
+        assert_eq!(one, checksum_of("id", at, b"ab", b"c", Some("")));
     }
 
     #[test]

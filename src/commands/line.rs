@@ -1,0 +1,208 @@
+//! A stored event as one line of JSON: what `events --json`, `spool export` and `dead-letters --json` write
+//! and what `replay` reads back.
+//!
+//! Invariant: a line that is read back gives the event that was written, or says what is wrong with it.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::event::{Arrival, Event, Rules};
+use crate::limits::TRACEPARENT_MAX;
+use crate::store::browse::Kept;
+use crate::store::spool::{self, Entry};
+
+/// What was stored once is taken back as it is, whatever the settings are now.
+const AS_STORED: Rules = Rules { max_event_bytes: usize::MAX };
+
+/// The line. What is absent in one command's lines is left out.
+#[derive(Default, Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i64>,
+    ingest_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_at: Option<&'a str>,
+    state: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crc: Option<u32>,
+    /// What is wrong with the row; then there is no event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<&'a str>,
+    event: Option<&'a RawValue>,
+}
+
+impl Line<'_> {
+    /// Line ends in JSON are white space between tokens: inside strings they are escaped.
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default().replace(['\n', '\r'], " ")
+    }
+}
+
+/// `{"ingest_id":..,"received_at":..,"state":..,"event":{..}}`
+pub(super) fn of_entry(entry: &Entry) -> String {
+    let event = entry.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok());
+    let received_at = Some(&*entry.received_at);
+    Line { ingest_id: &entry.ingest_id, received_at, state: &entry.state, event, ..Line::default() }.text()
+}
+
+/// `{"seq":..,"ingest_id":..,"received_at":..,"state":..,"reason":..,"crc":..,"event":{..}}`
+pub(super) fn of_kept(kept: &Kept) -> String {
+    with_event(kept, Line { seq: Some(kept.seq), ..Line::default() })
+}
+
+fn with_event(kept: &Kept, line: Line<'_>) -> String {
+    let line = Line { ingest_id: &kept.ingest_id, state: &kept.state, reason: Some(&kept.reason), ..line };
+    let event = match &kept.event {
+        Ok(event) => on_one_line(event),
+        Err(why) => return Line { damaged: Some(why), ..line }.text(),
+    };
+    let received_at = clock::rfc3339(event.received_at_ms());
+    Line {
+        received_at: Some(&received_at),
+        traceparent: event.traceparent(),
+        crc: Some(spool::checksum(&event)),
+        event: serde_json::from_slice(event.payload()).ok(),
+        ..line
+    }
+    .text()
+}
+
+/// The event as its line will have it, so that the checksum is that of the bytes in the line.
+fn on_one_line(event: &Event) -> Event {
+    if memchr::memchr2(b'\n', b'\r', event.payload()).is_none() {
+        return event.clone();
+    }
+    let byte = |&byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
+    let payload: Vec<u8> = event.payload().iter().map(byte).collect();
+    let arrival = Arrival {
+        ingest_id: event.ingest_id(),
+        received_at_ms: event.received_at_ms(),
+        traceparent: event.traceparent().map(Box::from),
+    };
+    Event::restored(arrival, event.key().clone(), payload.into())
+}
+
+#[derive(Deserialize)]
+struct Written<'a> {
+    ingest_id: &'a str,
+    received_at: &'a str,
+    state: &'a str,
+    #[serde(default, borrow)]
+    traceparent: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default)]
+    crc: Option<u32>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+}
+
+/// The event in a line, validated as a client's is, and its state. A line without `crc` is taken as it is.
+pub(super) fn parse(line: &[u8]) -> Result<(Event, String), Arc<str>> {
+    let wrong = |what: &str| Arc::from(format!("the line is damaged: {what}"));
+    let written: Written<'_> =
+        serde_json::from_slice(line).map_err(|error| wrong(&format!("it is no exported event ({error})")))?;
+    let ingest_id = Uuid::try_parse(written.ingest_id).map_err(|_| wrong("ingest_id is no UUID"))?;
+    let received_at = DateTime::parse_from_rfc3339(written.received_at);
+    let received_at_ms = received_at.map_err(|_| wrong("received_at is no time"))?.timestamp_millis();
+    let traceparent = written.traceparent.filter(|text| {
+        text.len() <= TRACEPARENT_MAX && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    });
+    let arrival = Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(|text| (*text).into()) };
+    let body = written.event.ok_or_else(|| wrong("it has no event"))?;
+    let event = Event::from_body(body.get().as_bytes(), arrival, AS_STORED)
+        .map_err(|_| wrong("its event is not one that the daemon would take"))?;
+    match written.crc {
+        Some(crc) if crc != spool::checksum(&event) => Err(wrong("its checksum doesn't fit its bytes")),
+        _ => Ok((event, written.state.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &str = concat!(
+        r#"{"request_id":"r-1","service":"till","env":"shop","timestamp":"2026-01-31T09:15:00Z","#,
+        r#""action":"sale","level":"info","message":"a\nb","raw_data":{"#,
+        "\n\"a\" : 1.10,\r\n\"b\":[ ]},\"unknown\":1e2}"
+    );
+
+    fn kept() -> Kept {
+        let arrival = Arrival {
+            ingest_id: Uuid::from_u128(7),
+            received_at_ms: crate::limits::RELEASED_MS + 7,
+            traceparent: Some("00-ab-cd-01".into()),
+        };
+        let event = Event::restored(arrival, "r-1".into(), PAYLOAD.into());
+        let id = Uuid::from_u128(7).to_string();
+        Kept { seq: 9, ingest_id: id, state: "held".into(), reason: "kafka is down".into(), event: Ok(event) }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let line = of_kept(&kept());
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        assert!(
+            line.starts_with(r#"{"seq":9,"ingest_id":"00000000-0000-0000-0000-000000000007","#),
+            "{line}"
+        );
+        let (event, state) = parse(line.as_bytes()).unwrap();
+        let sent = kept().event.unwrap();
+        assert_eq!(state, "held");
+        assert_eq!(event.ingest_id(), sent.ingest_id());
+        assert_eq!(event.received_at_ms(), sent.received_at_ms());
+        assert_eq!((event.key(), event.traceparent()), (sent.key(), sent.traceparent()));
+        assert_eq!(*event.payload(), PAYLOAD.replace(['\n', '\r'], " ").into_bytes());
+        let again = Kept { event: Ok(event), ..kept() };
+        assert_eq!(of_kept(&again), line);
+    }
+
+    #[test]
+    fn a_flipped_digit_is_found() {
+        let line = of_kept(&kept());
+        for (from, to) in [("1.10", "1.20"), ("r-1", "r-2"), ("00:00.007", "00:00.008"), ("ab-cd", "ab-ce")] {
+            let flipped = line.replace(from, to);
+            assert_ne!(flipped, line, "{from}");
+            assert!(parse(flipped.as_bytes()).unwrap_err().contains("checksum"), "{from}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_exported_event_is_told() {
+        let line = of_kept(&kept());
+        for (text, part) in [
+            ("", "no exported event"),
+            ("{}", "no exported event"),
+            (&line[..line.len() - 2], "no exported event"),
+            (&line.replace("00000000-", "0000000-"), "UUID"),
+            (&line.replace("2026-11", "2026-13"), "received_at"),
+            (&line.replace("\"info\"", "\"INFO\""), "would take"),
+            (&line.replace(r#""event":{"#, r#""event":null,"x":{"#), "no event"),
+        ] {
+            let why = parse(text.as_bytes()).unwrap_err();
+            assert!(why.contains(part), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_row_has_its_line_without_an_event() {
+        let kept = Kept { event: Err("the row is damaged: its checksum".into()), ..kept() };
+        let line = of_kept(&kept);
+        assert!(line.ends_with(r#""damaged":"the row is damaged: its checksum","event":null}"#), "{line}");
+        assert!(parse(line.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,38 @@
+//! `spool`: looking after the local spool, beside a running daemon or without one. Nothing here writes to it.
+
+mod export;
+mod stats;
+mod verify;
+
+use std::path::Path;
+
+use crate::exit::Exit;
+
+/// Rows that are read at once.
+const PAGE_ROWS: usize = 500;
+
+/// Check, count or export the events in the spool
+///
+/// Reads DATA_DIR/spool.sqlite3, beside a running daemon or without one, in short reads that don't hold the
+/// daemon up. Run it as the daemon's user, or as root.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum SpoolCommand {
+    /// Check every row's checksum and the file's structure
+    Verify(verify::VerifyArgs),
+    /// Count events by state, level, service and day
+    Stats(stats::StatsArgs),
+    /// Write events as lines of JSON, for a file or a USB stick; `replay --file` sends them to Kafka
+    Export(export::ExportArgs),
+}
+
+/// Runs one of them on the spool in `dir`.
+///
+/// # Errors
+/// A text for people.
+pub fn run(command: &SpoolCommand, dir: &Path) -> Result<Exit, String> {
+    match command {
+        SpoolCommand::Verify(args) => verify::run(args, dir),
+        SpoolCommand::Stats(args) => stats::run(args, dir).map(|()| Exit::Ok),
+        SpoolCommand::Export(args) => export::run(args, dir),
+    }
+}

@@ -1,0 +1,198 @@
+//! `spool stats`: how many events of which kind the spool holds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::PAGE_ROWS;
+use crate::commands::output::{Output, count, local_time, size, visible};
+use crate::store::spool::{Journal, Sizes, Table};
+
+/// Names that are told apart in one list: a till that puts a number into `service` must not fill the memory.
+const NAMES_MAX: usize = 1_000;
+/// What the names beyond that are counted under.
+const OTHERS: &str = "(others)";
+/// Lines of one list, for people.
+const LINES_MAX: usize = 40;
+
+/// Count events by state, level, service and day (UTC, of their arrival).
+#[derive(Clone, Debug, clap::Args)]
+pub struct StatsArgs {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    path: String,
+    /// Bytes of the file that hold data.
+    data_bytes: u64,
+    /// Bytes of the file and its log.
+    disk_bytes: u64,
+    oldest_received_at: Option<String>,
+    newest_received_at: Option<String>,
+    oldest_held_received_at: Option<String>,
+    /// `held`, `home` and `dead_letter`.
+    by_state: List,
+    by_level: List,
+    by_service: List,
+    by_day: List,
+}
+
+/// Events and bytes of their payloads, by name.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+struct List(BTreeMap<String, Amount>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct Amount {
+    events: u64,
+    bytes: u64,
+}
+
+impl List {
+    fn add(&mut self, name: &str, bytes: u64) {
+        let name = if self.0.len() < NAMES_MAX || self.0.contains_key(name) { name } else { OTHERS };
+        let amount = match self.0.get_mut(name) {
+            Some(amount) => amount,
+            None => self.0.entry(name.to_owned()).or_default(),
+        };
+        amount.events += 1;
+        amount.bytes += bytes;
+    }
+
+    fn lines(&self, title: &str) -> Vec<String> {
+        let mut lines = vec![String::new(), format!("{title:<24} {:>14} {:>12}", "events", "payloads")];
+        let line = |name: &str, amount: Amount| {
+            format!("{:<24} {:>14} {:>12}", visible(name), count(amount.events), size(amount.bytes))
+        };
+        lines.extend(self.0.iter().take(LINES_MAX).map(|(name, amount)| line(name, *amount)));
+        if self.0.len() > LINES_MAX {
+            lines.push(format!("... {} more, see --json", self.0.len() - LINES_MAX));
+        }
+        lines
+    }
+}
+
+pub(super) fn run(args: &StatsArgs, dir: &Path) -> Result<(), String> {
+    let journal = Journal::open(dir).map_err(|error| error.to_string())?;
+    let report = tally(&journal)?;
+    let mut out = Output::stdout();
+    if args.json {
+        out.line(serde_json::to_string(&report).unwrap_or_default())?;
+    } else {
+        for line in report.lines() {
+            out.line(line)?;
+        }
+    }
+    out.flush().map(drop)
+}
+
+fn tally(journal: &Journal) -> Result<Report, String> {
+    let path = journal.path().display().to_string();
+    let (data_bytes, disk_bytes) = journal.bytes().map_err(|error| error.to_string())?;
+    let mut report = Report { path, data_bytes, disk_bytes, ..Report::default() };
+    for table in [Table::Logs, Table::DeadLetters] {
+        let mut after = Some(0);
+        while let Some(seq) = after {
+            let page = journal.sizes_after(table, seq, PAGE_ROWS);
+            let page = page.map_err(|error| format!("{error}; logs-ingest spool verify tells more"))?;
+            page.rows.iter().for_each(|row| report.add(table, row));
+            after = page.next;
+        }
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn add(&mut self, table: Table, row: &Sizes) {
+        let state = if table == Table::DeadLetters { "dead_letter" } else { &*row.state };
+        self.by_state.add(state, row.bytes);
+        self.by_level.add(row.level.as_deref().unwrap_or("(none)"), row.bytes);
+        self.by_service.add(row.service.as_deref().unwrap_or("(none)"), row.bytes);
+        self.by_day.add(row.received_at.get(..10).unwrap_or("(none)"), row.bytes);
+        let earliest = |slot: &mut Option<String>| {
+            if slot.as_deref().is_none_or(|oldest| row.received_at.as_str() < oldest) {
+                *slot = Some(row.received_at.clone());
+            }
+        };
+        earliest(&mut self.oldest_received_at);
+        if state == "held" {
+            earliest(&mut self.oldest_held_received_at);
+        }
+        if self.newest_received_at.as_deref().is_none_or(|newest| row.received_at.as_str() > newest) {
+            self.newest_received_at = Some(row.received_at.clone());
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let time = |time: &Option<String>| {
+            time.as_deref().map_or_else(|| "none".to_owned(), |at| local_time(at).into_owned())
+        };
+        let mut lines = vec![
+            format!("spool        {}", self.path),
+            format!("data         {}, on the disk {}", size(self.data_bytes), size(self.disk_bytes)),
+            format!(
+                "oldest       {}, newest {}",
+                time(&self.oldest_received_at),
+                time(&self.newest_received_at)
+            ),
+            format!("oldest held  {}", time(&self.oldest_held_received_at)),
+        ];
+        for (title, list) in [
+            ("state", &self.by_state),
+            ("level", &self.by_level),
+            ("service", &self.by_service),
+            ("day", &self.by_day),
+        ] {
+            lines.extend(list.lines(title));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_without_end_are_counted_together() {
+        let mut list = List::default();
+        for n in 0..NAMES_MAX + 5 {
+            list.add(&format!("till-{n}"), 2);
+        }
+        list.add("till-0", 3);
+        assert_eq!(list.0.len(), NAMES_MAX + 1);
+        assert_eq!(list.0[OTHERS], Amount { events: 5, bytes: 10 });
+        assert_eq!(list.0["till-0"], Amount { events: 2, bytes: 5 });
+        let lines = list.lines("service");
+        assert_eq!(lines.len(), 2 + LINES_MAX + 1);
+        assert!(lines.last().unwrap().contains("961 more"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_report_knows_its_ends() {
+        let mut report = Report::default();
+        for (received_at, state) in [
+            ("2026-11-02T00:00:00.000Z", "held"),
+            ("2026-11-01T09:00:00.000Z", "home"),
+            ("2026-11-03T", "home"),
+        ] {
+            let row = Sizes {
+                received_at: received_at.into(),
+                state: state.into(),
+                service: None,
+                level: Some("info".into()),
+                bytes: 1,
+            };
+            report.add(Table::Logs, &row);
+        }
+        assert_eq!(report.oldest_received_at.as_deref(), Some("2026-11-01T09:00:00.000Z"));
+        assert_eq!(report.oldest_held_received_at.as_deref(), Some("2026-11-02T00:00:00.000Z"));
+        assert_eq!(report.newest_received_at.as_deref(), Some("2026-11-03T"));
+        assert_eq!(report.by_day.0.keys().collect::<Vec<_>>(), ["2026-11-01", "2026-11-02", "2026-11-03"]);
+        assert_eq!(report.by_service.0["(none)"].events, 3);
+    }
+}

@@ -1,0 +1,115 @@
+//! Stored events as people ask for them: which ones are wanted, and the form in which every store gives
+//! them back.
+
+use std::sync::Arc;
+
+use crate::event::{Columns, Event};
+
+/// Which events are wanted; what is empty lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only events with this `request_id`.
+    pub request_id: Option<String>,
+    /// Only events of this service.
+    pub service: Option<String>,
+    /// Only events of these levels.
+    pub levels: Vec<String>,
+    /// Only rows in this state.
+    pub state: Option<String>,
+    /// Only events received then or later, milliseconds since 1970.
+    pub from_ms: Option<i64>,
+    /// Only events received before.
+    pub to_ms: Option<i64>,
+}
+
+impl Wanted {
+    /// Whether an event in this state is wanted: for events that no store has picked already.
+    #[must_use]
+    pub fn takes(&self, event: &Event, state: &str) -> bool {
+        let received_at = event.received_at_ms();
+        if self.from_ms.is_some_and(|from| received_at < from)
+            || self.to_ms.is_some_and(|to| received_at >= to)
+            || self.state.as_deref().is_some_and(|wanted| wanted != state)
+        {
+            return false;
+        }
+        let columns = Columns::of(event.payload());
+        let is =
+            |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
+        is(&self.request_id, columns.request_id.as_deref())
+            && is(&self.service, columns.service.as_deref())
+            && (self.levels.is_empty()
+                || self.levels.iter().any(|level| columns.level.as_deref() == Some(level)))
+    }
+}
+
+/// A row as it stands in a store, its event checked.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its place in the store's order.
+    pub seq: i64,
+    /// As the column has it: a damaged row's may be no id at all.
+    pub ingest_id: String,
+    /// `held`, `home` or `forwarded`.
+    pub state: String,
+    /// Why it is there.
+    pub reason: String,
+    /// The event, or what is wrong with the row.
+    pub event: Result<Event, Arc<str>>,
+}
+
+/// An event that no broker will have as it is.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The row.
+    pub kept: Kept,
+    /// When it became a dead letter, RFC 3339.
+    pub failed_at: String,
+    /// What the broker said, or what is wrong with the row.
+    pub error: String,
+    /// What a damaged row still has of its payload.
+    pub remains: Option<Vec<u8>>,
+}
+
+/// A few rows, and where the next ones begin.
+#[derive(Clone, Debug)]
+pub struct Page<Row, At> {
+    /// Those that are wanted, in order.
+    pub rows: Vec<Row>,
+    /// Behind the last row that was looked at. `None`: there are no more.
+    pub next: Option<At>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Arrival;
+
+    #[test]
+    fn every_part_of_the_wish_must_hold() {
+        let arrival = Arrival { ingest_id: uuid::Uuid::nil(), received_at_ms: 1_000, traceparent: None };
+        let payload = r#"{"request_id":"r","service":"till","level":"warn"}"#;
+        let event = Event::restored(arrival, "r".into(), payload.into());
+        let text = |text: &str| Some(text.to_owned());
+        let all = Wanted {
+            request_id: text("r"),
+            service: text("till"),
+            levels: vec!["error".into(), "warn".into()],
+            state: text("home"),
+            from_ms: Some(1_000),
+            to_ms: Some(1_001),
+        };
+        assert!(Wanted::default().takes(&event, "held"));
+        assert!(all.takes(&event, "home"));
+        for (part, wanted) in [
+            ("request_id", Wanted { request_id: text("R"), ..all.clone() }),
+            ("service", Wanted { service: text(""), ..all.clone() }),
+            ("levels", Wanted { levels: vec!["info".into()], ..all.clone() }),
+            ("state", Wanted { state: text("held"), ..all.clone() }),
+            ("from", Wanted { from_ms: Some(1_001), ..all.clone() }),
+            ("to", Wanted { to_ms: Some(1_000), ..all.clone() }),
+        ] {
+            assert!(!wanted.takes(&event, "home"), "{part}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Rows of `raw_logs` for people's commands, in the order in which they arrived or were forwarded.
+//!
+//! Invariant: a call looks at a bounded number of rows by an index, however few of them are wanted.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use postgres::Row;
+
+use super::Postgres;
+use super::rows;
+use super::session::Session;
+use crate::store::StoreError;
+use crate::store::browse::{Kept, Page, Wanted};
+
+/// Which rows are walked through: each kind has an index of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shelf {
+    /// Those whose destination is PostgreSQL, by arrival.
+    Home,
+    /// Those that Kafka has, by the time of its acknowledgement.
+    Forwarded,
+}
+
+/// A place in that order: a time in microseconds since 1970, and the row's `seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    micros: i64,
+    seq: i64,
+}
+
+impl Mark {
+    /// Its time, milliseconds since 1970.
+    #[must_use]
+    pub fn ms(self) -> i64 {
+        self.micros / 1_000
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.micros, self.seq)
+    }
+}
+
+impl FromStr for Mark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = |part: &str| part.parse().ok().filter(|number: &i64| *number >= 0);
+        let parts = text.split_once('/').and_then(|(micros, seq)| Some((parse(micros)?, parse(seq)?)));
+        parts.map(|(micros, seq)| Self { micros, seq }).ok_or("write it as it was shown: MICROSECONDS/SEQ")
+    }
+}
+
+/// The filter, from the fourth parameter on. The verdict is a column, so that the walk is bounded by rows.
+macro_rules! wanted {
+    () => {
+        "($5::text IS NULL OR request_id = $5) AND ($6::text IS NULL OR service = $6) \
+         AND ($7::text[] IS NULL OR level = ANY ($7)) AND ($8::timestamptz IS NULL OR received_at >= $8) \
+         AND ($9::timestamptz IS NULL OR received_at < $9)"
+    };
+}
+pub(super) use wanted;
+
+/// The next rows behind a mark; sizes are summed before payloads are read, and the first row comes
+/// however large it is.
+macro_rules! page {
+    ($order:literal, $shelf:literal) => {
+        concat!(
+            "SELECT seq, ingest_id, received_at, traceparent, payload, reason, is_wanted, ",
+            $order,
+            " FROM (SELECT *, sum(CASE WHEN is_wanted THEN octet_length(payload) ELSE 0 END) OVER (ORDER BY ",
+            $order,
+            ", seq) AS bytes, row_number() OVER (ORDER BY ",
+            $order,
+            ", seq) AS place FROM (SELECT *, ",
+            wanted!(),
+            " AS is_wanted FROM raw_logs WHERE ",
+            $shelf,
+            " AND ",
+            $order,
+            " >= $1 AND (",
+            $order,
+            ", seq) > ($1, $2) ORDER BY ",
+            $order,
+            ", seq LIMIT $3) AS page) AS measured WHERE bytes <= $4 OR place = 1 ORDER BY ",
+            $order,
+            ", seq"
+        )
+    };
+}
+const HOME: &str = page!("received_at", "state = 'home'");
+const FORWARDED: &str = page!("forwarded_at", "forwarded_at IS NOT NULL");
+
+impl Postgres {
+    /// Wanted rows of a shelf behind `mark`, in order: of the next `max_rows` rows, and about `max_bytes` of
+    /// events, but at least one row.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn kept_after(
+        &mut self,
+        shelf: Shelf,
+        mark: Mark,
+        max_rows: usize,
+        max_bytes: usize,
+        wanted: &Wanted,
+    ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
+        let wanted = wanted.clone();
+        self.call("read events", move |session, until| {
+            page(session, shelf, mark, max_rows, max_bytes, &wanted, until)
+        })
+    }
+}
+
+fn page(
+    session: &mut Session,
+    shelf: Shelf,
+    mark: Mark,
+    max_rows: usize,
+    max_bytes: usize,
+    wanted: &Wanted,
+    until: Instant,
+) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
+    let (sql, state) = match shelf {
+        Shelf::Home => (HOME, "home"),
+        Shelf::Forwarded => (FORWARDED, "forwarded"),
+    };
+    let since = time(mark.micros);
+    let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
+    let wish = Wish::of(wanted);
+    let found = session.prepared(sql, until).and_then(|(client, statement)| {
+        let (id, service, levels, from, to) = wish.parts();
+        client.query(&statement, &[&since, &mark.seq, &rows, &bytes, id, service, levels, from, to])
+    });
+    let found = found.map_err(|error| session.at.failed("read events", &error))?;
+    let next = found.last().map(|row| Mark { micros: micros(row.get(7)), seq: row.get(0) });
+    let kept = found.iter().filter(|row| row.get(6)).map(|row| {
+        let at = Mark { micros: micros(row.get(7)), seq: row.get(0) };
+        (kept(row, state, row.get(5)), at)
+    });
+    Ok(Page { rows: kept.collect(), next })
+}
+
+/// A row that begins as [`rows::restore`] wants it.
+pub(super) fn kept(row: &Row, state: &str, reason: String) -> Kept {
+    Kept {
+        seq: row.get(0),
+        ingest_id: row.get::<_, uuid::Uuid>(1).to_string(),
+        state: state.to_owned(),
+        reason,
+        event: rows::restore(row),
+    }
+}
+
+/// The filter's parameters.
+pub(super) struct Wish {
+    request_id: Option<String>,
+    service: Option<String>,
+    levels: Option<Vec<String>>,
+    from: Option<SystemTime>,
+    to: Option<SystemTime>,
+}
+
+type Parts<'a> = (
+    &'a Option<String>,
+    &'a Option<String>,
+    &'a Option<Vec<String>>,
+    &'a Option<SystemTime>,
+    &'a Option<SystemTime>,
+);
+
+impl Wish {
+    pub(super) fn of(wanted: &Wanted) -> Self {
+        let at = |ms: i64| time(ms.saturating_mul(1_000));
+        Self {
+            request_id: wanted.request_id.clone(),
+            service: wanted.service.clone(),
+            levels: (!wanted.levels.is_empty()).then(|| wanted.levels.clone()),
+            from: wanted.from_ms.map(at),
+            to: wanted.to_ms.map(at),
+        }
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        (&self.request_id, &self.service, &self.levels, &self.from, &self.to)
+    }
+}
+
+/// PostgreSQL's own times end long before the year that this could name.
+const MICROS_MAX: i64 = 253_402_300_799_999_999;
+
+fn time(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.clamp(0, MICROS_MAX).unsigned_abs())
+}
+
+fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_is_shown() {
+        let mark = Mark { micros: 1_793_491_200_000_001, seq: 12 };
+        assert_eq!(mark.to_string().parse(), Ok(mark));
+        for text in ["", "12", "/", "1/", "/1", "-1/2", "1/-2", "a/b", "1/2/3"] {
+            assert!(text.parse::<Mark>().is_err(), "{text}");
+        }
+        assert_eq!(micros(time(mark.micros)), mark.micros);
+    }
+}

@@ -1,0 +1,119 @@
+//! Dead letters in PostgreSQL, as an administrator deals with them.
+
+use std::time::Instant;
+
+use postgres::Row;
+use uuid::Uuid;
+
+use super::Postgres;
+use super::browse::{self, Wish, wanted};
+use super::rows::{RETRY, received_ms};
+use super::session::Session;
+use super::write::retried;
+use crate::clock;
+use crate::store::StoreError;
+use crate::store::browse::{Letter, Page, Wanted};
+
+const LETTERS_AFTER: &str = concat!(
+    "SELECT seq, ingest_id, received_at, traceparent, payload, reason, state, failed_at, error FROM (\
+         SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq) AS bytes, row_number() OVER (ORDER BY seq) AS place \
+         FROM (SELECT * FROM dead_letters WHERE seq > $1 AND ($2::text IS NULL OR state = $2) AND ",
+    wanted!(),
+    " ORDER BY seq LIMIT $3) AS page) AS measured WHERE bytes <= $4 OR place = 1 ORDER BY seq"
+);
+
+const LETTER: &str = "SELECT seq, ingest_id, received_at, traceparent, payload, reason, state, failed_at, error \
+     FROM dead_letters WHERE ingest_id = $1";
+
+const DISCARD: &str = "DELETE FROM dead_letters WHERE ingest_id = ANY ($1) RETURNING ingest_id";
+
+impl Postgres {
+    /// Wanted dead letters after `seq`, in order: at most `max_rows`, and about `max_bytes` of events, but at
+    /// least one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn letters_after(
+        &mut self,
+        seq: i64,
+        max_rows: usize,
+        max_bytes: usize,
+        wanted: &Wanted,
+    ) -> Result<Page<Letter, i64>, StoreError> {
+        let wanted = wanted.clone();
+        self.call("read dead letters", move |session, until| {
+            letters_after(session, seq, max_rows, max_bytes, &wanted, until)
+        })
+    }
+
+    /// The dead letter with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn letter(&mut self, id: Uuid) -> Result<Option<Letter>, StoreError> {
+        self.call("read a dead letter", move |session, until| {
+            let found = session
+                .prepared(LETTER, until)
+                .and_then(|(client, statement)| client.query_opt(&statement, &[&id]));
+            let found = found.map_err(|error| session.at.failed("read a dead letter", &error))?;
+            Ok(found.as_ref().map(letter))
+        })
+    }
+
+    /// Has dead letters wait for Kafka again. Returns which of the ids were dead letters.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: all of them are still dead letters.
+    pub fn retry_letters(&mut self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
+        self.call("bring back dead letters", move |session, until| change(session, RETRY, &ids, until))
+    }
+
+    /// Deletes dead letters for good. Returns which of the ids were dead letters.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: all of them are still there.
+    pub fn discard_letters(&mut self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
+        self.call("delete dead letters", move |session, until| change(session, DISCARD, &ids, until))
+    }
+}
+
+fn letters_after(
+    session: &mut Session,
+    seq: i64,
+    max_rows: usize,
+    max_bytes: usize,
+    wanted: &Wanted,
+    until: Instant,
+) -> Result<Page<Letter, i64>, StoreError> {
+    let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
+    let (state, wish) = (&wanted.state, Wish::of(wanted));
+    let found = session.prepared(LETTERS_AFTER, until).and_then(|(client, statement)| {
+        let (id, service, levels, from, to) = wish.parts();
+        client.query(&statement, &[&seq, state, &rows, &bytes, id, service, levels, from, to])
+    });
+    let found = found.map_err(|error| session.at.failed("read dead letters", &error))?;
+    Ok(Page { rows: found.iter().map(letter).collect(), next: found.last().map(|row| row.get(0)) })
+}
+
+fn letter(row: &Row) -> Letter {
+    Letter {
+        kept: browse::kept(row, row.get(6), row.get(5)),
+        failed_at: clock::rfc3339(received_ms(row.get(7))),
+        error: row.get(8),
+        remains: None,
+    }
+}
+
+fn change(
+    session: &mut Session,
+    sql: &'static str,
+    ids: &[Uuid],
+    until: Instant,
+) -> Result<Vec<Uuid>, StoreError> {
+    let changed = retried(until, || {
+        let (client, statement) = session.prepared(sql, until)?;
+        client.query(&statement, &[&ids])
+    });
+    let changed = changed.map_err(|error| session.at.failed("change dead letters", &error))?;
+    Ok(changed.iter().map(|row| row.get(0)).collect())
+}

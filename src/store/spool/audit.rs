@@ -1,0 +1,169 @@
+//! Is every row what it was? How many are there of what? Reading the whole spool in short reads.
+//!
+//! Invariant: only SQLite's own check reads the file in one go; everything else goes page by page, so that
+//! the daemon's log can be brought into the file meanwhile.
+
+use std::fs;
+use std::path::Path;
+
+use super::browse;
+use super::files::Files;
+use super::journal::{Journal, JournalError};
+use super::row::RESTORE_COLUMNS;
+use crate::store::browse::Page;
+
+/// SQLite stops its check after so many complaints.
+const COMPLAINTS_MAX: u32 = 100;
+
+/// The tables that hold events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Events that wait or are at home.
+    Logs,
+    /// Events that no broker will have as they are.
+    DeadLetters,
+}
+
+impl Table {
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Logs => "raw_logs",
+            Self::DeadLetters => "dead_letters",
+        }
+    }
+}
+
+/// A row that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which row.
+    pub seq: i64,
+    /// What is wrong with it.
+    pub what: String,
+    /// Damaged rows are moved to the dead letters: then this one is known.
+    pub known: bool,
+}
+
+/// What a row counts as, in `spool stats`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// When the event was received.
+    pub received_at: String,
+    /// `held` or `home`.
+    pub state: String,
+    /// The event's service.
+    pub service: Option<String>,
+    /// The event's level.
+    pub level: Option<String>,
+    /// Bytes of its payload.
+    pub bytes: u64,
+}
+
+impl Journal {
+    /// Checks the next `max_rows` rows after `seq`. With the rows that are wrong: how many were checked.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn check_after(
+        &self,
+        table: Table,
+        seq: i64,
+        max_rows: usize,
+    ) -> Result<(Page<Problem, i64>, u64), JournalError> {
+        let known = match table {
+            Table::Logs => "0",
+            Table::DeadLetters => "error LIKE 'the row is damaged:%'",
+        };
+        let sql = format!(
+            "SELECT {RESTORE_COLUMNS}, {known} FROM {} WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            table.name()
+        );
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            let mut found = statement.query((seq, max_rows.cast_signed()))?;
+            let mut page = Page { rows: Vec::new(), next: None };
+            let mut checked = 0;
+            while let Some(row) = found.next()? {
+                let seq = row.get(0)?;
+                (checked, page.next) = (checked + 1, Some(seq));
+                if let Some(what) = browse::damage(row) {
+                    page.rows.push(Problem { seq, what: what.to_string(), known: row.get(6)? });
+                }
+            }
+            page.next = page.next.filter(|_| checked == max_rows as u64);
+            Ok((page, checked))
+        })
+    }
+
+    /// What SQLite's own check finds wrong with the file's structure and its indexes.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn check_structure(&self) -> Result<Vec<String>, JournalError> {
+        self.read(|db| {
+            let mut statement = db.prepare(&format!("PRAGMA integrity_check({COMPLAINTS_MAX})"))?;
+            let said = statement.query_map([], |row| row.get::<_, String>(0))?;
+            said.filter(|line| !matches!(line, Ok(line) if line == "ok")).collect()
+        })
+    }
+
+    /// The next `max_rows` rows after `seq`, as `spool stats` counts them. Payloads are not read.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn sizes_after(
+        &self,
+        table: Table,
+        seq: i64,
+        max_rows: usize,
+    ) -> Result<Page<Sizes, i64>, JournalError> {
+        let sql = format!(
+            "SELECT seq, received_at, state, service, level, length(payload) FROM {} \
+             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            table.name()
+        );
+        self.read(|db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            let mut found = statement.query((seq, max_rows.cast_signed()))?;
+            let mut page = Page { rows: Vec::new(), next: None };
+            while let Some(row) = found.next()? {
+                page.next = Some(row.get(0)?);
+                page.rows.push(Sizes {
+                    received_at: row.get(1)?,
+                    state: row.get(2)?,
+                    service: row.get(3)?,
+                    level: row.get(4)?,
+                    bytes: row.get::<_, i64>(5)?.unsigned_abs(),
+                });
+            }
+            page.next = page.next.filter(|_| page.rows.len() == max_rows);
+            Ok(page)
+        })
+    }
+
+    /// Bytes of the file that hold data, and of the file and its log on the disk.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn bytes(&self) -> Result<(u64, u64), JournalError> {
+        let used = self.read(super::keep::used_bytes)?;
+        let folder = self.path().parent().unwrap_or_else(|| Path::new("."));
+        Ok((used, Files::in_dir(folder).bytes()))
+    }
+
+    /// Damaged files of this spool that were set aside.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<String> {
+        let folder = self.path().parent().unwrap_or_else(|| Path::new("."));
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut aside: Vec<String> = names
+            .filter(|name| name.starts_with("spool.sqlite3.damaged-"))
+            .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+            .collect();
+        aside.sort();
+        aside
+    }
+}

@@ -1,0 +1,71 @@
+//! The commands beside the daemon: the real binary on real stores.
+
+mod replay;
+mod spool;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::daemon::Daemon;
+use crate::support::events;
+
+/// A command that was run to its end.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("commands speak UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Its one line of JSON.
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// One JSON value a line.
+    fn lines(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self
+    }
+}
+
+/// The binary with nothing of the caller's environment but what `settings` say.
+fn command(settings: &[(&str, &str)], args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_logs-ingest"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
+    command.envs(settings.iter().copied()).args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(settings: &[(&str, &str)], args: &[&str]) -> Ran {
+    Ran::of(command(settings, args).output().expect("the binary starts"))
+}
+
+/// On the spool in `dir`, whoever has it.
+fn run_on(dir: &Path, args: &[&str]) -> Ran {
+    run(&[("DATA_DIR", dir.to_str().expect("UTF-8"))], args)
+}
+
+/// Sends events to the daemon, each changed as wanted; their request ids.
+fn post(daemon: &Daemon, count: usize, change: impl Fn(usize, &mut Value)) -> Vec<String> {
+    let mut client = daemon.client();
+    let mut send = |n| {
+        let mut event = events::event();
+        change(n, &mut event);
+        assert_eq!(client.post_event(event.to_string()).status, 202);
+        event["request_id"].as_str().expect("a string").to_owned()
+    };
+    (0..count).map(&mut send).collect()
+}
