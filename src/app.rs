@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,16 +12,15 @@ use log::{info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::door::{self, Door};
+use crate::door::{self, Door, Listener, SocketFile};
+use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
 use crate::keys::Guard;
-use crate::limits::{
-    DESCRIPTORS_RESERVED, LISTEN_BACKLOG, LOG_EDGES_PER_MINUTE, STOP_LOOK, STOP_RESERVE_SHARE,
-};
+use crate::limits::{DESCRIPTORS_RESERVED, LOG_EDGES_PER_MINUTE, STOP_LOOK, STOP_RESERVE_SHARE};
 use crate::logging::Throttle;
 use crate::pacing::Pace;
 use crate::probe::Prober;
@@ -53,15 +52,16 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl StartError {
-    fn unavailable(text: String) -> Self {
+    pub(crate) fn unavailable(text: String) -> Self {
         Self { exit: Exit::Unavailable, text }
     }
 
-    fn setting(problem: &dyn fmt::Display) -> Self {
+    /// What a setting names can't be used.
+    pub(crate) fn setting(problem: &dyn fmt::Display) -> Self {
         Self { exit: Exit::Config, text: problem.to_string() }
     }
 
-    fn system(what: &str, error: &io::Error) -> Self {
+    pub(crate) fn system(what: &str, error: &io::Error) -> Self {
         Self::unavailable(format!("{what}: {error}"))
     }
 }
@@ -79,6 +79,7 @@ pub struct App {
     producer_ended: Receiver<()>,
     http: HttpServer,
     door: Door,
+    socket_file: Option<SocketFile>,
     reloads: Reloads,
     address: SocketAddr,
 }
@@ -91,9 +92,8 @@ impl App {
         check_descriptors(config)?;
         let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status)
             .map_err(|error| StartError::setting(&error))?;
-        let listener = bind(config)?;
-        let address =
-            listener.local_addr().map_err(|error| StartError::system("the listening socket", &error))?;
+        let mut reloads = Reloads::default();
+        let Entrance { listeners, address, socket_file } = entrance::open(config, &mut reloads)?;
         let spool = open_spool(config)?;
         let held_at_start = spool.figures().held;
         if held_at_start > 0 {
@@ -139,16 +139,22 @@ impl App {
         });
         let http = HttpServer::start(&config.data_dir, config.workers, Arc::clone(&context))
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
-        let door = open_door(config, listener, &http, &context)?;
-        info!("listening on {address} data_dir={:?}", config.data_dir);
-        if !guard.is_set() && !address.ip().is_loopback() {
-            warn!(
-                "API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status"
-            );
-        }
-        let mut reloads = Reloads::default();
+        let door = open_door(config, listeners, &http, &context)?;
+        tell_of_entrance(config, address, &guard);
         guard.ring().into_iter().for_each(|ring| reloads.add(ring));
-        Ok(Self { health, spool, recovery, inlet, producer, producer_ended, http, door, reloads, address })
+        Ok(Self {
+            health,
+            spool,
+            recovery,
+            inlet,
+            producer,
+            producer_ended,
+            http,
+            door,
+            socket_file,
+            reloads,
+            address,
+        })
     }
 
     /// Where it listens.
@@ -179,6 +185,7 @@ impl App {
         let step = |what: &str| info!("{what} ms={}", began.elapsed().as_millis());
         self.health.stop();
         self.door.close_listeners();
+        drop(self.socket_file);
         step("stopping: no new connections");
         let answers_until = until - within / STOP_RESERVE_SHARE;
         if !thread::wait_until(|| self.door.drained(), answers_until) {
@@ -203,6 +210,18 @@ impl App {
         clean &= self.spool.close(left().max(STOP_LOOK));
         step("stopped");
         if clean { Exit::Ok } else { Exit::Software }
+    }
+}
+
+/// Where it listens, and who may come in.
+fn tell_of_entrance(config: &Config, address: SocketAddr, guard: &Guard) {
+    let tls = if config.tls.is_some() { "on" } else { "off" };
+    info!("listening on {address} tls={tls} data_dir={:?}", config.data_dir);
+    if let Some(path) = &config.unix_socket {
+        info!("listening also on the unix socket {}", path.display());
+    }
+    if !guard.is_set() && !address.ip().is_loopback() {
+        warn!("API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status");
     }
 }
 
@@ -237,6 +256,7 @@ fn check_descriptors(config: &Config) -> Result<(), StartError> {
 fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
     door::Settings {
         max_connections: config.max_connections,
+        max_connections_per_address: config.max_connections_per_address,
         upstream_connections: config.upstream_connections,
         head_timeout: config.head_timeout,
         body_timeout: config.body_timeout,
@@ -245,23 +265,6 @@ fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
         body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
         guard: guard.clone(),
     }
-}
-
-fn bind(config: &Config) -> Result<TcpListener, StartError> {
-    let address = SocketAddr::new(config.host, config.port);
-    let listener = TcpListener::bind(address).map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address: set HOST",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need a right that this user lacks: set PORT",
-            _ => "set HOST and PORT",
-        };
-        StartError::unavailable(format!("can't listen on {address}: {error}; {advice}"))
-    })?;
-    // std lets 128 connections wait to be accepted; of a larger burst the kernel would keep some waiting for seconds.
-    rustix::net::listen(&listener, LISTEN_BACKLOG)
-        .map_err(|error| StartError::system("the listening socket", &error.into()))?;
-    Ok(listener)
 }
 
 fn open_spool(config: &Config) -> Result<Spool, StartError> {
@@ -336,17 +339,13 @@ fn standing_in_postgres(config: &Config) -> Standing {
 
 fn open_door(
     config: &Config,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     http: &HttpServer,
     context: &Arc<Context>,
 ) -> Result<Door, StartError> {
-    let door = Door::start(
-        vec![listener],
-        http.socket(),
-        door_settings(config, &context.guard),
-        http.rebuild_wishes(),
-    )
-    .map_err(|error| StartError::system("the door can't open", &error))?;
+    let door =
+        Door::start(listeners, http.socket(), door_settings(config, &context.guard), http.rebuild_wishes())
+            .map_err(|error| StartError::system("the door can't open", &error))?;
     let watch = door.watch();
     let view = move || DoorView {
         silence: watch.silence(),

@@ -18,7 +18,8 @@
 //! Invariants, kept by `tests/it/tidy.rs` where a test can see them:
 //!
 //! - Only `store/kafka` names a Kafka crate or tokio, only `store/postgres` names postgres, only `store/spool` names rusqlite, only `http`
-//!   names `tiny_http`, only `door` names mio and httparse, only `commands` names ureq.
+//!   names `tiny_http`, only `door` names mio and httparse,
+//!   only `door` and `store/postgres` name rustls, only `commands` names ureq.
 //! - An [`event::Event`] is made only by validation, or read back from a row that validation once made.
 //! - Nothing behind `http` knows HTTP.
 //! - Every queue, read, wait, retry and log is bounded, by a setting or in [`limits`].
@@ -31,6 +32,7 @@ pub mod commands;
 pub mod config;
 pub mod crash;
 pub mod door;
+pub mod entrance;
 pub mod event;
 pub mod exit;
 pub mod failover;

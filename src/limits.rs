@@ -151,6 +151,14 @@ pub const DOOR_WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const DOOR_WAIT: Duration = Duration::from_secs(10);
 /// Bodies and answers in the door's memory, all connections together.
 pub const DOOR_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Encrypted bytes that wait for a TLS client to take them, of one connection.
+pub const DOOR_TLS_BYTES_MAX: usize = 16 * 1024;
+/// A file of certificates or of a key.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// A certificate that ends within this is warned about.
+pub const CERTIFICATE_WARNING_S: i64 = 30 * 86_400;
+/// Linux takes no longer path for a socket.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// One read from a connection in a turn of the event loop.
 pub const DOOR_READ_BYTES: usize = 64 * 1024;
 /// A connection between requests keeps buffers up to this size each.

@@ -16,6 +16,7 @@ use log::LevelFilter;
 pub use raw::RawSettings;
 use raw::Reader;
 
+use crate::door::CertificateFiles;
 use crate::event::Rules;
 use crate::limits;
 use crate::store::kafka::{self, ClientChoice};
@@ -40,6 +41,12 @@ pub struct Config {
     pub queue_bytes: usize,
     /// Client connections at once.
     pub max_connections: usize,
+    /// Of these, from one address. None: no such cap.
+    pub max_connections_per_address: Option<usize>,
+    /// Certificate and key. None: the port speaks plain HTTP.
+    pub tls: Option<CertificateFiles>,
+    /// Unix socket beside the port.
+    pub unix_socket: Option<PathBuf>,
     /// Connections between door and HTTP server.
     pub upstream_connections: usize,
     /// For a whole request head, from its first byte.
@@ -114,6 +121,9 @@ impl Config {
             queue_events: read.number("QUEUE_EVENTS", &raw.queue_events, 1, 1_000_000)?,
             queue_bytes: read.bytes("QUEUE_BYTES", &raw.queue_bytes, 64 << 10, 8 << 30)?,
             max_connections: read.number("MAX_CONNECTIONS", &raw.max_connections, 1, 100_000)?,
+            max_connections_per_address: connections_per_address(&read, raw)?,
+            tls: tls_files(&read, raw)?,
+            unix_socket: unix_socket(&read, raw)?,
             upstream_connections: read.number(
                 "UPSTREAM_CONNECTIONS",
                 &raw.upstream_connections,
@@ -191,6 +201,34 @@ pub fn local_url(raw: &RawSettings) -> Result<String, ConfigError> {
     }
     let host = if host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { host };
     Ok(format!("http://{}", std::net::SocketAddr::new(host, port)))
+}
+
+fn connections_per_address(read: &Reader, raw: &RawSettings) -> Result<Option<usize>, ConfigError> {
+    let most = read.number("MAX_CONNECTIONS_PER_ADDRESS", &raw.max_connections_per_address, 0, 100_000)?;
+    Ok((most > 0).then_some(most))
+}
+
+/// A file that was named, if one was.
+fn named(typed: Option<&str>) -> Option<PathBuf> {
+    typed.map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+fn tls_files(read: &Reader, raw: &RawSettings) -> Result<Option<CertificateFiles>, ConfigError> {
+    match (named(raw.tls_cert.as_deref()), named(raw.tls_key.as_deref())) {
+        (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(read.refuse("TLS_KEY", "", "TLS_CERT needs its private key: name its file")),
+        (None, Some(_)) => Err(read.refuse("TLS_CERT", "", "TLS_KEY needs its certificate: name its file")),
+    }
+}
+
+fn unix_socket(read: &Reader, raw: &RawSettings) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = named(raw.unix_socket.as_deref()) else { return Ok(None) };
+    if path.as_os_str().len() > limits::SOCKET_PATH_BYTES_MAX {
+        let legal = format!("use a path of at most {} bytes", limits::SOCKET_PATH_BYTES_MAX);
+        return Err(read.refuse("UNIX_SOCKET", &path.to_string_lossy(), legal));
+    }
+    Ok(Some(path))
 }
 
 fn days(days: u64) -> Duration {

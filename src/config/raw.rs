@@ -29,6 +29,25 @@ pub struct RawSettings {
         help_heading = "HTTP"
     )]
     pub(super) max_connections: String,
+    /// Of these, connections at once from one address; 0 sets no such cap, which is right behind a proxy
+    #[arg(
+        long,
+        env = "MAX_CONNECTIONS_PER_ADDRESS",
+        default_value = "0",
+        value_name = "COUNT",
+        help_heading = "HTTP"
+    )]
+    pub(super) max_connections_per_address: String,
+    /// Certificate (and those between it and its authority) as PEM: the port then speaks HTTPS only, TLS 1.2
+    /// and 1.3. Read again on SIGHUP
+    #[arg(long, env = "TLS_CERT", value_name = "FILE", help_heading = "HTTP")]
+    pub(super) tls_cert: Option<String>,
+    /// Private key of TLS_CERT as PEM
+    #[arg(long, env = "TLS_KEY", value_name = "FILE", help_heading = "HTTP")]
+    pub(super) tls_key: Option<String>,
+    /// Unix socket to listen on as well, for programs of this box; the daemon's user and group may connect
+    #[arg(long, env = "UNIX_SOCKET", value_name = "PATH", help_heading = "HTTP")]
+    pub(super) unix_socket: Option<String>,
     /// Connections between the door and the HTTP server inside: requests that can wait for storage at once
     #[arg(
         long,

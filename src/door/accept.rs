@@ -1,15 +1,14 @@
 //! Taking connections in, and making room for them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::figures;
+use super::stream::{Peer, Stream};
 use crate::http::reply::{Reply, retry_between};
 use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
 
@@ -33,7 +32,7 @@ impl EventLoop {
             }
             let Some(listener) = self.listeners.get(number) else { return };
             match listener.accept() {
-                Ok((stream, address)) => self.admit(stream, address),
+                Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_client(&error) => {}
                 Err(error) => {
@@ -59,7 +58,7 @@ impl EventLoop {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, address: SocketAddr) {
+    fn admit(&mut self, stream: Stream, peer: Peer) {
         // Those that only linger have had their answer.
         let in_use = self.clients.len() - self.waits.len(wait::LINGERING);
         let is_full = in_use >= self.settings.max_connections && !self.evict();
@@ -69,9 +68,7 @@ impl EventLoop {
             return;
         }
         figures::add(&self.shared.counters.accepted);
-        // Without it an answer may wait for the client's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let slot = self.clients.insert(Client::new(stream, address.ip()));
+        let slot = self.clients.insert(Client::new(stream, peer));
         let token: Token = Source::Client(slot).token();
         let Some(client) = self.clients.get_mut(slot) else { return };
         if self.poll.registry().register(&mut client.stream, token, Interest::READABLE).is_err() {
@@ -79,6 +76,13 @@ impl EventLoop {
             return;
         }
         self.waits.set(slot, wait::IDLE, self.now);
+        if let Some(why) = self.refusal(slot, is_full) {
+            self.turn_away(slot, why);
+        }
+    }
+
+    /// Why a new connection can't stay.
+    fn refusal(&mut self, slot: usize, is_full: bool) -> Option<&'static str> {
         if is_full {
             if let Some(hidden) = self.throttles.full.pass(self.now) {
                 let count = self.settings.max_connections;
@@ -87,9 +91,32 @@ impl EventLoop {
                      (happened {hidden} times more before)"
                 );
             }
-            let reply = no_room("all connections are in use; nothing was stored");
-            self.respond(slot, &reply, Then::Linger);
+            return Some("all connections are in use; nothing was stored");
         }
+        let client = self.clients.get_mut(slot)?;
+        let Peer::Address(address) = client.peer else { return None };
+        client.is_counted = self.addresses.enter(address);
+        if client.is_counted {
+            return None;
+        }
+        figures::add(&self.shared.counters.refused_by_address);
+        if let Some(hidden) = self.throttles.address.pass(self.now) {
+            log::warn!(
+                "an address has all connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): answering 503 \
+                 peer={} (happened {hidden} times more before)",
+                client.peer
+            );
+        }
+        Some("your address has all connections that it may have; nothing was stored")
+    }
+
+    fn turn_away(&mut self, slot: usize, why: &str) {
+        if self.clients.get(slot).is_some_and(|client| client.stream.is_tls()) {
+            // An answer would cost a handshake, of which there would be many.
+            self.shared.counters.refuse(503);
+            return self.close(slot);
+        }
+        self.respond(slot, &no_room(why), Then::Linger);
     }
 
     /// Frees a descriptor. `false` when all connections are in mid-request.
@@ -146,8 +173,11 @@ impl EventLoop {
             let _ = self.poll.registry().deregister(&mut listener);
         }
         for slot in self.clients.numbers() {
-            if self.clients.get(slot).is_some_and(|client| client.state == State::Idle) {
-                self.close_if_idle(slot);
+            match self.clients.get(slot).map(|client| client.state) {
+                Some(State::Idle) => _ = self.close_if_idle(slot),
+                // Nothing was asked yet.
+                Some(State::Handshake) => self.close(slot),
+                _ => {}
             }
         }
     }

@@ -96,6 +96,11 @@ impl BodyReader {
         if self.taken > self.limit {
             return Err(BodyError::TooLarge);
         }
+        if matches!(self.state, State::Counted { .. }) && content.capacity() - content.len() < here {
+            // Doubling, but never beyond what was announced: nor is that taken before it comes.
+            let room = usize::try_from(left).map_or(here, |left| left.min(content.len().max(here)));
+            content.reserve_exact(room);
+        }
         content.extend_from_slice(&input[..here]);
         let left = left - here as u64;
         self.state = match (self.state, left) {

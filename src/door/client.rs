@@ -1,11 +1,9 @@
 //! One client connection: its socket, its buffers, and where it is in its request.
 
-use std::io::{self, Read, Write};
-use std::net::IpAddr;
-
-use mio::net::TcpStream;
+use std::io::{self, ErrorKind};
 
 use super::body::{BodyError, BodyReader, Framing};
+use super::stream::{Peer, Stream};
 use crate::http::reply::Reply;
 use crate::http::routes::Lane;
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
@@ -27,6 +25,8 @@ pub(super) mod wait {
 pub(super) enum State {
     /// Between requests; nothing of the next one is there.
     Idle,
+    /// TLS is being agreed on; nothing of a request is there.
+    Handshake,
     /// A head is arriving.
     Head,
     /// A body is arriving.
@@ -96,8 +96,10 @@ impl Request {
 /// A client connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) stream: TcpStream,
-    pub(super) peer: IpAddr,
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// It counts among the connections of its address.
+    pub(super) is_counted: bool,
     pub(super) state: State,
     /// The socket may have something to read. Cleared by a read that finds less than it could take.
     pub(super) readable: bool,
@@ -123,21 +125,12 @@ pub(super) struct Client {
     pub(super) request: Request,
 }
 
-/// What a read brought.
-pub(super) enum Got {
-    /// So many bytes.
-    Bytes(usize),
-    /// Nothing now.
-    Nothing,
-    /// The connection is broken.
-    Broken,
-}
-
 impl Client {
-    pub(super) fn new(stream: TcpStream, peer: IpAddr) -> Self {
+    pub(super) fn new(stream: Stream, peer: Peer) -> Self {
         Self {
             stream,
             peer,
+            is_counted: false,
             state: State::Idle,
             readable: false,
             ending: false,
@@ -158,48 +151,43 @@ impl Client {
     }
 
     /// One read. The end is noted in `ended`.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
-        match self.stream.read(buffer) {
-            Ok(0) => {
-                self.ended = true;
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let brought = match self.stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
-                Got::Nothing
+                return Ok(0);
             }
-            Ok(count) => {
-                // A short read has emptied the socket: the poll tells of more. But of an end that
-                // it told of already it won't tell again.
-                self.readable = count == buffer.len() || self.ending;
-                Got::Bytes(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Got::Nothing
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Got::Nothing,
-            Err(_) => Got::Broken,
-        }
+            brought => brought?,
+        };
+        self.ended |= brought.end;
+        // Of an end that the poll told of already it won't tell again.
+        self.readable = !brought.end && (brought.more || self.ending);
+        Ok(brought.bytes)
     }
 
     /// Writes what the socket takes. `Ok(true)` when all is out.
     pub(super) fn write(&mut self) -> io::Result<bool> {
         while self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        match self.stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            flushed => flushed.map(|()| true),
+        }
     }
 
     /// Takes what belongs to the body from the front of `input`: returns the bytes taken and those
-    /// that the body grew by.
+    /// of memory that the body grew by.
     pub(super) fn take_body(&mut self, input: &[u8]) -> Result<(usize, usize), Reply> {
-        let before = self.body.len();
+        let before = self.body.capacity();
         match self.reader.feed(input, &mut self.body) {
-            Ok(taken) => Ok((taken, self.body.len() - before)),
+            Ok(taken) => Ok((taken, self.body.capacity() - before)),
             Err(BodyError::TooLarge) => Err(Reply::too_large("the body", self.request.body_limit)),
             Err(BodyError::Broken(why)) => Err(Reply::bad_request(why)),
         }

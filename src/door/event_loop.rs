@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::addresses::Addresses;
 use super::client::{self, Client};
 use super::figures;
+use super::listener::Listener;
 use super::render::DateText;
 use super::slots::Slots;
 use super::timers::Timers;
@@ -65,15 +65,19 @@ impl Source {
 pub(super) struct Throttles {
     pub(super) accept: Throttle,
     pub(super) full: Throttle,
+    pub(super) address: Throttle,
     pub(super) upstream: Throttle,
     pub(super) rebuild: Throttle,
+    pub(super) handshake: Throttle,
     pub(super) denied: Throttle,
 }
 
 impl Throttles {
     fn new() -> Self {
-        let [accept, full, upstream, rebuild] = std::array::from_fn(|_| Throttle::default());
-        Self { accept, full, upstream, rebuild, denied: Throttle::new(LOG_DENIED_PER_MINUTE) }
+        let [accept, full, address, upstream, rebuild, handshake] =
+            std::array::from_fn(|_| Throttle::default());
+        let denied = Throttle::new(LOG_DENIED_PER_MINUTE);
+        Self { accept, full, address, upstream, rebuild, handshake, denied }
     }
 }
 
@@ -83,12 +87,15 @@ pub(super) struct EventLoop {
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) rebuild: Sender<()>,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listener>,
     /// Listeners that could not go on accepting are tried again then.
     pub(super) accept_again: Option<Instant>,
     /// The process has been out of descriptors and not yet got its reserve back.
     pub(super) is_tight: bool,
     pub(super) clients: Slots<Client>,
+    pub(super) addresses: Addresses,
+    /// This turn has made its one step of a TLS handshake.
+    pub(super) has_shaken_hands: bool,
     pub(super) waits: Timers<{ client::wait::KINDS }>,
     pub(super) pool: Pool,
     /// Sources that have more to do; they get their next turn without a poll.
@@ -107,7 +114,7 @@ pub(super) struct EventLoop {
 
 impl EventLoop {
     pub(super) fn new(
-        listeners: Vec<net::TcpListener>,
+        listeners: Vec<Listener>,
         inner: PathBuf,
         settings: Settings,
         rebuild: Sender<()>,
@@ -115,22 +122,22 @@ impl EventLoop {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
-        for listener in &listeners {
-            listener.set_nonblocking(true)?;
-        }
         let Settings { head_timeout, body_timeout, idle_timeout, upstream_timeout, .. } = settings;
         let waits =
             [idle_timeout, head_timeout, body_timeout, DOOR_WAIT, DOOR_WAIT, body_timeout, DOOR_LINGER];
+        let addresses = Addresses::new(settings.max_connections_per_address);
         let ingest_max = settings.upstream_connections - DOOR_KEPT_CONNECTIONS;
         let event_loop = Self {
             poll,
             settings,
             shared,
             rebuild,
-            listeners: listeners.into_iter().map(TcpListener::from_std).collect(),
+            listeners,
             accept_again: None,
             is_tight: false,
             clients: Slots::new(),
+            addresses,
+            has_shaken_hands: false,
             waits: Timers::new(waits),
             pool: Pool::new(inner, ingest_max, upstream_timeout),
             again: VecDeque::new(),
@@ -158,6 +165,7 @@ impl EventLoop {
                 return;
             }
             self.now = Instant::now();
+            self.has_shaken_hands = false;
             let again = self.again.len();
             for event in &events {
                 self.on_event(event);

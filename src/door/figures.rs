@@ -21,6 +21,12 @@ pub struct Figures {
     pub evicted: u64,
     /// Failed accepts: mostly for want of descriptors.
     pub accept_errors: u64,
+    /// TLS handshakes that were completed.
+    pub tls_handshakes: u64,
+    /// TLS handshakes that failed, or took too long.
+    pub tls_failures: u64,
+    /// Connections refused because their address had all that it may have.
+    pub refused_by_address: u64,
     /// Requests whose head was whole.
     pub requests: u64,
     /// Requests that the inner server has now.
@@ -47,6 +53,9 @@ pub(super) struct Counters {
     pub(super) accepted: AtomicU64,
     pub(super) evicted: AtomicU64,
     pub(super) accept_errors: AtomicU64,
+    pub(super) tls_handshakes: AtomicU64,
+    pub(super) tls_failures: AtomicU64,
+    pub(super) refused_by_address: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) waiting: AtomicU64,
@@ -72,6 +81,9 @@ impl Counters {
             accepted: get(&self.accepted),
             evicted: get(&self.evicted),
             accept_errors: get(&self.accept_errors),
+            tls_handshakes: get(&self.tls_handshakes),
+            tls_failures: get(&self.tls_failures),
+            refused_by_address: get(&self.refused_by_address),
             requests: get(&self.requests),
             in_flight: get(&self.in_flight),
             waiting: get(&self.waiting),

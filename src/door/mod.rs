@@ -15,28 +15,35 @@
 //!
 //! Rooms: `event_loop` turns; `accept` takes connections in and makes room; `serve` reads a request,
 //! `forward` takes it inside, `respond` writes its answer; `renew` keeps the upstream pool healthy.
-//! `head`, `target`, `body`, `answer`, `render` are pure; `client`, `upstream` hold a connection's
-//! state; `slots`, `timers` hold many.
+//! `listener`, `stream`, `tls`, `certificates`, `local` are where bytes come from. `head`, `target`, `body`,
+//! `answer`, `render` are pure; `client`, `upstream` hold a connection's state; `addresses`, `slots`,
+//! `timers` hold many.
 
 mod accept;
+mod addresses;
 mod answer;
 mod body;
+mod certificates;
 mod client;
 mod event_loop;
 mod figures;
 mod forward;
+mod handshake;
 mod head;
+mod listener;
+mod local;
 mod render;
 mod renew;
 mod respond;
 mod serve;
 mod slots;
+mod stream;
 mod target;
 mod timers;
+mod tls;
 mod upstream;
 
 use std::io;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,9 +52,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+pub use self::certificates::{Certificates, Files as CertificateFiles};
 use self::event_loop::EventLoop;
 use self::figures::Counters;
 pub use self::figures::Figures;
+pub use self::listener::Listener;
+pub use self::local::SocketFile;
 use crate::keys::Guard;
 use crate::limits::{
     DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_REFUSED_CONNECTIONS_MAX,
@@ -55,7 +65,7 @@ use crate::limits::{
 };
 use crate::thread;
 
-/// Poll, waker, a listener for each address family, the inner listener; some to spare.
+/// Poll, waker, a listener for each address family, the Unix socket, the inner listener; some to spare.
 const OWN_DESCRIPTORS: usize = 12;
 
 /// What an administrator can set.
@@ -63,6 +73,8 @@ const OWN_DESCRIPTORS: usize = 12;
 pub struct Settings {
     /// Client connections at once. When all are in use, the one idle longest makes room.
     pub max_connections: usize,
+    /// Of these, connections at once from one address. None: as many as there are.
+    pub max_connections_per_address: Option<usize>,
     /// Connections to the inner server: the kept ones, and the requests that may wait for storage at once.
     pub upstream_connections: usize,
     /// A head arrives within this, from its first byte.
@@ -138,7 +150,7 @@ impl Door {
     /// Errors: a setting that leaves no room, a socket that can't be polled, an inner server that
     /// does not answer.
     pub fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         inner: PathBuf,
         settings: Settings,
         rebuild: Sender<()>,

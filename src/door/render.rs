@@ -2,10 +2,10 @@
 //! Pure, into buffers that are used again.
 
 use std::io::Write;
-use std::net::IpAddr;
 
 use super::answer::Answer;
 use super::head::Head;
+use super::stream::Peer;
 use crate::http::reply::{self, Reply};
 use crate::http::routes::Route;
 
@@ -77,7 +77,7 @@ fn message<'h>(
 /// Whom a request comes from, as far as the inner server is told.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender<'a> {
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     /// By its API key.
     pub(super) name: Option<&'a str>,
 }
@@ -96,7 +96,7 @@ pub(super) fn forward_begin(
         out.extend_from_slice(query.as_bytes());
     }
     // No Host and no Content-Type: the inner server needs neither, and each field costs it two allocations.
-    put(out, format_args!(" HTTP/1.1\r\nX-Door-Peer: {}\r\n", sender.peer.to_canonical()));
+    put(out, format_args!(" HTTP/1.1\r\nX-Door-Peer: {}\r\n", sender.peer));
     let fields = &head.fields;
     if !fields.content_encoding.is_empty() {
         out.extend_from_slice(b"Content-Encoding: ");
@@ -200,7 +200,7 @@ mod tests {
         let head = whole.verdict.unwrap();
         let route = routes::find(head.method, head.target.path.as_deref().unwrap()).unwrap();
         let mut out = Vec::new();
-        let mut sender = Sender { peer: "::ffff:10.0.0.7".parse().unwrap(), name: None };
+        let mut sender = Sender { peer: Peer::Address("::ffff:10.0.0.7".parse().unwrap()), name: None };
         forward_begin(&mut out, route, &head, "r1", &sender);
         forward_end(&mut out, Some(42));
         let expected = "POST /api/logs/ingest?a=1&b HTTP/1.1\r\nX-Door-Peer: 10.0.0.7\r\n\

@@ -1,17 +1,16 @@
 //! The answer to a client, from the moment it is known until its last byte is out, and what follows
 //! it: the next request, or the end of the connection.
 
-use std::net::Shutdown;
-
 use mio::Interest;
 
 use super::accept::no_room;
 use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::render::{self, Manner};
+use super::stream::Peer;
 use super::upstream::Job;
 use crate::http::reply::Reply;
-use crate::limits::{DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
+use crate::limits::{DOOR_BUFFER_BYTES_KEPT, DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
 
 impl EventLoop {
     /// Answers with a reply of the door's own. Closes after it as `then` or the request says.
@@ -75,15 +74,7 @@ impl EventLoop {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match client.write() {
             Ok(true) => {}
-            Ok(false) if client.polls_writable => return,
-            Ok(false) => {
-                client.polls_writable = true;
-                let (token, both) = (Source::Client(slot).token(), Interest::READABLE | Interest::WRITABLE);
-                if self.poll.registry().reregister(&mut client.stream, token, both).is_err() {
-                    self.close(slot);
-                }
-                return;
-            }
+            Ok(false) => return self.poll_writable(slot),
             Err(_) => return self.close(slot),
         }
         let counted = std::mem::take(&mut client.counted_out);
@@ -93,6 +84,18 @@ impl EventLoop {
         let State::Writing(then) = client.state else { return };
         self.release_memory(counted);
         self.after_answer(slot, then);
+    }
+
+    /// From now on the poll tells when the client's socket takes more.
+    pub(super) fn poll_writable(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if std::mem::replace(&mut client.polls_writable, true) {
+            return;
+        }
+        let (token, both) = (Source::Client(slot).token(), Interest::READABLE | Interest::WRITABLE);
+        if self.poll.registry().reregister(&mut client.stream, token, both).is_err() {
+            self.close(slot);
+        }
     }
 
     fn after_answer(&mut self, slot: usize, then: Then) {
@@ -111,7 +114,7 @@ impl EventLoop {
                 client.pending = Vec::new();
                 client.state = State::Lingering { left: DOOR_LINGER_BYTES_MAX };
                 self.waits.set(slot, wait::LINGERING, self.now);
-                if client.stream.shutdown(Shutdown::Write).is_err() {
+                if client.stream.shutdown_write().is_err() {
                     return self.close(slot);
                 }
                 self.again.push_back(Source::Client(slot));
@@ -120,7 +123,12 @@ impl EventLoop {
     }
 
     pub(super) fn on_client_timeout(&mut self, slot: usize, kind: usize) {
+        let is_handshake = self.clients.get(slot).is_some_and(|client| client.state == State::Handshake);
         match kind {
+            wait::HEAD if is_handshake => {
+                self.on_failed_handshake(slot, "it took too long");
+                self.close(slot);
+            }
             wait::HEAD => {
                 self.respond(slot, &Reply::timeout("the request head did not arrive in time"), Then::Linger)
             }
@@ -146,6 +154,7 @@ impl EventLoop {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(counted);
         }
         client.body.clear();
+        client.body.shrink_to(DOOR_BUFFER_BYTES_KEPT);
         self.release_memory(counted);
     }
 
@@ -153,7 +162,11 @@ impl EventLoop {
     pub(super) fn close(&mut self, slot: usize) {
         self.release_body(slot);
         self.waits.clear(slot);
-        let Some(client) = self.clients.remove(slot) else { return };
+        let Some(mut client) = self.clients.remove(slot) else { return };
+        client.stream.say_goodbye();
+        if let (true, Peer::Address(address)) = (client.is_counted, client.peer) {
+            self.addresses.leave(address);
+        }
         self.release_memory(client.counted_out);
         if let State::Asking(upstream) = client.state
             && let Some(upstream) = self.pool.connections.get_mut(upstream)

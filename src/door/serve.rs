@@ -3,7 +3,6 @@
 //! `advance` is the one way on: it takes what has been received as far as it goes, with at most one
 //! read a turn and at most one request a turn.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use mio::event::Event;
@@ -11,11 +10,12 @@ use mio::event::Event;
 use super::Settings;
 use super::accept::no_room;
 use super::body::{BodyReader, Framing};
-use super::client::{Client, Got, State, Then, wait};
+use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::figures;
 use super::head::{Head, Parsed, Whole, parse};
 use super::render::{self, Sender};
+use super::stream::Peer;
 use crate::http::reply::Reply;
 use crate::http::routes::{self, Route};
 use crate::keys;
@@ -54,8 +54,8 @@ impl EventLoop {
         }
         client.ending |= event.is_read_closed();
         client.readable |= event.is_readable() || event.is_read_closed();
-        if event.is_writable() && matches!(client.state, State::Writing(_)) {
-            self.flush(slot);
+        if event.is_writable() {
+            self.on_writable(slot);
         }
         self.advance(slot);
     }
@@ -68,7 +68,7 @@ impl EventLoop {
             let step = match client.state {
                 State::Idle | State::Head => self.take_head(slot),
                 State::Body => self.take_pending_body(slot),
-                State::Lingering { .. } => Step::NeedsBytes,
+                State::Handshake | State::Lingering { .. } => Step::NeedsBytes,
                 State::Queued | State::Asking(_) | State::Writing(_) => return,
             };
             let Some(client) = self.clients.get_mut(slot) else { return };
@@ -77,7 +77,9 @@ impl EventLoop {
                 Step::Moved => {}
                 Step::NeedsBytes if client.ended => return self.on_end(slot),
                 Step::NeedsBytes if !client.readable => return,
-                Step::NeedsBytes if !may_read => return self.again.push_back(Source::Client(slot)),
+                Step::NeedsBytes if !may_read || self.must_wait_for_handshakes(slot) => {
+                    return self.again.push_back(Source::Client(slot));
+                }
                 Step::NeedsBytes => {
                     may_read = false;
                     if self.read(slot) == Step::Settled {
@@ -90,10 +92,16 @@ impl EventLoop {
 
     fn read(&mut self, slot: usize) -> Step {
         let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
-        let count = match client.read(&mut self.scratch) {
-            Got::Bytes(count) => count,
-            Got::Nothing => return Step::Moved,
-            Got::Broken => {
+        let read = client.read(&mut self.scratch);
+        if client.stream.is_tls() || client.stream.is_refused_bare() {
+            self.watch_tls(slot, read.as_ref().err());
+        }
+        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let count = match read {
+            Ok(0) if matches!(client.state, State::Writing(_)) => return Step::Settled,
+            Ok(0) => return Step::Moved,
+            Ok(count) => count,
+            Err(_) => {
                 self.close(slot);
                 return Step::Settled;
             }
@@ -223,12 +231,12 @@ impl EventLoop {
     }
 
     /// A till with an old key, or somebody who tries keys: the administrator wants to know where.
-    fn tell_of_denied(&mut self, head: &Head<'_>, peer: IpAddr) {
+    fn tell_of_denied(&mut self, head: &Head<'_>, peer: Peer) {
         let Some(hidden) = self.throttles.denied.pass(self.now) else { return };
         log::warn!(
             "a request is refused for its API key status=401 path={} peer={} shows_one={} hidden_before={hidden}",
             Escaped(head.target.path.as_deref().unwrap_or_default()),
-            peer.to_canonical(),
+            peer,
             head.api_key.is_some()
         );
     }

@@ -38,6 +38,8 @@ mod fallback;
 mod hostile;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.
 mod path;
+/// HTTPS and the Unix socket, with curl and openssl as shops have them.
+mod tls;
 
 /// The door before a real `tiny_http`: framing, limits, bursts, stalls, descriptors (F14, F15, F16).
 mod door;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use logs_ingest::door::{Door, Settings};
+use logs_ingest::door::{Door, Listener, Settings};
 use logs_ingest::keys::Guard;
 use logs_ingest::thread;
 use tiny_http::{Header, Request, Response, Server};
@@ -23,6 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) fn settings() -> Settings {
     Settings {
         max_connections: 1_024,
+        max_connections_per_address: None,
         upstream_connections: 256,
         head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
@@ -115,6 +116,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (ask, rebuild) = bounded(1);
+        let listener = Listener::tcp(listener, None).unwrap();
         let door = Door::start(vec![listener], path.clone(), settings, ask).unwrap();
         Self { door: Some(door), inner: Some(inner), address, path, held, hold, rebuild }
     }

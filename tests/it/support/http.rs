@@ -7,9 +7,13 @@ mod checks;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, ClientConnection};
 use serde_json::Value;
+
+use super::tls;
 
 /// Longer than the longest wait before an answer (the sum of the stores' deadlines).
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -58,28 +62,58 @@ impl Response {
     }
 }
 
+/// Where a daemon is, and how to speak to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    addr: SocketAddr,
+    trust: Option<Arc<ClientConfig>>,
+}
+
+impl From<SocketAddr> for Place {
+    fn from(addr: SocketAddr) -> Self {
+        Self { addr, trust: None }
+    }
+}
+
+impl From<(SocketAddr, Arc<ClientConfig>)> for Place {
+    fn from((addr, trust): (SocketAddr, Arc<ClientConfig>)) -> Self {
+        Self { addr, trust: Some(trust) }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     unread: Vec<u8>,
 }
 
 impl Client {
-    pub(crate) fn connect(addr: SocketAddr) -> Self {
-        Self::try_connect(addr).unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"))
+    pub(crate) fn connect(place: impl Into<Place>) -> Self {
+        let place = place.into();
+        let addr = place.addr;
+        Self::try_connect(place).unwrap_or_else(|error| panic!("cannot connect to {addr}: {error}"))
     }
 
-    pub(crate) fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn try_connect(place: impl Into<Place>) -> io::Result<Self> {
+        let Place { addr, trust } = place.into();
         let stream = TcpStream::connect_timeout(&addr, ANSWER_LIMIT)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-        Ok(Self { stream, unread: Vec::new() })
+        let tls = trust.map(|trust| Box::new(tls::connection(&trust)));
+        Ok(Self { stream, tls, unread: Vec::new() })
     }
 
     pub(crate) fn send_raw(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        match &mut self.tls {
+            None => self.stream.write_all(bytes.as_ref()),
+            Some(tls) => {
+                let mut both = rustls::Stream::new(tls.as_mut(), &mut self.stream);
+                both.write_all(bytes.as_ref()).and_then(|()| both.flush())
+            }
+        }
     }
 
     /// No more bytes from here; answers can still be read.
@@ -207,7 +241,11 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer)? {
+        let count = match &mut self.tls {
+            None => self.stream.read(&mut buffer)?,
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut buffer)?,
+        };
+        match count {
             0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the connection was closed")),
             count => {
                 self.unread.extend_from_slice(&buffer[..count]);

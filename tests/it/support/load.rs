@@ -4,7 +4,6 @@
 //! Invariant: bounded in clients, in answers kept, and in time (every exchange has its limit).
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use logs_ingest::thread;
 
 use super::events;
-use super::http::{Client, INGEST, Response};
+use super::http::{Client, INGEST, Place, Response};
 
 const CLIENTS_MAX: usize = 512;
 /// Answers that one client keeps; it stops there.
@@ -100,7 +99,7 @@ pub(crate) struct Load {
 }
 
 struct Till<M> {
-    addr: SocketAddr,
+    place: Place,
     until: Until,
     make_body: Arc<M>,
     stopped: Receiver<()>,
@@ -110,9 +109,14 @@ struct Till<M> {
 
 impl Load {
     /// Runs a load to its end.
-    pub(crate) fn run(addr: SocketAddr, clients: usize, until: Until, make_body: impl MakeBody) -> Report {
+    pub(crate) fn run(
+        place: impl Into<Place>,
+        clients: usize,
+        until: Until,
+        make_body: impl MakeBody,
+    ) -> Report {
         assert!(!matches!(until, Until::Stopped), "a load without an end: use Load::start");
-        let load = Self::start(addr, clients, until, make_body);
+        let load = Self::start(place, clients, until, make_body);
         let mut total = Report::default();
         for client in load.clients {
             total.add(client.join().expect("a client does not panic"));
@@ -121,7 +125,13 @@ impl Load {
     }
 
     /// Starts a load beside the test.
-    pub(crate) fn start(addr: SocketAddr, clients: usize, until: Until, make_body: impl MakeBody) -> Self {
+    pub(crate) fn start(
+        place: impl Into<Place>,
+        clients: usize,
+        until: Until,
+        make_body: impl MakeBody,
+    ) -> Self {
+        let place = place.into();
         assert!((1..=CLIENTS_MAX).contains(&clients), "{clients} clients: 1 to {CLIENTS_MAX} are possible");
         let (stop, stopped) = bounded(0);
         let make_body = Arc::new(make_body);
@@ -132,7 +142,7 @@ impl Load {
                 other => other,
             };
             let till = Till {
-                addr,
+                place: place.clone(),
                 until,
                 make_body: Arc::clone(&make_body),
                 stopped: stopped.clone(),
@@ -164,7 +174,7 @@ impl<M: MakeBody> Till<M> {
             }
             let (request_id, body) = (self.make_body)(number);
             let sent = Instant::now();
-            match exchange(&mut connection, self.addr, &body) {
+            match exchange(&mut connection, &self.place, &body) {
                 Ok(response) => self.report.answers.push(Answer {
                     request_id,
                     status: response.status,
@@ -207,10 +217,10 @@ enum Failed {
     Midway(io::Error),
 }
 
-fn exchange(connection: &mut Option<Client>, addr: SocketAddr, body: &[u8]) -> Result<Response, Failed> {
+fn exchange(connection: &mut Option<Client>, place: &Place, body: &[u8]) -> Result<Response, Failed> {
     let mut client = match connection.take() {
         Some(client) => client,
-        None => Client::try_connect(addr).map_err(Failed::Connecting)?,
+        None => Client::try_connect(place.clone()).map_err(Failed::Connecting)?,
     };
     let headers = [("Content-Type", "application/json")];
     // An answer may be there although sending failed: an early refusal.

@@ -15,6 +15,7 @@ pub(crate) mod log;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod stores;
+pub(crate) mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

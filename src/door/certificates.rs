@@ -1,0 +1,162 @@
+//! The certificate and its key, from PEM files: checked when they are read, replaced while connections go on.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::DateTime;
+use log::warn;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, version};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use crate::clock;
+use crate::limits::{CERTIFICATE_WARNING_S, PEM_BYTES_MAX};
+use crate::reload::Reload;
+
+/// Where the certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The server's certificate and those between it and an authority, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The certificate in use.
+#[derive(Debug)]
+pub struct Certificates {
+    files: Files,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+}
+
+/// What a handshake asks. Locked for writing only while a certificate is replaced.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Certificates {
+    /// Reads the files.
+    ///
+    /// Errors: which file can't be used, why, and what to do.
+    pub fn read(files: Files) -> Result<Self, String> {
+        let provider = Arc::new(ring::default_provider());
+        let current = Arc::new(Current(RwLock::new(Arc::new(load(&files, &provider)?))));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .map_err(|error| format!("cannot start TLS: {error}"))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { files, current, config: Arc::new(config) })
+    }
+
+    /// For the connections to come.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// One line about the certificate in use: until when it holds.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let current = self.current.0.read().unwrap_or_else(PoisonError::into_inner);
+        let until = current.cert.first().and_then(ends_at_s);
+        let until = until.map_or_else(|| "?".to_owned(), show);
+        format!("tls certificate={:?} valid_until={until}", self.files.certificate)
+    }
+}
+
+impl Reload for Certificates {
+    fn reload(&self) -> Result<String, String> {
+        let provider = self.config.crypto_provider();
+        let fresh = Arc::new(load(&self.files, provider)?);
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(self.describe())
+    }
+}
+
+fn load(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let chain: Vec<CertificateDer<'static>> = read(&files.certificate)
+        .and_then(|pem| {
+            CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| e.to_string())
+        })
+        .map_err(|error| format!("TLS_CERT {certificate} can't be used: {error}"))?;
+    let Some(own) = chain.first() else {
+        return Err(format!("TLS_CERT {certificate} can't be used: it holds no certificate in PEM form"));
+    };
+    let left = ends_at_s(own).map(|ends| ends - clock::record_ms() / 1_000);
+    let secret = read(&files.key)
+        .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|e| e.to_string()))
+        .map_err(|error| {
+            format!("TLS_KEY {key} can't be used: {error}; it must hold a private key in PEM form")
+        })?;
+    let certified = CertifiedKey::from_der(chain, secret, provider).map_err(|error| {
+        format!(
+            "TLS_CERT {certificate} and TLS_KEY {key} can't be used together: {error}; \
+             use a version 3 certificate and its own key: RSA, ECDSA or Ed25519"
+        )
+    })?;
+    if let Some(advice) = left.and_then(advice) {
+        warn!("the certificate in {certificate} {advice}: make a new one and send SIGHUP");
+    }
+    Ok(certified)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let mut pem = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(PEM_BYTES_MAX).read_to_end(&mut pem).map_err(|error| error.to_string())?;
+    Ok(pem)
+}
+
+/// When a certificate ends, in seconds since 1970.
+fn ends_at_s(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let parsed = Certificate::from_der(certificate).ok()?;
+    i64::try_from(parsed.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
+}
+
+/// What to say of a certificate that ends in `left_s` seconds.
+fn advice(left_s: i64) -> Option<String> {
+    match left_s {
+        ..0 => Some("has ended, clients refuse it".to_owned()),
+        0..CERTIFICATE_WARNING_S => Some(format!("ends in {} days", left_s / 86_400)),
+        _ => None,
+    }
+}
+
+fn show(ends_at_s: i64) -> String {
+    DateTime::from_timestamp(ends_at_s, 0)
+        .map_or_else(|| "?".to_owned(), |at| at.format("%Y-%m-%d").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_near_is_told() {
+        for (left_s, told) in [
+            (-1, Some("has ended, clients refuse it")),
+            (0, Some("ends in 0 days")),
+            (29 * 86_400, Some("ends in 29 days")),
+            (31 * 86_400, None),
+            (i64::MAX, None),
+        ] {
+            assert_eq!(advice(left_s).as_deref(), told, "{left_s}");
+        }
+        assert_eq!(show(1_793_491_200), "2026-11-01");
+    }
+}

@@ -1,0 +1,81 @@
+//! The sockets on which clients arrive.
+
+use std::io::{self, ErrorKind};
+use std::net;
+use std::os::unix;
+use std::sync::Arc;
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+
+use super::certificates::Certificates;
+use super::stream::{Peer, Socket, Stream};
+use super::tls::Session;
+
+/// One of them.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener, Option<Arc<Certificates>>),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// For the network. With certificates it speaks TLS and nothing else.
+    ///
+    /// Errors: the system's.
+    pub fn tcp(listener: net::TcpListener, tls: Option<Arc<Certificates>>) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self(Kind::Tcp(TcpListener::from_std(listener), tls)))
+    }
+
+    /// For programs on this machine.
+    ///
+    /// Errors: the system's.
+    pub fn unix(listener: unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self(Kind::Unix(UnixListener::from_std(listener))))
+    }
+
+    /// Takes in one connection.
+    pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.0 {
+            Kind::Tcp(listener, tls) => {
+                let (socket, address) = listener.accept()?;
+                // Without it an answer may wait for the client's delayed acknowledgement.
+                let _ = socket.set_nodelay(true);
+                let session = tls.as_ref().map(|tls| Session::new(tls.config())).transpose();
+                let session = session.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
+                Ok((Stream::new(Socket::Tcp(socket), session), Peer::Address(address.ip())))
+            }
+            Kind::Unix(listener) => {
+                let (socket, _) = listener.accept()?;
+                Ok((Stream::new(Socket::Unix(socket), None), Peer::Local))
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match &mut self.0 {
+            Kind::Tcp(listener, _) => listener,
+            Kind::Unix(listener) => listener,
+        }
+    }
+}
+
+impl Source for Listener {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}

@@ -1,0 +1,205 @@
+//! A client's connection as bytes: a TCP or a Unix socket, bare or under TLS. Nothing here blocks.
+//!
+//! Invariant: one read takes at most one read from the socket, so that clients get equal turns.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown};
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::tls::Session;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// A machine, perhaps this one.
+    Address(IpAddr),
+    /// A program on this machine, over the Unix socket.
+    Local,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{}", address.to_canonical()),
+            Self::Local => f.write_str("unix"),
+        }
+    }
+}
+
+/// The socket itself.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// The first byte that waits, left where it is.
+    fn peek(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        match self {
+            Self::Tcp(socket) => Ok((socket.peek(&mut byte)? == 1).then_some(byte[0])),
+            // Only TCP is ever under TLS.
+            Self::Unix(_) => Ok(None),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Brought {
+    pub(super) bytes: usize,
+    /// There may be more to read. If not, the poll will tell.
+    pub(super) more: bool,
+    /// The client will send no more.
+    pub(super) end: bool,
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(super) struct Stream {
+    socket: Socket,
+    tls: Option<Box<Session>>,
+    /// The client spoke no TLS where it had to. The answer goes out bare: it would understand no other.
+    is_refused_bare: bool,
+}
+
+impl Stream {
+    pub(super) fn new(socket: Socket, tls: Option<Session>) -> Self {
+        Self { socket, tls: tls.map(Box::new), is_refused_bare: false }
+    }
+
+    /// Reads once. `WouldBlock`: there was nothing. What is no TLS where it has to be is left unread: see [`Stream::is_refused_bare`].
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Brought> {
+        let brought = match &mut self.tls {
+            None => read_bare(&mut self.socket, buffer),
+            Some(session) if session.has_begun() => session.read(&mut self.socket, buffer),
+            Some(session) => match self.socket.peek() {
+                Ok(Some(byte)) if !Session::may_begin_with(byte) => {
+                    self.tls = None;
+                    self.is_refused_bare = true;
+                    Ok(Brought { more: true, ..Brought::default() })
+                }
+                Ok(_) => session.read(&mut self.socket, buffer),
+                Err(error) => Err(error),
+            },
+        };
+        match brought {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Ok(Brought { more: true, ..Brought::default() })
+            }
+            other => other,
+        }
+    }
+
+    /// Takes bytes to write, as many as there is room for. [`Stream::flush`] tells when they are out.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.write(bytes),
+            Some(session) => session.write(&mut self.socket, bytes),
+        }
+    }
+
+    /// Writes out what [`Stream::write`] took, and what TLS itself has to say. `WouldBlock`: some of it waits.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.tls.as_mut().map_or(Ok(()), |session| session.flush(&mut self.socket))
+    }
+
+    /// Something was taken and is not out yet.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.has_unwritten())
+    }
+
+    /// Says that no more is to come, and goes on reading.
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+        self.say_goodbye();
+        self.socket.shutdown_write()
+    }
+
+    /// Tells a TLS client, if there is room to, that the connection ends on purpose.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(session) = &mut self.tls {
+            session.say_goodbye(&mut self.socket);
+        }
+    }
+
+    /// TLS has begun and is not agreed on.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.has_begun() && session.is_handshaking())
+    }
+
+    /// It is to be under TLS, and nothing of that has arrived.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| !session.has_begun())
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(super) fn is_refused_bare(&self) -> bool {
+        self.is_refused_bare
+    }
+}
+
+fn read_bare(socket: &mut Socket, buffer: &mut [u8]) -> io::Result<Brought> {
+    let bytes = socket.read(buffer)?;
+    // A short read has emptied the socket.
+    Ok(Brought { bytes, more: bytes == buffer.len(), end: bytes == 0 })
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.register(registry, token, interests),
+            Socket::Unix(socket) => socket.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.reregister(registry, token, interests),
+            Socket::Unix(socket) => socket.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.deregister(registry),
+            Socket::Unix(socket) => socket.deregister(registry),
+        }
+    }
+}
