@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,9 @@ use crate::health::Health;
 use crate::http::endpoints::ingest::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
 use crate::keys::Guard;
-use crate::limits::{DESCRIPTORS_RESERVED, LOG_EDGES_PER_MINUTE, STOP_LOOK, STOP_RESERVE_SHARE};
+use crate::limits::{
+    DESCRIPTORS_RESERVED, LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE,
+};
 use crate::logging::Throttle;
 use crate::pacing::Pace;
 use crate::probe::Prober;
@@ -85,16 +88,17 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the spool, starts every thread and listens. Does not wait for a broker.
+    /// Opens the spool, starts every thread and listens. Does not wait for a broker. `stopping` ends even
+    /// the repair of a large damaged spool.
     ///
     /// Errors: what can't be had, in one sentence.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
         check_descriptors(config)?;
         let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status)
             .map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
         let Entrance { listeners, address, socket_file } = entrance::open(config, &mut reloads)?;
-        let spool = open_spool(config)?;
+        let spool = open_spool(config, stopping)?;
         let held_at_start = spool.figures().held;
         if held_at_start > 0 {
             match config.kafka {
@@ -267,20 +271,30 @@ fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
     }
 }
 
-fn open_spool(config: &Config) -> Result<Spool, StartError> {
+fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, StartError> {
     let settings = spool::Settings {
         dir: config.data_dir.clone(),
         max_bytes: config.spool_max_bytes,
         keep: config.keep,
+        clock_settles: SPOOL_CLOCK_SETTLES,
         instance: config.instance.clone(),
+        stopping: Arc::clone(stopping),
     };
-    Spool::open(&settings).map_err(|error| {
+    let spool = Spool::open(&settings).map_err(|error| {
         let exit = match error {
             OpenError::Newer(_) => Exit::Config,
+            OpenError::Stopped(_) => Exit::Ok,
             OpenError::InUse(_) | OpenError::Unusable(_) => Exit::Unavailable,
         };
         StartError { exit, text: error.to_string() }
-    })
+    })?;
+    let (most, event) = (spool.figures().max_bytes, config.rules.max_event_bytes);
+    if most < 8 * event as u64 {
+        warn!(
+            "the spool's disk is too small for events of MAX_EVENT_BYTES={event}: it may hold {most} bytes"
+        );
+    }
+    Ok(spool)
 }
 
 fn start_recovery(

@@ -132,8 +132,20 @@ pub const SPOOL_GIVE_BACK_PAGES: u64 = 256;
 pub const SPOOL_SPARE_PAGES: u64 = 1024;
 /// The idle writer looks at rows' age this often.
 pub const SPOOL_KEEP_EVERY: Duration = Duration::from_secs(60);
-/// Damaged files that one run of the daemon sets aside: each keeps its room on the disk.
+/// Damaged files that one run of the daemon sets aside.
 pub const SPOOL_RESCUES_MAX: u32 = 3;
+/// Damaged files that are kept, the youngest, while they take no more room than the spool itself may.
+pub const SPOOL_ASIDE_MAX: usize = 4;
+/// What the spool may hold where no setting says so and the disk is large enough.
+pub const SPOOL_DEFAULT_BYTES: u64 = 1 << 30;
+/// Of a smaller disk it may hold this share.
+pub const SPOOL_DISK_SHARE: u64 = 4;
+/// A write-ahead log of this size is worth a line: a program that reads for ever keeps it from starting anew.
+pub const SPOOL_LOG_SAY_BYTES: u64 = 16 * SPOOL_CHECKPOINT_BYTES;
+/// Rows are removed for their age once the wall clock has run evenly for so long.
+pub const SPOOL_CLOCK_SETTLES: Duration = Duration::from_secs(3_600);
+/// A wall clock that is so far from where it should be was set.
+pub const SPOOL_CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// The idle writer wakes this often.
 pub const SPOOL_TICK: Duration = Duration::from_secs(1);
 

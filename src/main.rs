@@ -1,6 +1,8 @@
 //! The daemon's lifecycle on one screen.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::Parser;
@@ -50,11 +52,12 @@ fn serve(settings: &RawSettings) -> Exit {
 
 fn run(config: &Config, died: &Receiver<()>) -> Exit {
     info!("logs-ingest {} starts pid={}", env!("CARGO_PKG_VERSION"), std::process::id());
-    let signals = match signals::listen() {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let signals = match signals::listen_and_note(Arc::clone(&stopping)) {
         Ok(signals) => signals,
         Err(problem) => return complain(Exit::Unavailable, &format!("signals can't be received: {problem}")),
     };
-    let app = match App::start(config) {
+    let app = match App::start(config, &stopping) {
         Ok(app) => app,
         Err(problem) => return complain(problem.exit, &problem.to_string()),
     };

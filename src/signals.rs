@@ -1,6 +1,8 @@
 //! Signals as messages.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Receiver;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,6 +23,13 @@ pub enum Signal {
 ///
 /// Errors: the system's.
 pub fn listen() -> io::Result<Receiver<Signal>> {
+    listen_and_note(Arc::default())
+}
+
+/// The same, and `stopping` is set with the first stop signal, for work that is too long to wait for.
+///
+/// Errors: the system's.
+pub fn listen_and_note(stopping: Arc<AtomicBool>) -> io::Result<Receiver<Signal>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let (sender, receiver) = crossbeam_channel::bounded(8);
     // Never joined: it waits for signals as long as the process lives.
@@ -33,6 +42,7 @@ pub fn listen() -> io::Result<Receiver<Signal>> {
                 _ if !sender.is_empty() => continue,
                 _ => Signal::Reload,
             };
+            stopping.fetch_or(message != Signal::Reload, Ordering::AcqRel);
             // Full or gone: a stop is under way already.
             let _ = sender.try_send(message);
         }

@@ -192,7 +192,9 @@ mod tests {
             Folder(std::env::temp_dir().join(format!("logs-ingest-events-{test}-{}", std::process::id())));
         let settings = spool::Settings {
             dir: folder.0.clone(),
-            max_bytes: 1 << 30,
+            max_bytes: Some(1 << 30),
+            clock_settles: Duration::ZERO,
+            stopping: std::sync::Arc::default(),
             keep: Duration::from_secs(1 << 20),
             instance: "test".to_owned(),
         };

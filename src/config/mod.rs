@@ -67,8 +67,8 @@ pub struct Config {
     pub postgres: Option<postgres::Settings>,
     /// Age at which rows are removed from Postgres that Kafka has.
     pub forwarded_keep: Duration,
-    /// Data that the spool may hold.
-    pub spool_max_bytes: u64,
+    /// Data that the spool may hold. None: what suits its disk.
+    pub spool_max_bytes: Option<u64>,
     /// Age at which home rows are removed.
     pub keep: Duration,
     /// Held events a second that go back to Kafka; 0 is unlimited.
@@ -139,7 +139,7 @@ impl Config {
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
-            spool_max_bytes: read.bytes("SPOOL_MAX_BYTES", &raw.spool_max_bytes, 1 << 20, 1 << 44)? as u64,
+            spool_max_bytes: spool_max_bytes(&read, raw)?,
             keep: days(read.number("KEEP_DAYS", &raw.keep_days, 1, 36_500)?),
             recovery_rate: read.number("RECOVERY_RATE", &raw.recovery_rate, 0, 1_000_000)?,
             shutdown_timeout: read.duration("SHUTDOWN_TIMEOUT", &raw.shutdown_timeout, 1_000, 600_000)?,
@@ -155,9 +155,10 @@ impl Config {
             let least = format!("it must hold two events of MAX_EVENT_BYTES ({event} bytes each)");
             return Err(read.refuse("QUEUE_BYTES", &raw.queue_bytes, least));
         }
-        if self.spool_max_bytes < 8 * event as u64 {
+        if self.spool_max_bytes.is_some_and(|most| most < 8 * event as u64) {
             let least = format!("it must hold eight events of MAX_EVENT_BYTES ({event} bytes each)");
-            return Err(read.refuse("SPOOL_MAX_BYTES", &raw.spool_max_bytes, least));
+            let typed = raw.spool_max_bytes.as_deref().unwrap_or_default();
+            return Err(read.refuse("SPOOL_MAX_BYTES", typed, least));
         }
         let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
         let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
@@ -284,6 +285,13 @@ fn instance(raw: &RawSettings) -> String {
     } else {
         named.into()
     }
+}
+
+fn spool_max_bytes(read: &Reader, raw: &RawSettings) -> Result<Option<u64>, ConfigError> {
+    let typed = raw.spool_max_bytes.as_deref().filter(|typed| !typed.trim().is_empty());
+    typed
+        .map(|typed| read.bytes("SPOOL_MAX_BYTES", typed, 1 << 20, 1 << 44).map(|bytes| bytes as u64))
+        .transpose()
 }
 
 fn workers(read: &Reader, raw: &RawSettings) -> Result<usize, ConfigError> {

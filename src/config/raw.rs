@@ -153,15 +153,9 @@ pub struct RawSettings {
     /// Folder of the spool [default: the service's state directory under systemd, else ./data]
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER", help_heading = "Storage", global = true)]
     pub(super) data_dir: Option<String>,
-    /// Data that the spool may hold
-    #[arg(
-        long,
-        env = "SPOOL_MAX_BYTES",
-        default_value = "1GiB",
-        value_name = "SIZE",
-        help_heading = "Storage"
-    )]
-    pub(super) spool_max_bytes: String,
+    /// Data that the spool may hold [default: 1GiB, or a quarter of a disk of less than 4GiB]
+    #[arg(long, env = "SPOOL_MAX_BYTES", value_name = "SIZE", help_heading = "Storage")]
+    pub(super) spool_max_bytes: Option<String>,
     /// Days after which events are removed whose home is the spool; held ones are never removed unsent
     #[arg(long, env = "KEEP_DAYS", default_value = "30", value_name = "DAYS", help_heading = "Storage")]
     pub(super) keep_days: String,

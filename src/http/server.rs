@@ -30,6 +30,8 @@ use crate::thread;
 
 /// Linux takes no longer path for a socket.
 const SOCKET_PATH_MAX: usize = 100;
+/// Names that are tried in the system's temporary folder.
+const PRIVATE_NAMES_MAX: u32 = 8;
 
 struct Shared {
     /// Locked for writing only while a server is replaced.
@@ -159,11 +161,20 @@ fn public_name(folder: &Path) -> PathBuf {
 /// where the path would be too long for a socket.
 fn private_folder(data_dir: &Path) -> io::Result<PathBuf> {
     let data_dir = fs::canonicalize(data_dir)?;
-    let folder = match data_dir.as_os_str().len() + 40 > SOCKET_PATH_MAX {
-        true => std::env::temp_dir().join(format!("logs-ingest-{}", std::process::id())),
-        false => data_dir.join("private"),
-    };
-    // Whatever a killed daemon left; the spool's lock proves that it is ours.
+    if data_dir.as_os_str().len() + 40 <= SOCKET_PATH_MAX {
+        return fresh_folder(data_dir.join("private"));
+    }
+    // Named after the data, so that a start finds what a killed daemon left; another user may have taken the name.
+    let name = format!("logs-ingest-{:08x}", crc32fast::hash(data_dir.as_os_str().as_encoded_bytes()));
+    let mut names = (1..=PRIVATE_NAMES_MAX).map(|n| std::env::temp_dir().join(format!("{name}-{n}")));
+    names.find_map(|folder| fresh_folder(folder).ok()).ok_or_else(|| {
+        let folder = std::env::temp_dir().join(name);
+        io::Error::other(format!("can't make {}-1 or its like for a socket", folder.display()))
+    })
+}
+
+/// Whatever a killed daemon left there goes; the spool's lock proves that it is ours.
+fn fresh_folder(folder: PathBuf) -> io::Result<PathBuf> {
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -73,7 +73,14 @@ impl Drop for Folder {
 }
 
 fn settings(dir: &Path) -> Settings {
-    Settings { dir: dir.to_owned(), max_bytes: 1 << 30, keep: 30 * DAY, instance: "test".to_owned() }
+    Settings {
+        dir: dir.to_owned(),
+        max_bytes: Some(1 << 30),
+        keep: 30 * DAY,
+        clock_settles: Duration::ZERO,
+        instance: "test".to_owned(),
+        stopping: Arc::default(),
+    }
 }
 
 /// The event number `n`, received `n` milliseconds after the release.

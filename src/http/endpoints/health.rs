@@ -47,7 +47,10 @@ struct SpoolPart {
     max_bytes: u64,
     full: bool,
     writable: bool,
+    /// Rows lost to damage since start, damaged files set aside since start, and those that are kept.
     damaged: u64,
+    rescues: u64,
+    damaged_files: u64,
     error: Option<String>,
 }
 
@@ -77,6 +80,8 @@ pub(super) fn reply(context: &Context) -> Reply {
             full: figures.full,
             writable: figures.writable,
             damaged: figures.damaged,
+            rescues: figures.rescues,
+            damaged_files: figures.damaged_files,
             error: figures.last_error.map(|error| error.to_string()),
         },
     };

@@ -30,6 +30,10 @@ struct Counters {
     kafka_back: u64,
     postgres_lost: u64,
     postgres_back: u64,
+    /// Rows that damage took from the spool, damaged files set aside, and home rows removed for age or room.
+    spool_damaged: u64,
+    spool_rescues: u64,
+    spool_removed: u64,
 }
 
 #[derive(Serialize)]
@@ -41,7 +45,8 @@ struct Queue {
 pub(super) fn reply(context: &Context) -> Reply {
     let counters = context.stats.snapshot();
     let has_kafka = context.health.kafka.state() != RemoteState::Off;
-    let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, &context.spool.figures());
+    let spool = context.spool.figures();
+    let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, &spool);
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
     let body = Body {
         uptime_s: context.health.uptime().as_secs(),
@@ -51,6 +56,9 @@ pub(super) fn reply(context: &Context) -> Reply {
             kafka_back: kafka.back.load(Relaxed),
             postgres_lost: postgres.lost.load(Relaxed),
             postgres_back: postgres.back.load(Relaxed),
+            spool_damaged: spool.damaged,
+            spool_rescues: spool.rescues,
+            spool_removed: spool.removed,
         },
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,

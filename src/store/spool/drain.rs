@@ -46,7 +46,7 @@ impl Reader {
         rows.map_err(|error| {
             match Fault::of(&error) {
                 Fault::Damaged => {
-                    shared.suspect();
+                    shared.suspect(self.generation);
                     self.db = None;
                 }
                 Fault::Disk => self.db = None,

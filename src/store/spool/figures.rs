@@ -1,6 +1,6 @@
 //! What the spool says of itself: one coherent snapshot, put there by the writer after each transaction.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the spool stands. Cheap to take: nothing is read from the disk.
@@ -20,6 +20,10 @@ pub struct Figures {
     pub oldest_held_ms: Option<i64>,
     /// Rows since start whose checksum did not hold or that could not be read from a damaged file.
     pub damaged: u64,
+    /// Times since start that the file was found damaged and set aside.
+    pub rescues: u64,
+    /// Damaged files that are kept.
+    pub damaged_files: u64,
     /// Home rows removed since start for their age or for room.
     pub removed: u64,
     /// Held rows since start whose callers had stopped waiting, or were told of a failed fsync.
@@ -40,10 +44,10 @@ pub struct Figures {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     figures: Mutex<Figures>,
-    /// Changes when the file behind the name is another one: readers open it anew.
+    /// Grows from 0 when the file behind the name is another one: readers open it anew.
     generation: AtomicU64,
-    /// A reader met damage: the writer looks into it.
-    suspect: AtomicBool,
+    /// The generation in which a reader met damage, which the writer looks into; 0 is none.
+    suspect: AtomicU64,
 }
 
 impl Shared {
@@ -64,11 +68,12 @@ impl Shared {
         self.generation.fetch_add(1, Ordering::AcqRel)
     }
 
-    pub(super) fn suspect(&self) {
-        self.suspect.store(true, Ordering::Release);
+    pub(super) fn suspect(&self, generation: u64) {
+        self.suspect.fetch_max(generation, Ordering::AcqRel);
     }
 
+    /// Whether damage was met in the file that has the name now, and not in one that is set aside since.
     pub(super) fn take_suspicion(&self) -> bool {
-        self.suspect.swap(false, Ordering::AcqRel)
+        self.suspect.swap(0, Ordering::AcqRel) == self.generation()
     }
 }

@@ -9,7 +9,6 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use chrono::Utc;
 use rustix::fs::{Access, FallocateFlags, access, fallocate, statvfs};
 
 use super::mend::{self, Page};
@@ -18,11 +17,11 @@ use crate::limits::SPOOL_RESERVE_BYTES;
 /// The name that administrators and other programs know.
 pub(super) const DATABASE: &str = "spool.sqlite3";
 /// SQLite's companions of a database: the write-ahead log and its index.
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+pub(super) const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
 #[derive(Clone, Debug)]
 pub(super) struct Files {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) database: PathBuf,
     pub(super) lock: PathBuf,
     /// Takes up room that deletes may need on a full disk.
@@ -80,6 +79,11 @@ impl Files {
         access(&self.database, Access::WRITE_OK).is_ok()
     }
 
+    /// Bytes of the disk, whoever has them.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
+    }
+
     /// Bytes that this user may still write to the disk.
     pub(super) fn free_bytes(&self) -> u64 {
         statvfs(&self.dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
@@ -106,7 +110,7 @@ impl Files {
     }
 
     fn swap(&self) -> io::Result<PathBuf> {
-        let aside = self.unused_name();
+        let aside = self.unused_aside();
         for suffix in ["", COMPANIONS[0], COMPANIONS[1]] {
             match fs::rename(with_suffix(&self.database, suffix), with_suffix(&aside, suffix)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -118,20 +122,6 @@ impl Files {
         fs::rename(&self.rescued, &self.database)?;
         sync(&self.dir)?;
         Ok(aside)
-    }
-
-    /// `spool.sqlite3.damaged-20251118T172135Z`, and never a name that is in use.
-    fn unused_name(&self) -> PathBuf {
-        let stamp = Utc::now().format("%Y%m%dT%H%M%SZ");
-        let taken =
-            |path: &Path| path.exists() || COMPANIONS.iter().any(|suffix| with_suffix(path, suffix).exists());
-        let mut path = with_suffix(&self.database, &format!(".damaged-{stamp}"));
-        let mut count = 2_u32;
-        while taken(&path) {
-            path = with_suffix(&self.database, &format!(".damaged-{stamp}-{count}"));
-            count += 1;
-        }
-        path
     }
 
     /// A database that can't be one: too short for a header, though something is or was in it. SQLite
@@ -190,7 +180,7 @@ pub(super) fn remove_with_companions(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

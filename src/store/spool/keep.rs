@@ -8,9 +8,16 @@ use rusqlite::Connection;
 use super::row;
 use super::write::Tally;
 use crate::event::Event;
-use crate::limits::{SPOOL_GIVE_BACK_PAGES, SPOOL_REMOVE_ROWS, SPOOL_SPARE_PAGES};
+use crate::limits::{
+    SPOOL_DEFAULT_BYTES, SPOOL_DISK_SHARE, SPOOL_GIVE_BACK_PAGES, SPOOL_REMOVE_ROWS, SPOOL_SPARE_PAGES,
+};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What the spool may hold: as it is set, or else what leaves a small disk to others.
+pub(super) fn limit(set: Option<u64>, disk_bytes: u64) -> u64 {
+    set.unwrap_or_else(|| SPOOL_DEFAULT_BYTES.min(disk_bytes / SPOOL_DISK_SHARE))
+}
 
 /// Bytes of the file that hold data.
 pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
@@ -124,6 +131,19 @@ mod tests {
 
     const NOW: i64 = 100 * DAY_MS;
     const CUTOFF: i64 = 70 * DAY_MS;
+
+    #[test]
+    fn a_small_disk_is_shared() {
+        const GIB: u64 = 1 << 30;
+        for (set, disk, most) in [
+            (None, 4 * GIB, GIB),
+            (None, 400 * GIB, GIB),
+            (None, GIB, GIB / 4),
+            (Some(3 * GIB), GIB, 3 * GIB),
+        ] {
+            assert_eq!(limit(set, disk), most, "{set:?} on {disk}");
+        }
+    }
 
     #[test]
     fn rows_expire_in_order_of_arrival() {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-const PAGE_BYTES: usize = 4_096;
+pub(super) const PAGE_BYTES: usize = 4_096;
 /// Change counter, size in pages, free pages, cookie of the schema.
 const COUNTERS: std::ops::Range<usize> = 24..44;
 /// The size in pages, among them.

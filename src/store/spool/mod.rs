@@ -4,14 +4,18 @@
 //! a bounded time. Readers have connections of their own and page by `seq` in short reads.
 //!
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
-//! - `write` what each command does to the tables; `keep` limits of size and age
+//! - `write` what each command does to the tables; `keep` limits of size and age; `settled` whether to believe
+//!   the wall clock
 //! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
-//! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them for people
-//! - `repair`, `mend`, `salvage` damaged files; `files`, `lock` everything around the database; `fault` SQLite's errors
+//! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them
+//!   for people
+//! - `repair`, `mend`, `salvage`, `aside` damaged files; `files`, `lock` everything around the database; `fault`
+//!   SQLite's errors
 //!
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
-//! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, never deleted.
+//! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, and the youngest are kept.
 
+mod aside;
 mod audit;
 mod browse;
 mod drain;
@@ -28,6 +32,7 @@ mod repair;
 mod row;
 mod salvage;
 mod schema;
+mod settled;
 mod tend;
 mod work;
 mod write;
@@ -35,6 +40,7 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -63,12 +69,16 @@ use crate::thread;
 pub struct Settings {
     /// The folder of its files (`DATA_DIR`).
     pub dir: PathBuf,
-    /// The limit for the data in the file (`SPOOL_MAX_BYTES`).
-    pub max_bytes: u64,
+    /// The limit for the data in the file (`SPOOL_MAX_BYTES`). None: what suits its disk.
+    pub max_bytes: Option<u64>,
     /// How long home rows are kept (`KEEP_DAYS`).
     pub keep: Duration,
+    /// How long the wall clock must have run evenly before it makes a row old.
+    pub clock_settles: Duration,
     /// The name of this daemon, noted in each row.
     pub instance: String,
+    /// The daemon is told to stop: a repair breaks off, and the next start begins it anew.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// Why a spool can't be opened. The text names the file and what to do.
@@ -80,12 +90,16 @@ pub enum OpenError {
     Newer(String),
     /// It can't be read or written.
     Unusable(String),
+    /// It was being repaired when the daemon was told to stop.
+    Stopped(String),
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse(why) | Self::Newer(why) | Self::Unusable(why) => f.write_str(why),
+            Self::InUse(why) | Self::Newer(why) | Self::Unusable(why) | Self::Stopped(why) => {
+                f.write_str(why)
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the old one's name only when it is whole (see [`Files::adopt_rescue`]).
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, ffi};
 
@@ -18,6 +19,8 @@ use crate::limits::SPOOL_CHECK_BYTES_MAX;
 /// An open spool, and what had to be done to get it.
 pub(super) struct Opened {
     pub(super) db: Connection,
+    /// It was damaged, and is another file now.
+    pub(super) rescued: bool,
     /// Rows that could not be kept, where the file was damaged.
     pub(super) lost: u64,
     /// The file was small enough to be read whole, so its figures are worth counting anew.
@@ -31,6 +34,7 @@ pub(super) fn open(
     files: &Files,
     seq_floor: i64,
     damage: Option<rusqlite::Error>,
+    stopping: &AtomicBool,
 ) -> Result<Opened, OpenError> {
     let io = |error: std::io::Error| {
         OpenError::Unusable(format!(
@@ -49,11 +53,11 @@ pub(super) fn open(
     let bytes = files.bytes();
     let first = damage.map_or_else(|| try_open(&files.database, bytes), |error| Err(Problem::Sqlite(error)));
     match first {
-        Ok(db) => Ok(Opened { db, lost: 0, checked_whole: bytes <= SPOOL_CHECK_BYTES_MAX }),
+        Ok(db) => Ok(Opened { db, rescued: false, lost: 0, checked_whole: bytes <= SPOOL_CHECK_BYTES_MAX }),
         Err(Problem::Sqlite(error)) if is_damage(files, &error) => {
-            let lost = rescue(files, &error, seq_floor, in_use)?;
+            let lost = rescue(files, &error, seq_floor, in_use, stopping)?;
             match try_open(&files.database, bytes) {
-                Ok(db) => Ok(Opened { db, lost, checked_whole: true }),
+                Ok(db) => Ok(Opened { db, rescued: true, lost, checked_whole: true }),
                 Err(problem) => Err(refusal(&files.database, problem)),
             }
         }
@@ -122,11 +126,21 @@ fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
 }
 
 /// Copies what can be read into a fresh file and swaps the two. Returns how many rows were not kept.
-fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64, in_use: bool) -> Result<u64, OpenError> {
+fn rescue(
+    files: &Files,
+    why: &rusqlite::Error,
+    seq_floor: i64,
+    in_use: bool,
+    stopping: &AtomicBool,
+) -> Result<u64, OpenError> {
     let path = &files.database;
     log::error!("{}", fault::text("the spool is damaged:", path, why));
-    let fresh_error = |error: &rusqlite::Error| {
-        OpenError::Unusable(fault::text("can't save the damaged spool's rows to", &files.rescue, error))
+    let fresh_error = |error: &rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => OpenError::Stopped(format!(
+            "the repair of the spool {} is broken off, for the daemon is told to stop: the next start begins it anew",
+            path.display()
+        )),
+        _ => OpenError::Unusable(fault::text("can't save the damaged spool's rows to", &files.rescue, error)),
     };
     let fresh_io = |error: std::io::Error| {
         OpenError::Unusable(format!(
@@ -141,7 +155,7 @@ fn rescue(files: &Files, why: &rusqlite::Error, seq_floor: i64, in_use: bool) ->
     let page = mend::first_page(&files.rescue).map_err(fresh_io)?;
     let fresh = create()?;
     let source = if mended(files, &page, in_use) { &files.mended } else { path };
-    let salvage = salvage::run(source, &fresh, seq_floor).map_err(|error| fresh_error(&error))?;
+    let salvage = salvage::run(source, &fresh, seq_floor, stopping).map_err(|error| fresh_error(&error))?;
     fresh.close().map_err(|(_, error)| fresh_error(&error))?;
     files::remove_with_companions(&files.mended).map_err(fresh_io)?;
     let aside = files.adopt_rescue().map_err(fresh_io)?;

@@ -3,6 +3,7 @@
 //! Invariant: only rows whose checksum holds are copied, and each keeps its place in the order.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, ffi};
 
@@ -25,8 +26,14 @@ pub(super) struct Salvage {
     pub(super) lost: u64,
 }
 
-/// Errors are the fresh file's: whatever the damaged one says only ends what can be read of it.
-pub(super) fn run(damaged: &Path, fresh: &Connection, seq_floor: i64) -> rusqlite::Result<Salvage> {
+/// Errors are the fresh file's, or say that the daemon is stopping: whatever the damaged file says only
+/// ends what can be read of it.
+pub(super) fn run(
+    damaged: &Path,
+    fresh: &Connection,
+    seq_floor: i64,
+    stopping: &AtomicBool,
+) -> rusqlite::Result<Salvage> {
     let mut total = Salvage::default();
     // Cut off at any moment the fresh file is thrown away, so it is committed in parts that keep its log small.
     fresh.execute_batch("BEGIN")?;
@@ -38,7 +45,7 @@ pub(super) fn run(damaged: &Path, fresh: &Connection, seq_floor: i64) -> rusqlit
                 log::warn!("{}", fault::text("can't read all of the damaged spool", damaged, &error));
             }
             for table in ["raw_logs", "dead_letters"] {
-                let salvage = salvage_table(&old, fresh, table)?;
+                let salvage = salvage_table(&old, fresh, table, stopping)?;
                 total.kept += salvage.kept;
                 total.lost += salvage.lost;
             }
@@ -59,12 +66,20 @@ fn noted_rows(old: &Connection) -> u64 {
     old.query_row(sql, [], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
 }
 
-fn salvage_table(old: &Connection, fresh: &Connection, table: &str) -> rusqlite::Result<Salvage> {
+fn salvage_table(
+    old: &Connection,
+    fresh: &Connection,
+    table: &str,
+    stopping: &AtomicBool,
+) -> rusqlite::Result<Salvage> {
     let mut salvage = Salvage::default();
     let mut strays = Vec::new();
     let mut after = 0;
     let mut stalls = 0;
     for count in 1_u64.. {
+        if stopping.load(Ordering::Acquire) {
+            return Err(schema::sqlite_error(ffi::SQLITE_INTERRUPT, "the daemon is stopping"));
+        }
         if count.is_multiple_of(PAGES_A_COMMIT) {
             fresh.execute_batch("COMMIT; BEGIN")?;
         }

@@ -1,17 +1,18 @@
-//! What the writer does when nobody asks it for anything: old rows, free pages, the log, a spool that
-//! could not be written. Every step is short, and a waiting command comes first.
+//! What the writer does beside its commands, once a second: old rows, free pages, the log, its counts, a spool
+//! that could not be written. Every step is short; while commands wait there is one step, no more.
 
 use std::mem;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
-use rusqlite::ffi;
+use rusqlite::{Transaction, TransactionBehavior, ffi};
 
+use super::mend::PAGE_BYTES;
 use super::work::{self, Command, Work};
 use super::writer::Writer;
-use super::{keep, schema};
+use super::{keep, schema, write};
 use crate::clock;
-use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY};
+use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY, SPOOL_LOG_SAY_BYTES};
 
 impl Writer {
     pub(super) fn idle(&mut self, inbox: &Receiver<Command>) {
@@ -28,6 +29,7 @@ impl Writer {
         if self.kept_at.is_none_or(|at| at.elapsed() >= SPOOL_KEEP_EVERY) {
             self.kept_at = Some(Instant::now());
             self.reserve();
+            self.recount_if_drifted();
             self.remove_expired(inbox);
             self.say_removed();
         }
@@ -46,11 +48,53 @@ impl Writer {
         let _ = self.transact(&[&Work::Touch], false);
     }
 
+    /// A count that says "none" hides rows from recovery, and one that says "some" lets it wait for a row that
+    /// isn't there. Damage in a file too large to be read whole at start can do both.
+    fn recount_if_drifted(&mut self) {
+        let Some(db) = self.db.as_ref() else { return };
+        let done = write::drifted(db, self.counts).and_then(|drifted| {
+            if !drifted {
+                return Ok(None);
+            }
+            let tx = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+            write::recount(&tx)?;
+            tx.commit()?;
+            let counts = write::counts(db)?.expect("BUG: counted, but not noted");
+            work::finish(db, counts, |_, _| Ok(())).map(Some)
+        });
+        match done {
+            Ok(None) => {}
+            Ok(Some(done)) => {
+                log::warn!(
+                    "the spool's counts did not fit its rows and were made anew: {:?} instead of {:?}",
+                    done.counts,
+                    self.counts
+                );
+                let (before, now) = (self.counts.held, done.counts.held);
+                self.counts = done.counts;
+                self.shared.update(|figures| {
+                    figures.late += now.saturating_sub(before);
+                    figures.lost += before.saturating_sub(now);
+                });
+                self.publish(&done);
+            }
+            Err(error) => {
+                self.fault(error);
+            }
+        }
+    }
+
     /// Removes old home rows, batch by batch, until none is left or a command waits.
     fn remove_expired(&mut self, inbox: &Receiver<Command>) {
         let now_ms = clock::record_ms();
+        if !self.clock.is_settled(Instant::now(), now_ms) {
+            log::debug!(
+                "no row is removed for its age yet: the wall clock has not run evenly for long enough"
+            );
+            return;
+        }
         let cutoff_ms = now_ms.saturating_sub(i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX));
-        while self.counts.home > 0 && inbox.is_empty() {
+        while self.counts.home > 0 {
             let Some(db) = self.db.as_ref() else { return };
             let before = self.counts;
             let done = work::finish(db, before, |tx, tally| {
@@ -73,10 +117,11 @@ impl Writer {
                     return;
                 }
             }
-        }
-        if self.counts.home > 0 {
-            // Interrupted by a command: goes on at the next idle tick.
-            self.kept_at = None;
+            if !inbox.is_empty() {
+                // A command waits: goes on at the next tick.
+                self.kept_at = None;
+                return;
+            }
         }
     }
 
@@ -91,12 +136,15 @@ impl Writer {
     }
 
     fn give_back(&mut self, inbox: &Receiver<Command>) {
-        while inbox.is_empty() {
+        loop {
             let Some(db) = self.db.as_ref() else { return };
             match keep::give_back(db) {
                 Ok(true) => {
                     self.log_bytes += SPOOL_CHECKPOINT_BYTES / 4;
                     self.checkpoint_if_due(SPOOL_CHECKPOINT_BYTES);
+                    if !inbox.is_empty() {
+                        return;
+                    }
                 }
                 Ok(false) => return,
                 Err(error) => {
@@ -121,8 +169,20 @@ impl Writer {
         }
         let Some(db) = self.db.as_ref() else { return };
         self.log_bytes = 0;
-        if let Err(error) = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            self.fault(error);
+        match db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1)) {
+            Ok(pages) => self.say_log(pages.unsigned_abs().saturating_mul(PAGE_BYTES as u64)),
+            Err(error) => drop(self.fault(error)),
+        }
+    }
+
+    /// Only a program that reads without an end makes the log grow: our own reads are short.
+    fn say_log(&mut self, bytes: u64) {
+        if bytes >= SPOOL_LOG_SAY_BYTES && self.log_lines.pass(Instant::now()).is_some() {
+            log::warn!(
+                "the spool's write-ahead log has grown to {bytes} bytes, because another program has been reading {} \
+                 for long: end its read",
+                self.files.database.display()
+            );
         }
     }
 }

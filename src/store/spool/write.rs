@@ -209,6 +209,16 @@ pub(super) fn touch(tx: &Connection) -> rusqlite::Result<()> {
     tx.execute("UPDATE figures SET value = value WHERE name = 'schema_version'", []).map(drop)
 }
 
+/// Whether a count says that there are rows of its kind where there are none, or the reverse: found by one
+/// step into an index each, however large the file is.
+pub(super) fn drifted(db: &Connection, counts: Counts) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM raw_logs WHERE state = 'held'), \
+               EXISTS (SELECT 1 FROM raw_logs WHERE state = 'home'), EXISTS (SELECT 1 FROM dead_letters)";
+    let there: [bool; 3] =
+        db.prepare_cached(sql)?.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok(there != [counts.held > 0, counts.home > 0, counts.dead_letters > 0])
+}
+
 /// Counts every row anew.
 pub(super) fn recount(tx: &Connection) -> rusqlite::Result<()> {
     tx.execute_batch(

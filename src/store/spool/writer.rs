@@ -5,6 +5,7 @@
 //! trusted: what a failed fsync left in the page cache must not carry later commits.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -15,17 +16,21 @@ use super::fault::{self, Fault};
 use super::figures::Shared;
 use super::files::Files;
 use super::lock::Lock;
+use super::settled::Clock;
 use super::work::{self, Command, Done, Job, Outcomes, Work};
 use super::write::{self, Counts};
-use super::{OpenError, Settings, repair, schema};
-use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
+use super::{OpenError, Settings, keep, repair, schema};
+use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
+use crate::logging::Throttle;
 use crate::store::StoreError;
 
 pub(super) struct Writer {
     pub(super) files: Files,
     max_bytes: u64,
     pub(super) keep: Duration,
+    pub(super) clock: Clock,
     instance: String,
+    stopping: Arc<AtomicBool>,
     pub(super) shared: Arc<Shared>,
     /// `None` after a fault of the disk or in the file.
     pub(super) db: Option<Connection>,
@@ -38,7 +43,11 @@ pub(super) struct Writer {
     refused_bytes: Option<u64>,
     /// About how much the log has grown since it was last brought into the file.
     pub(super) log_bytes: u64,
+    /// When the writer last looked after its file, and when after rows' age.
+    tended_at: Instant,
     pub(super) kept_at: Option<Instant>,
+    /// For the line about a log that can't start anew.
+    pub(super) log_lines: Throttle,
     pub(super) failing: Option<Failing>,
     /// Home rows removed since that was last logged.
     pub(super) removed_unsaid: u64,
@@ -52,11 +61,14 @@ impl Writer {
         lock: Lock,
         shared: Arc<Shared>,
     ) -> Result<Self, OpenError> {
+        let max_bytes = keep::limit(settings.max_bytes, files.disk_bytes());
         let mut writer = Self {
             files,
-            max_bytes: settings.max_bytes,
+            max_bytes,
             keep: settings.keep,
+            clock: Clock::new(settings.clock_settles),
             instance: settings.instance.clone(),
+            stopping: Arc::clone(&settings.stopping),
             shared,
             db: None,
             counts: Counts::default(),
@@ -65,13 +77,16 @@ impl Writer {
             rescues: 0,
             refused_bytes: None,
             log_bytes: 0,
+            tended_at: Instant::now(),
             kept_at: None,
+            log_lines: Throttle::default(),
             failing: None,
             removed_unsaid: 0,
             _lock: lock,
         };
         writer.reopen()?;
         writer.reserve();
+        writer.say_limit(settings.max_bytes.is_some());
         Ok(writer)
     }
 
@@ -87,11 +102,20 @@ impl Writer {
                         let _ = reply.try_send(());
                         return;
                     }
+                    // Not only when nobody asks for anything: there may be no such second all day.
+                    if self.tended_at.elapsed() >= SPOOL_TICK {
+                        self.tend(inbox);
+                    }
                 }
-                Err(RecvTimeoutError::Timeout) => self.idle(inbox),
+                Err(RecvTimeoutError::Timeout) => self.tend(inbox),
                 Err(RecvTimeoutError::Disconnected) => return self.shut(),
             }
         }
+    }
+
+    fn tend(&mut self, inbox: &Receiver<Command>) {
+        self.idle(inbox);
+        self.tended_at = Instant::now();
     }
 
     fn serve(&mut self, group: Vec<Job>) {
@@ -211,7 +235,7 @@ impl Writer {
             }
             self.rescues += 1;
         }
-        let opened = repair::open(&self.files, self.last_seq, damage).and_then(|opened| {
+        let opened = repair::open(&self.files, self.last_seq, damage, &self.stopping).and_then(|opened| {
             let done = trust(&opened, self.failing.is_some());
             done.map(|done| (opened, done)).map_err(|error| {
                 OpenError::Unusable(fault::text("can't use the spool", &self.files.database, &error))
@@ -233,8 +257,11 @@ impl Writer {
         self.last_seq = done.last_seq;
         self.log_bytes = 0;
         self.db = Some(opened.db);
+        let damaged_files = self.files.thin_out_aside(self.max_bytes);
         self.shared.update(|figures| {
             figures.damaged += opened.lost;
+            figures.rescues += u64::from(opened.rescued);
+            figures.damaged_files = damaged_files;
             if !is_first {
                 // A commit whose fsync failed came to light; a damaged file has lost rows.
                 figures.late += now.saturating_sub(before);
@@ -244,6 +271,23 @@ impl Writer {
         self.publish(&done);
         self.succeeded();
         Ok(())
+    }
+
+    /// Once at start: how much the spool may hold, why, and whether the disk can have it.
+    fn say_limit(&self, is_set: bool) {
+        let why = match self.max_bytes {
+            _ if is_set => "as SPOOL_MAX_BYTES says",
+            SPOOL_DEFAULT_BYTES => "the default",
+            _ => "a quarter of its small disk",
+        };
+        let (max, free) = (self.max_bytes, self.files.free_bytes());
+        log::info!("the spool may hold {max} bytes, {why} free_on_disk={free}");
+        if self.files.bytes().saturating_add(free) < max {
+            log::warn!(
+                "the disk of {} has less room than the spool may take: when it is full, events are refused; free                  room there or lower SPOOL_MAX_BYTES",
+                self.files.database.display()
+            );
+        }
     }
 
     fn shut(&mut self) {

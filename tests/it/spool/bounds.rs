@@ -10,7 +10,7 @@ use super::*;
 const LIMIT: u64 = 1 << 20;
 
 fn open_small(folder: &Folder) -> Spool {
-    Spool::open(&Settings { max_bytes: LIMIT, ..folder.settings() }).unwrap()
+    Spool::open(&Settings { max_bytes: Some(LIMIT), ..folder.settings() }).unwrap()
 }
 
 /// Appends batches of events until not even the first of one goes in. Returns how many are in.
@@ -143,5 +143,40 @@ fn room_that_is_free_goes_back_to_the_disk() {
     hold(&spool, [1_000]);
     wait_for("the file shrinks", || fs::metadata(folder.database()).unwrap().len() < 8 << 20);
     assert_eq!(numbers(&held(&spool)), [1_000]);
+    close(&spool);
+}
+
+#[test]
+fn the_log_stays_small_under_load_and_shrinks_after_a_reader_that_never_ends() {
+    let folder = Folder::new("log");
+    let spool = folder.open();
+    let log = || fs::metadata(folder.0.join("spool.sqlite3-wal")).unwrap().len();
+    let mut most = 0;
+    let mut load = |from: u64| {
+        let mut reader = spool.reader().unwrap();
+        for n in (from..from + 20_000).step_by(200) {
+            hold(&spool, n..n + 200);
+            // As recovery does meanwhile: reads that end, and deletes.
+            let rows = reader.held_after(0, 150, 1 << 20).unwrap();
+            spool.release(rows.iter().map(|row| row.seq).collect()).unwrap();
+            most = most.max(log());
+        }
+        std::mem::take(&mut most)
+    };
+    let ordinary = load(0);
+    assert!(ordinary < 32 << 20, "the log had {ordinary} bytes");
+
+    let strange = folder.sql();
+    strange.execute_batch("BEGIN; SELECT count(*) FROM raw_logs").unwrap();
+    let held_up = load(100_000);
+    assert!(held_up > ordinary, "the reader holds the log up: {held_up} bytes");
+    strange.execute_batch("COMMIT").unwrap();
+    drop(strange);
+    load(200_000);
+    wait_for("the log shrinks", || {
+        hold(&spool, [1 << 40]);
+        spool.release(held(&spool).iter().map(|(seq, _)| *seq).collect()).unwrap();
+        log() < 8 << 20
+    });
     close(&spool);
 }

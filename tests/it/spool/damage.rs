@@ -1,4 +1,4 @@
-//! Damaged files, files of other versions and other programs.
+//! Damaged files, and files of other programs.
 
 use std::process::Command;
 
@@ -28,7 +28,7 @@ fn find(bytes: &[u8], what: &[u8]) -> usize {
 }
 
 /// Reads every held row; what comes back as an event must be what went in. Returns the intact numbers.
-fn intact(spool: &Spool) -> Vec<u64> {
+pub(super) fn intact(spool: &Spool) -> Vec<u64> {
     let mut reader = spool.reader().unwrap();
     let mut rows = Vec::new();
     wait_for("what a reader meets is repaired", || match reader.held_after(0, 100_000, 1 << 30) {
@@ -275,22 +275,6 @@ fn an_interrupted_rescue_is_completed_or_begun_anew() {
 }
 
 #[test]
-fn a_newer_spool_is_refused_and_left_alone() {
-    let (folder, _) = filled("newer", 3);
-    folder.sql().execute_batch("PRAGMA user_version = 99").unwrap();
-    let before = fs::read(folder.database()).unwrap();
-    match Spool::open(&folder.settings()) {
-        Err(OpenError::Newer(why)) => assert!(why.contains("spool.sqlite3") && why.contains("99"), "{why}"),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(fs::read(folder.database()).unwrap(), before);
-    folder.sql().execute_batch("PRAGMA user_version = 1").unwrap();
-    let spool = folder.open();
-    assert_eq!(intact(&spool), [0, 1, 2]);
-    close(&spool);
-}
-
-#[test]
 fn another_programs_database_is_refused_and_left_alone() {
     let folder = Folder::new("foreign");
     folder
@@ -304,4 +288,49 @@ fn another_programs_database_is_refused_and_left_alone() {
     let name: String = folder.sql().query_row("SELECT name FROM customers", [], |row| row.get(0)).unwrap();
     assert_eq!(name, "Ada");
     assert!(folder.set_aside().is_empty());
+}
+
+#[test]
+fn of_many_damaged_files_the_youngest_are_kept() {
+    let (folder, _) = filled("many", 5);
+    let spoil = |n: u8| change(&folder.database(), |bytes| bytes[..64].fill(n));
+    for n in 0..7 {
+        spoil(n);
+        let spool = folder.open();
+        assert_eq!(intact(&spool), [0, 1, 2, 3, 4]);
+        assert_eq!(spool.figures().damaged_files, u64::from(n + 1).min(4));
+        close(&spool);
+    }
+    let mut kept: Vec<u8> = folder.set_aside().iter().map(|path| fs::read(path).unwrap()[0]).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [3, 4, 5, 6]);
+    // They may take as much room as the spool itself: of larger ones the youngest is kept.
+    for path in folder.set_aside() {
+        fs::OpenOptions::new().write(true).open(path).unwrap().set_len(400 << 10).unwrap();
+    }
+    spoil(7);
+    let spool = Spool::open(&Settings { max_bytes: Some(1 << 20), ..folder.settings() }).unwrap();
+    assert_eq!(spool.figures().damaged_files, 3);
+    close(&spool);
+}
+
+#[test]
+fn counts_that_do_not_fit_the_rows_are_made_anew() {
+    // Too large to be read whole at start, so that the noted counts are believed at first.
+    let folder = Folder::new("counts");
+    let spool = folder.open();
+    let big = "x".repeat(30_000);
+    for start in (0..1_200).step_by(100) {
+        let batch: Batch = (start..start + 100).map(|n| event_with(n, &big)).collect();
+        all_ok(&spool.append(&batch, Standing::Held, "kafka is down"));
+    }
+    close(&spool);
+    let notes =
+        "UPDATE figures SET value = 0 WHERE name = 'held'; UPDATE figures SET value = 7 WHERE name = 'home'";
+    folder.sql().execute_batch(notes).unwrap();
+    let spool = folder.open();
+    wait_for("the rows are counted", || spool.figures().held == 1_200 && spool.figures().home == 0);
+    hold(&spool, [5_000]);
+    assert_eq!(spool.figures().held, 1_201);
+    close(&spool);
 }

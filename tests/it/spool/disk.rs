@@ -1,11 +1,12 @@
 //! Disks that fail: the real spool in a process of its own, whose writes and syncs of the database fail on
-//! demand (`disk_faults.c`).
+//! demand (`disk_faults.c`): all of them, or at each call in turn (F12).
 
 use std::process::Command;
 
 use logs_ingest::store::spool::Spool;
 
 use super::*;
+use crate::support::shim;
 
 /// Runs the named test again, as a process on a failing disk. `None`: this is that process.
 fn on_failing_disk(test: &str) -> Option<()> {
@@ -13,16 +14,7 @@ fn on_failing_disk(test: &str) -> Option<()> {
         return None;
     }
     let folder = Folder::new("disk");
-    let library = folder.0.join("disk_faults.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/spool/disk_faults.c");
-    let status = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl")
-        .status()
-        .expect("cc: install a C compiler, the bundled SQLite needs one too");
-    assert!(status.success());
+    let library = shim::build("spool/disk_faults.c", &folder.0);
     fs::create_dir(folder.0.join("faults")).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
@@ -47,8 +39,21 @@ impl Disk {
         (Self { faults }, spool)
     }
 
+    /// The same without a spool of its own.
+    fn watched() -> Self {
+        Self { faults: PathBuf::from(std::env::var_os("DISK_FAULTS").unwrap()) }
+    }
+
     fn fails(&self, how: &str) {
-        fs::write(self.faults.join(how), "").unwrap();
+        self.fails_with(how, "");
+    }
+
+    fn fails_with(&self, how: &str, what: &str) {
+        fs::write(self.faults.join(how), what).unwrap();
+    }
+
+    fn has_fired(&self) -> bool {
+        self.faults.join("fired").exists()
     }
 
     fn works(&self) {
@@ -67,6 +72,86 @@ fn refused(spool: &Spool, number: u64) -> String {
             why.to_string()
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// What a life of a spool has made sure of, and what it may have done.
+#[derive(Default)]
+struct Life {
+    /// Answered as stored, and not released since.
+    held: Vec<u64>,
+    home: Vec<u64>,
+    /// Kept as a dead letter.
+    dead: bool,
+}
+
+/// Everything that a spool does with its disk, whatever of it fails.
+fn live(settings: &Settings) -> Life {
+    let mut life = Life::default();
+    let Ok(spool) = Spool::open(settings) else { return life };
+    let mut store = |numbers: &[u64], standing: Standing| {
+        let outcomes = spool.append(&batch(numbers.iter().copied()), standing, "a test");
+        let stored = numbers.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let place = if standing == Standing::Held { &mut life.held } else { &mut life.home };
+        place.extend(stored.map(|(number, _)| *number));
+    };
+    store(&[1, 2], Standing::Held);
+    store(&[3], Standing::Home);
+    store(&[4], Standing::Held);
+    life.dead = spool.dead_letter(&[(event(5), because("policy"))]).is_ok();
+    if let Ok(rows) = spool.reader().and_then(|mut reader| reader.held_after(0, 1, 1 << 20))
+        && let Some(row) = rows.first()
+    {
+        // Refused or not: it may be gone.
+        life.held.retain(|number| *number != row.event.as_ref().map(self::number).unwrap_or_default());
+        let _ = spool.release(vec![row.seq]);
+    }
+    store_last(&spool, &mut life);
+    let _ = spool.close(PATIENCE);
+    life
+}
+
+fn store_last(spool: &Spool, life: &mut Life) {
+    if spool.append(&batch([6]), Standing::Held, "a test")[0].is_ok() {
+        life.held.push(6);
+    }
+}
+
+#[test]
+fn a_fault_at_any_call_costs_nothing_that_was_answered() {
+    if on_failing_disk("spool::disk::a_fault_at_any_call_costs_nothing_that_was_answered").is_some() {
+        return;
+    }
+    let disk = Disk::watched();
+    let long = std::env::var_os("LOGS_INGEST_LONG").is_some();
+    for mode in ["once", "from"] {
+        let mut fired = true;
+        let mut call = 0;
+        while fired {
+            call += 1;
+            for (index, errno) in [28, 122, 5, 30].into_iter().enumerate() {
+                // ENOSPC, EDQUOT, EIO, EROFS: one at each call, and each at every call in the long form.
+                if !long && index != call % 4 {
+                    continue;
+                }
+                let folder = Folder::new("call");
+                disk.fails_with(mode, &format!("{call} {errno}"));
+                let life = live(&folder.settings());
+                fired = disk.has_fired();
+                disk.works();
+                let spool = Spool::open(&folder.settings())
+                    .unwrap_or_else(|error| panic!("{mode} call {call}, errno {errno}: {error}"));
+                let what = format!("{mode} call {call}, errno {errno}: {:?}", spool.figures());
+                let found = numbers(&held(&spool));
+                assert!(life.held.iter().all(|number| found.contains(number)), "{what}: {found:?}");
+                assert_eq!(spool.figures().held, found.len() as u64, "{what}");
+                assert!(spool.figures().home >= life.home.len() as u64, "{what}");
+                assert!(spool.figures().dead_letters >= u64::from(life.dead), "{what}");
+                hold(&spool, [7]);
+                close(&spool);
+            }
+        }
+        assert!(call > 50, "{mode}: the faults went through {call} calls only");
     }
 }
 

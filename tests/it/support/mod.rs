@@ -14,6 +14,7 @@ pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod shim;
 pub(crate) mod stores;
 pub(crate) mod tls;
 
