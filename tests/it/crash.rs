@@ -39,7 +39,7 @@ fn add(total: &mut Report, report: Report) {
 /// F1: rounds of kill -9 under the load of eight tills, the spool as home.
 #[test]
 fn kill_9_at_random_moments_loses_no_acknowledged_event() {
-    let rounds = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 1_000 } else { 30 };
+    let rounds = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 1_000 } else { 100 };
     let mut seed = Seed::new();
     let mut daemon = Daemon::builder().start();
     let mut total = Report::default();

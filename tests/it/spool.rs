@@ -1,10 +1,13 @@
 //! The spool as a library, on real files: what goes in comes out, whatever happens in between.
 
 mod bounds;
+mod companions;
 mod crash;
 mod damage;
 mod disk;
+mod power;
 mod rows;
+mod versions;
 
 use std::fs;
 use std::path::{Path, PathBuf};
