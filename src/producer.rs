@@ -2,8 +2,8 @@
 //! (Kafka, Postgres, the spool), and settles each event with its own outcome.
 //!
 //! Invariants: only this thread writes live events; an event is settled once, and `Stored` only when
-//! it is; a round's longest wait is the sum of the stores' deadlines, the spool's twice if Kafka refuses
-//! an event for its own sake.
+//! it is; a round's longest wait is the sum of the stores' deadlines, those behind Kafka twice if Kafka
+//! refuses an event for its own sake.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -120,7 +120,7 @@ impl Producer {
         }
         let letters: Vec<(Event, Arc<str>)> =
             rejected.iter().map(|(at, why)| (round.batch[*at].clone(), Arc::clone(why))).collect();
-        let (outcome, fate) = match self.spool.dead_letter(&letters) {
+        let (outcome, fate) = match self.keep_letters(&letters) {
             Ok(()) => (Outcome::Stored(StoredIn::DeadLetter), "it is kept as a dead letter".to_owned()),
             Err(error) => (Outcome::Refused(error.to_string().into()), format!("it can't be kept: {error}")),
         };
@@ -131,6 +131,17 @@ impl Producer {
                 warn!("kafka refuses an event, {fate} ingest_id={id} cause={why:?} hidden_before={hidden}");
             }
         }
+    }
+
+    /// In the spool, beside which no server needs to be up; where that can't be, in Postgres.
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        let mut kept = self.spool.dead_letter(letters);
+        for route in self.routes.iter_mut().filter(|route| route.place() != StoredIn::Kafka) {
+            let Err(before) = kept else { break };
+            let both = |why: StoreError| StoreError::Unavailable(format!("{before}; {why}").into());
+            kept = route.keep_letters(letters).map_err(both);
+        }
+        kept
     }
 
     /// Puts what has no outcome yet into the spool.

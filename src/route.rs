@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use log::{info, warn};
 
+use crate::event::Event;
 use crate::failover::{Advice, Edge, Switch};
 use crate::health::Vitals;
 use crate::limits::LOG_EDGES_PER_MINUTE;
@@ -84,6 +85,23 @@ impl Route {
             None => self.succeeded(),
         }
         results
+    }
+
+    /// Keeps dead letters here, if this store has a place for them and works.
+    ///
+    /// # Errors
+    /// None of them is kept.
+    pub fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        if !self.is_open(false) {
+            return Err(StoreError::Unavailable(format!("{} is away", self.place.name()).into()));
+        }
+        let client = self.client.as_mut().expect("BUG: a route is open without a client");
+        let kept = client.keep_letters(letters);
+        match &kept {
+            Err(StoreError::Unavailable(why)) => self.failed(why),
+            Ok(()) | Err(StoreError::Rejected(_)) => self.succeeded(),
+        }
+        kept
     }
 
     /// Nothing to write: fetches a client that is ready, and lets an idle one breathe.

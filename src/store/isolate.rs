@@ -4,9 +4,10 @@
 //! with it. So what is refused in company is written again in pieces, until it is alone. Pure: the write
 //! is a closure.
 //!
-//! Invariants: an event ends `Rejected` only when it was refused alone; every try makes the group
-//! smaller, so there are at most two tries an event; no try starts when `in_time` says no. Order in
-//! the log holds among the events of one try: what was refused in company comes later.
+//! Invariants: an event ends `Rejected` only when it was refused alone, or when one that was tells of it;
+//! every try makes the group smaller, so there are at most two tries an event; no try starts when
+//! `in_time` says no. Order in the log holds among the events of one try: what was refused in company
+//! comes later.
 
 use std::sync::Arc;
 
@@ -16,19 +17,31 @@ type Outcome = Result<(), StoreError>;
 
 /// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
 /// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone
-/// in time, or not tried at all after an `Unavailable`, are `Unavailable`.
+/// in time, or not tried at all after an `Unavailable`, are `Unavailable`. `tells(why, one, other)`: that
+/// `one` was refused alone for this reason means that `other` would be too, so that it need not be tried.
 pub(in crate::store) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
     pieces: usize,
     mut in_time: impl FnMut() -> bool,
+    tells: impl Fn(&str, usize, usize) -> bool,
     mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
 ) -> Vec<Outcome> {
     let untried = StoreError::Unavailable(Arc::from("the deadline passed before this event could be tried"));
     let mut outcomes: Vec<Outcome> = vec![Err(untried); count];
     let mut stack: Vec<Vec<usize>> = groups;
     stack.reverse();
-    while let Some(group) = stack.pop() {
+    let mut example: Option<(usize, Arc<str>)> = None;
+    while let Some(mut group) = stack.pop() {
+        if let Some((one, why)) = &example {
+            group.retain(|other| {
+                let is_known = tells(why, *one, *other);
+                if is_known {
+                    outcomes[*other] = Err(StoreError::Rejected(Arc::clone(why)));
+                }
+                !is_known
+            });
+        }
         if group.is_empty() {
             continue;
         }
@@ -48,6 +61,11 @@ pub(in crate::store) fn write(
             outcomes[index] = answer;
         }
         // Every event of a refused wire batch is reported: one alone was alone on the wire.
+        if let [(one, why)] = &refused[..]
+            && tells(why, *one, *one)
+        {
+            example = Some((*one, Arc::clone(why)));
+        }
         if refused.len() > 1 {
             let why = format!("{} (refused in company, and no time was left to find the one)", refused[0].1);
             let why: Arc<str> = why.into();
@@ -74,6 +92,8 @@ mod tests {
 
     use super::*;
 
+    const NOTHING: fn(&str, usize, usize) -> bool = |_, _, _| false;
+
     fn refused() -> Outcome {
         Err(StoreError::Rejected(Arc::from("too large")))
     }
@@ -98,7 +118,7 @@ mod tests {
         ) {
             let mut stored = vec![0; count];
             let mut tries = 0;
-            let outcomes = write(count, vec![(0..count).collect()], pieces, || true, |group| {
+            let outcomes = write(count, vec![(0..count).collect()], pieces, || true, NOTHING, |group| {
                 tries += 1;
                 let answers = broker(&bad, partitions, group);
                 for (&event, answer) in group.iter().zip(&answers) {
@@ -123,6 +143,7 @@ mod tests {
             vec![(0..500).collect()],
             2,
             || true,
+            NOTHING,
             |group| {
                 tries += 1;
                 broker(&[321], 1, group)
@@ -133,13 +154,38 @@ mod tests {
     }
 
     #[test]
+    fn what_one_refusal_tells_of_others_need_not_be_tried() {
+        // Every third of 600 is too large, each by another size; what is larger than one that was refused is too.
+        let size = |event: usize| if event.is_multiple_of(3) { 1_000 + event * 7 % 601 } else { 10 };
+        let bad: Vec<usize> = (0..600).filter(|event| size(*event) >= 1_000).collect();
+        let tells = |why: &str, one: usize, other: usize| why == "too large" && size(other) >= size(one);
+        let mut tries = 0;
+        let outcomes = write(
+            600,
+            vec![(0..600).collect()],
+            8,
+            || true,
+            tells,
+            |group| {
+                tries += 1;
+                broker(&bad, 1, group)
+            },
+        );
+        for (event, outcome) in outcomes.iter().enumerate() {
+            assert_eq!(*outcome, if bad.contains(&event) { refused() } else { Ok(()) }, "{event}");
+        }
+        assert!(tries <= 60, "{tries}");
+    }
+
+    #[test]
     fn out_of_time_the_rest_is_unavailable_and_nothing_rejected() {
         let mut left = 3;
         let in_time = || {
             left -= 1;
             left >= 0
         };
-        let outcomes = write(64, vec![(0..64).collect()], 2, in_time, |group| broker(&[0], 1, group));
+        let outcomes =
+            write(64, vec![(0..64).collect()], 2, in_time, NOTHING, |group| broker(&[0], 1, group));
         assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(_)))));
         assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
     }
@@ -152,6 +198,7 @@ mod tests {
             vec![vec![0, 1], vec![2, 3]],
             2,
             || true,
+            NOTHING,
             |group| {
                 tries += 1;
                 group.iter().map(|_| down()).collect()

@@ -85,6 +85,15 @@ pub trait Store: Send {
     /// Writes the batch and waits for the outcome of each event, in the batch's order.
     fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>>;
 
+    /// Keeps events that Kafka refuses for their own sake, each with its reason; all or none.
+    ///
+    /// # Errors
+    /// None of them is kept; a store that has no place for them says so.
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        let _ = letters;
+        Err(StoreError::Unavailable("this store keeps no dead letters".into()))
+    }
+
     /// Called every second or so by the owner when it has nothing to write, for clients that need to be driven.
     /// Must return within a few milliseconds.
     fn tick(&mut self) {}

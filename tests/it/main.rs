@@ -36,6 +36,8 @@ mod failover;
 mod fallback;
 /// Clients that are slow, many, broken or hostile, against the whole daemon (F14, F15).
 mod hostile;
+/// Events that Kafka refuses for their own sake, wherever it learns of them (F13).
+mod letters;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.
 mod path;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.

@@ -117,8 +117,10 @@ impl Client {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
         let at = self.at.clone();
-        let outcomes =
-            isolate::write(job.batch.len(), groups, 2, in_time, |group| self.attempt(&job.batch, group));
+        let tells = at.judge_of_size(&job.batch);
+        let outcomes = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
+            self.attempt(&job.batch, group)
+        });
         outcomes.into_iter().map(|outcome| at.pardon_the_clock(outcome)).collect()
     }
 

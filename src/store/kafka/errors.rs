@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kafka::error::{Error as ClassicError, KafkaCode};
 use krafka::error::{ErrorCode, KrafkaError, ProtocolErrorKind};
 
+use crate::event::Event;
 use crate::store::StoreError;
 
 /// Whom and what the texts talk about.
@@ -52,6 +53,20 @@ impl Place {
         self.rejected(&format!(
             "the event is larger than topic '{topic}' takes: raise the topic's max.message.bytes"
         ))
+    }
+
+    /// For `isolate`: an event that the topic finds too large tells of all that are at least as large on the
+    /// wire. A topic with a small limit would else take a try for each.
+    pub(super) fn judge_of_size<'a>(
+        &self,
+        events: &'a [Event],
+    ) -> impl Fn(&str, usize, usize) -> bool + use<'a> {
+        let too_large = self.too_large().to_string();
+        let size = |index: usize| {
+            let event = &events[index];
+            event.key().len() + event.payload().len() + event.traceparent().map_or(0, str::len)
+        };
+        move |why, one, other| why == too_large && size(other) >= size(one)
     }
 
     fn invalid_time(&self) -> StoreError {

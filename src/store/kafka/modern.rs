@@ -156,7 +156,8 @@ impl Store for Modern {
         let until = Instant::now() + self.deadline;
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
-        let outcomes = isolate::write(batch.len(), vec![all], PIECES, in_time, |group| {
+        let tells = self.at.judge_of_size(batch);
+        let outcomes = isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| {
             self.attempt(batch, group, until)
         });
         outcomes.into_iter().map(|outcome| self.at.pardon_the_clock(outcome)).collect()

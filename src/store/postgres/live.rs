@@ -1,6 +1,9 @@
 //! PostgreSQL on the live path: the second choice, or the events' home.
 
+use std::sync::Arc;
+
 use super::{Postgres, Settings, connect};
+use crate::event::Event;
 use crate::store::{Batch, Connected, Standing, Store, StoreError};
 
 struct Live {
@@ -15,6 +18,10 @@ impl Store for Live {
             Standing::Home => "postgres is its home",
         };
         self.postgres.append(batch, self.standing, reason)
+    }
+
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+        self.postgres.dead_letter(letters)
     }
 }
 

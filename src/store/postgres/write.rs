@@ -29,7 +29,8 @@ pub(super) fn append(
 ) -> Vec<Outcome> {
     let all = (0..events.len()).collect();
     let in_time = || Instant::now() < until;
-    isolate::write(events.len(), vec![all], PIECES, in_time, |group| {
+    let tells = |_: &str, _, _| false;
+    isolate::write(events.len(), vec![all], PIECES, in_time, tells, |group| {
         let outcome = match retried(until, || insert(session, events, group, standing, reason, until)) {
             Ok(()) => Ok(()),
             Err(error) if Fault::of(&error) == Fault::Row => Err(session.at.rejected(&error)),
