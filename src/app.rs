@@ -18,7 +18,7 @@ use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
-use crate::http::endpoints::ingest::body_bytes_max;
+use crate::http::endpoints::body_bytes_max;
 use crate::http::{Context, DoorView, HttpServer};
 use crate::keys::Guard;
 use crate::limits::{
@@ -31,6 +31,7 @@ use crate::producer::Producer;
 use crate::queue::{self, Inlet, StoredIn};
 use crate::recovery::{Keep, Plan, Recovery};
 use crate::reload::Reloads;
+use crate::rounds::Rounds;
 use crate::route::Route;
 use crate::stats::Stats;
 use crate::store::link::Link;
@@ -99,15 +100,7 @@ impl App {
         let mut reloads = Reloads::default();
         let Entrance { listeners, address, socket_file } = entrance::open(config, &mut reloads)?;
         let spool = open_spool(config, stopping)?;
-        let held_at_start = spool.figures().held;
-        if held_at_start > 0 {
-            match config.kafka {
-                Some(_) => info!("the spool holds events from before, they go to kafka held={held_at_start}"),
-                None => warn!(
-                    "the spool holds events for kafka, but KAFKA_BROKERS is not set: they are kept held={held_at_start}"
-                ),
-            }
-        }
+        let held_at_start = held_at_start(config, &spool);
         let health = Arc::new(Health::new(config.kafka.is_some(), config.postgres.is_some()));
         let stats = Arc::new(Stats::default());
         let no_thread = |error| StartError::system("a thread can't be started", &error);
@@ -115,7 +108,7 @@ impl App {
         let recovery = start_recovery(config, &spool, &stats, &health).map_err(no_thread)?;
         let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
         let producer = Producer {
-            outlet,
+            rounds: Rounds::new(outlet),
             routes: live_routes(config, &health).map_err(no_thread)?,
             spool: spool.clone(),
             stats: Arc::clone(&stats),
@@ -139,9 +132,12 @@ impl App {
             held_at_start,
             door: std::sync::OnceLock::new(),
             rules: config.rules,
+            max_batch_events: config.max_batch_events,
+            max_batch_bytes: config.max_batch_bytes,
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
-        let http = HttpServer::start(&config.data_dir, config.workers, Arc::clone(&context))
+        let (workers, requests) = (config.workers, config.upstream_connections);
+        let http = HttpServer::start(&config.data_dir, workers, requests, Arc::clone(&context))
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
         let door = open_door(config, listeners, &http, &context)?;
         tell_of_entrance(config, address, &guard);
@@ -268,6 +264,8 @@ fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
         upstream_timeout: config.answer_timeout(),
         body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
         guard: guard.clone(),
+        batch_timeout: config.batch_timeout(),
+        batch_bytes_max: config.max_batch_bytes,
     }
 }
 
@@ -295,6 +293,19 @@ fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, Star
         );
     }
     Ok(spool)
+}
+
+/// Events that an earlier life of the daemon left to be sent.
+fn held_at_start(config: &Config, spool: &Spool) -> u64 {
+    let held = spool.figures().held;
+    match config.kafka {
+        _ if held == 0 => {}
+        Some(_) => info!("the spool holds events from before, they go to kafka held={held}"),
+        None => {
+            warn!("the spool holds events for kafka, but KAFKA_BROKERS is not set: they are kept held={held}")
+        }
+    }
+    held
 }
 
 fn start_recovery(

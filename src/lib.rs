@@ -47,6 +47,7 @@ pub mod producer;
 pub mod queue;
 pub mod recovery;
 pub mod reload;
+pub mod rounds;
 pub mod route;
 pub mod scheduling;
 pub mod signals;

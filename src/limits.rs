@@ -32,6 +32,22 @@ const _: () = assert!(API_KEY_CHARS_MAX < HEAD_BYTES_MAX);
 pub const BATCH_EVENTS_MAX: usize = 2_000;
 /// Bytes that the producer writes in one round, unless a single event is larger.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A request with more events than this is written in several rounds, so that others' events go along with
+/// its own. So many of its events, at least, go in each.
+pub const SLICE_EVENTS: usize = BATCH_EVENTS_MAX / 2;
+/// The same in bytes.
+pub const SLICE_BYTES: usize = BATCH_BYTES_MAX / 2;
+
+/// Refused items that the answer to a batch lists; it says how many more there are.
+pub const BATCH_ERRORS_MAX: usize = 1_000;
+/// The same in bytes.
+pub const BATCH_ERRORS_BYTES_MAX: usize = 256 * 1024;
+/// Characters of a refused item's `request_id` in that list.
+pub const BATCH_ERROR_ID_CHARS_MAX: usize = 128;
+/// One read of a batch's body.
+pub const BATCH_READ_BYTES: usize = 64 * 1024;
+/// Of the workers, one in so many reads batches and nothing else, at least one beside the others.
+pub const WORKERS_PER_BATCH_WORKER: usize = 4;
 
 /// The classic Kafka client's reads last 120 s on a host that lost power: this many helper threads
 /// may be left behind at once.
@@ -96,6 +112,7 @@ pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const _: () = assert!(BATCH_BYTES_MAX <= KAFKA_REQUEST_BYTES_MAX);
+const _: () = assert!(BATCH_ERRORS_BYTES_MAX < DOOR_ANSWER_BYTES_MAX);
 const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
 const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
 /// PostgreSQL connections left behind in a server that does not answer: one, then no more are made.

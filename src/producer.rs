@@ -12,9 +12,10 @@ use log::warn;
 
 use crate::event::Event;
 use crate::health::Health;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, PRODUCER_TICK};
+use crate::limits::PRODUCER_TICK;
 use crate::logging::Throttle;
-use crate::queue::{Outcome, Outlet, Settle, StoredIn, Submission, Taken};
+use crate::queue::{Outcome, StoredIn};
+use crate::rounds::{self, Next, Rounds};
 use crate::route::Route;
 use crate::stats::{self, Stats};
 use crate::store::link::Link;
@@ -24,7 +25,7 @@ use crate::store::{Batch, Connected, Standing, StoreError};
 /// The producer's parts. [`Producer::run`] is its thread.
 pub struct Producer {
     /// Where live events come from.
-    pub outlet: Outlet,
+    pub rounds: Rounds,
     /// The stores behind the network, in order of preference. None: the spool is the events' home.
     pub routes: Vec<Route>,
     /// The last resort.
@@ -51,31 +52,21 @@ impl Producer {
     pub fn run(mut self) -> Vec<Link<Connected>> {
         loop {
             self.health.beat(&self.health.producer);
-            match self.outlet.take(PRODUCER_TICK, BATCH_EVENTS_MAX, BATCH_BYTES_MAX) {
-                Taken::Round(round) => self.store(round),
-                Taken::Nothing => self.routes.iter_mut().for_each(Route::tick),
-                Taken::Ended => return self.routes.into_iter().map(Route::into_link).collect(),
+            match self.rounds.next(PRODUCER_TICK) {
+                Next::Round(round) => self.store(round),
+                Next::Nothing => self.routes.iter_mut().for_each(Route::tick),
+                Next::Ended => return self.routes.into_iter().map(Route::into_link).collect(),
             }
         }
     }
 
     /// Stores a round and settles everyone who waits for it.
-    fn store(&mut self, round: Vec<Submission>) {
-        let mut events = Vec::with_capacity(round.iter().map(Submission::len).sum());
-        let mut waiting: Vec<(usize, Box<dyn Settle>)> = Vec::with_capacity(round.len());
-        for submission in round {
-            let (mut own, settle) = submission.into_parts();
-            waiting.push((own.len(), settle));
-            events.append(&mut own);
-        }
+    fn store(&mut self, mut round: rounds::Round) {
+        let events = std::mem::take(&mut round.events);
         let outcomes = self.write(events.into());
         self.count(&outcomes);
-        let mut rest = &outcomes[..];
-        for (len, settle) in waiting {
-            let (own, others) = rest.split_at(len);
-            settle.settle(own);
-            rest = others;
-        }
+        let given_up = self.rounds.settle(round, &outcomes);
+        self.count_refused(given_up);
     }
 
     /// One outcome an event, by the first store that keeps it.
@@ -171,19 +162,24 @@ impl Producer {
         let stats = &self.stats;
         stats::add(&stats.rounds, 1);
         let spooled = if self.routes.is_empty() { &stats.stored_home } else { &stats.stored_held };
+        let mut refused = 0;
         for outcome in outcomes {
             match outcome {
                 Outcome::Stored(StoredIn::Kafka) => stats::add(&stats.stored_kafka, 1),
                 Outcome::Stored(StoredIn::Postgres) => stats::add(&stats.stored_postgres, 1),
                 Outcome::Stored(StoredIn::Spool) => stats::add(spooled, 1),
                 Outcome::Stored(StoredIn::DeadLetter) => stats::add(&stats.stored_dead_letter, 1),
-                Outcome::Refused(_) => {
-                    stats::add(&stats.refused_unstored, 1);
-                    stats::sub(&stats.accepted, 1);
-                }
+                Outcome::Refused(_) => refused += 1,
             }
         }
-        stats::sub(&stats.in_flight, outcomes.len());
+        stats::sub(&stats.in_flight, outcomes.len() - refused);
+        self.count_refused(refused);
+    }
+
+    fn count_refused(&self, events: usize) {
+        stats::add(&self.stats.refused_unstored, events);
+        stats::sub(&self.stats.accepted, events);
+        stats::sub(&self.stats.in_flight, events);
     }
 }
 

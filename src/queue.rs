@@ -201,11 +201,11 @@ impl Level {
     }
 }
 
-/// What the producer got when it asked for work.
+/// What came out of the queue.
 #[derive(Debug)]
 pub enum Taken {
-    /// At least one submission, oldest first.
-    Round(Vec<Submission>),
+    /// The oldest submission. It counts as waiting until [`Outlet::lower`] is told of its events.
+    Submission(Submission),
     /// Nothing came in time.
     Nothing,
     /// Every inlet is gone and the queue is empty: the end.
@@ -213,25 +213,25 @@ pub enum Taken {
 }
 
 impl Outlet {
-    /// Waits up to `wait` for a first submission, then takes what is there already, up to the two
-    /// bounds of a round. A lone event goes at once; under load rounds grow by themselves.
+    /// Waits up to `wait` for a submission.
     #[must_use]
-    pub fn take(&self, wait: Duration, events_max: usize, bytes_max: usize) -> Taken {
-        let first = match self.receiver.recv_timeout(wait) {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Timeout) => return Taken::Nothing,
-            Err(RecvTimeoutError::Disconnected) => return Taken::Ended,
-        };
-        let (mut events, mut bytes) = (first.len(), first.bytes());
-        let mut round = vec![first];
-        while events < events_max && bytes < bytes_max {
-            let Ok(next) = self.receiver.try_recv() else { break };
-            events += next.len();
-            bytes += next.bytes();
-            round.push(next);
+    pub fn take(&self, wait: Duration) -> Taken {
+        match self.receiver.recv_timeout(wait) {
+            Ok(submission) => Taken::Submission(submission),
+            Err(RecvTimeoutError::Timeout) => Taken::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Taken::Ended,
         }
+    }
+
+    /// A submission that is there already.
+    #[must_use]
+    pub fn take_now(&self) -> Option<Submission> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// So much of what was taken waits no longer: it is being written, or given up.
+    pub fn lower(&self, events: usize, bytes: usize) {
         self.level.lower(events, bytes);
-        Taken::Round(round)
     }
 }
 
@@ -270,8 +270,9 @@ mod tests {
         let (inlet, outlet) = bounded(2, 10_000);
         inlet.offer(submission(2, 10)).unwrap();
         assert!(inlet.offer(submission(1, 10)).is_err());
-        let Taken::Round(round) = outlet.take(Duration::ZERO, 100, 10_000) else { panic!("a round") };
-        assert_eq!(round.len(), 1);
+        let taken = outlet.take_now().unwrap();
+        assert!(inlet.offer(submission(1, 10)).is_err());
+        outlet.lower(taken.len(), taken.bytes());
         assert_eq!((inlet.gauge().events(), inlet.gauge().bytes()), (0, 0));
         inlet.offer(submission(2, 10)).unwrap();
     }
@@ -281,7 +282,7 @@ mod tests {
         let (inlet, outlet) = bounded(2, 1_000);
         inlet.offer(submission(5, 900)).unwrap();
         assert!(matches!(inlet.offer(submission(1, 1)), Err(NotTaken::Full(_))));
-        assert!(matches!(outlet.take(Duration::ZERO, 1, 1), Taken::Round(round) if round.len() == 1));
+        assert_eq!(outlet.take_now().unwrap().len(), 5);
     }
 
     #[test]
@@ -291,19 +292,7 @@ mod tests {
         inlet.close();
         assert!(matches!(inlet.offer(submission(1, 10)), Err(NotTaken::Closed(_))));
         drop(inlet);
-        assert!(matches!(outlet.take(Duration::ZERO, 10, 1_000), Taken::Round(_)));
-        assert!(matches!(outlet.take(Duration::ZERO, 10, 1_000), Taken::Ended));
-    }
-
-    #[test]
-    fn a_round_keeps_to_its_bounds() {
-        let (inlet, outlet) = bounded(100, 100_000);
-        for _ in 0..10 {
-            inlet.offer(submission(1, 100)).unwrap();
-        }
-        let Taken::Round(round) = outlet.take(Duration::ZERO, 4, 100_000) else { panic!("a round") };
-        assert_eq!(round.len(), 4);
-        let Taken::Round(round) = outlet.take(Duration::ZERO, 100, 300) else { panic!("a round") };
-        assert_eq!(round.len(), 2);
+        assert!(matches!(outlet.take(Duration::ZERO), Taken::Submission(_)));
+        assert!(matches!(outlet.take(Duration::ZERO), Taken::Ended));
     }
 }

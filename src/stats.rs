@@ -37,6 +37,8 @@ counters! {
     in_flight,
     /// Requests answered 422 or 413 for what they contain.
     refused_invalid,
+    /// Items of batches refused for what they contain.
+    refused_items,
     /// Requests answered 503 because the queue was full or the daemon was stopping.
     refused_full,
     /// Events answered 503 because no store took them.

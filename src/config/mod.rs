@@ -61,6 +61,10 @@ pub struct Config {
     pub api_keys_file: Option<PathBuf>,
     /// Whether the status needs a key too.
     pub protect_status: bool,
+    /// Events of one batch.
+    pub max_batch_events: usize,
+    /// A batch's body, as sent and decoded.
+    pub max_batch_bytes: usize,
     /// None: the spool is the events' home.
     pub kafka: Option<kafka::Settings>,
     /// None: the spool is the only fallback.
@@ -78,6 +82,9 @@ pub struct Config {
     /// What is logged.
     pub log_level: LevelFilter,
 }
+
+/// Reading an answer and bringing it to its client.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 
 /// A setting that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +107,24 @@ impl Config {
     /// and a margin for the answer itself.
     #[must_use]
     pub fn answer_timeout(&self) -> Duration {
-        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
         // A request may have to wait for the round before its own.
+        2 * self.round_timeout() + ANSWER_MARGIN
+    }
+
+    /// The same for a batch, which is written in several rounds, each with the stores' deadlines.
+    #[must_use]
+    pub fn batch_timeout(&self) -> Duration {
+        let by_events = self.max_batch_events.div_ceil(limits::SLICE_EVENTS);
+        let by_bytes = self.max_batch_bytes.div_ceil(limits::SLICE_BYTES);
+        let rounds = u32::try_from(by_events + by_bytes).unwrap_or(u32::MAX);
+        self.round_timeout().saturating_mul(rounds.saturating_add(1)) + ANSWER_MARGIN
+    }
+
+    /// The longest that the producer takes for a round.
+    fn round_timeout(&self) -> Duration {
+        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
         let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
-        2 * (kafka + postgres + limits::SPOOL_DEADLINE) + Duration::from_secs(2)
+        kafka + postgres + limits::SPOOL_DEADLINE
     }
 
     /// Types, ranges and relations of what was typed.
@@ -136,6 +157,8 @@ impl Config {
             rules: Rules { max_event_bytes },
             api_keys_file: api_keys_file(raw),
             protect_status: read.switch("PROTECT_STATUS", &raw.protect_status)?,
+            max_batch_events: read.number("MAX_BATCH_EVENTS", &raw.max_batch_events, 1, 100_000)?,
+            max_batch_bytes: read.bytes("MAX_BATCH_BYTES", &raw.max_batch_bytes, 64 << 10, 64 << 20)?,
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),

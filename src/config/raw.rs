@@ -82,6 +82,18 @@ pub struct RawSettings {
     /// Whether the status (/stats, /metrics, /) needs an API key as well: on or off
     #[arg(long, env = "PROTECT_STATUS", default_value = "off", value_name = "SWITCH", help_heading = "HTTP")]
     pub(super) protect_status: String,
+    /// Events in one request to /api/logs/ingest/batch
+    #[arg(
+        long,
+        env = "MAX_BATCH_EVENTS",
+        default_value = "10000",
+        value_name = "COUNT",
+        help_heading = "HTTP"
+    )]
+    pub(super) max_batch_events: String,
+    /// Largest body of such a request, as sent and with its gzip undone (64KiB to 64MiB)
+    #[arg(long, env = "MAX_BATCH_BYTES", default_value = "8MiB", value_name = "SIZE", help_heading = "HTTP")]
+    pub(super) max_batch_bytes: String,
 
     /// Brokers as host:port, separated by commas; none: events stay in PostgreSQL or in the local spool
     #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]

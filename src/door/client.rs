@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use super::body::{BodyError, BodyReader, Framing};
 use super::stream::{Peer, Stream};
 use crate::http::reply::Reply;
-use crate::http::routes::Lane;
+use crate::http::routes::{Body, Lane};
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
 
 /// What a client waits for, or is waited for: the kinds of [`super::timers::Timers`].
@@ -63,8 +63,8 @@ pub(super) struct Request {
     pub(super) closes: bool,
     pub(super) is_http10: bool,
     pub(super) is_head: bool,
-    /// The body is for the inner server; others are read and dropped.
-    pub(super) forwards_body: bool,
+    /// What the body is: whether it is for the inner server, and how long an answer may take.
+    pub(super) body: Body,
     pub(super) body_limit: usize,
     pub(super) request_id: String,
     /// Upstream connections that turned out dead before they took a byte of it.
@@ -78,7 +78,7 @@ impl Request {
             closes: true,
             is_http10: false,
             is_head: false,
-            forwards_body: false,
+            body: Body::Dropped,
             body_limit: 0,
             request_id: String::new(),
             tries: 0,

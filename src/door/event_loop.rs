@@ -122,7 +122,8 @@ impl EventLoop {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
-        let Settings { head_timeout, body_timeout, idle_timeout, upstream_timeout, .. } = settings;
+        let Settings { head_timeout, body_timeout, idle_timeout, upstream_timeout, batch_timeout, .. } =
+            settings;
         let waits =
             [idle_timeout, head_timeout, body_timeout, DOOR_WAIT, DOOR_WAIT, body_timeout, DOOR_LINGER];
         let addresses = Addresses::new(settings.max_connections_per_address);
@@ -139,7 +140,7 @@ impl EventLoop {
             addresses,
             has_shaken_hands: false,
             waits: Timers::new(waits),
-            pool: Pool::new(inner, ingest_max, upstream_timeout),
+            pool: Pool::new(inner, ingest_max, upstream_timeout, batch_timeout),
             again: VecDeque::new(),
             scratch: vec![0; DOOR_READ_BYTES].into_boxed_slice(),
             memory: 0,
@@ -257,7 +258,8 @@ impl EventLoop {
         let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);
         figures::set(&counters.heartbeat_ms, self.shared.started.elapsed().as_millis() as usize);
         figures::set(&counters.connections, self.clients.len());
-        figures::set(&counters.in_flight, self.pool.waits.len(upstream::wait::BUSY));
+        let busy = [upstream::wait::BUSY, upstream::wait::BUSY_BATCH];
+        figures::set(&counters.in_flight, busy.map(|kind| self.pool.waits.len(kind)).iter().sum());
         figures::set(&counters.waiting, waiting);
         figures::set(&counters.memory_bytes, self.memory);
         figures::set(&counters.upstream_open, self.pool.connections.len());

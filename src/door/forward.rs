@@ -9,7 +9,7 @@ use super::event_loop::{EventLoop, Source};
 use super::figures;
 use super::render;
 use super::upstream::{Job, wait};
-use crate::http::routes::Lane;
+use crate::http::routes::{Body, Lane};
 use crate::limits::{DOOR_WAITING_BYTES_MAX, DOOR_WAITING_MAX};
 
 /// Upstream connections that may turn out dead under one request, before it took a byte of it.
@@ -19,7 +19,7 @@ impl EventLoop {
     /// A request is whole: completes its head and sends it inside.
     pub(super) fn dispatch(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let forwards_body = client.request.forwards_body;
+        let forwards_body = client.request.body != Body::Dropped;
         render::forward_end(&mut client.forward, forwards_body.then_some(client.body.len()));
         if !forwards_body {
             self.release_body(slot);
@@ -63,8 +63,9 @@ impl EventLoop {
         std::mem::swap(&mut client.forward, &mut upstream.head);
         std::mem::swap(&mut client.body, &mut upstream.body);
         std::mem::swap(&mut client.counted_body, &mut upstream.counted_body);
+        let kind = if client.request.body == Body::Batch { wait::BUSY_BATCH } else { wait::BUSY };
         self.waits.clear(slot);
-        self.pool.waits.set(to, wait::BUSY, self.now);
+        self.pool.waits.set(to, kind, self.now);
         self.push(to);
     }
 
@@ -72,6 +73,10 @@ impl EventLoop {
     pub(super) fn push(&mut self, slot: usize) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
         let written = upstream.write().and_then(|()| {
+            if upstream.is_sent() {
+                let counted = upstream.drop_body();
+                self.memory = self.memory.saturating_sub(counted);
+            }
             // A Unix socket tells of room after each read of its other end: only who needs to asks.
             if upstream.polls_writable == upstream.is_sent() {
                 upstream.polls_writable = !upstream.is_sent();

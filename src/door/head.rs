@@ -13,6 +13,9 @@ use crate::http::reply::Reply;
 use crate::keys::Shown;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_ID_HEADER_MAX};
 
+/// The one `Content-Type` that says something that the body does not.
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
 /// What the bytes received so far are.
 #[derive(Debug)]
 pub(super) enum Parsed<'b> {
@@ -61,6 +64,8 @@ pub(super) struct Fields<'b> {
     pub(super) content_encoding: Vec<&'b str>,
     pub(super) idempotency_key: Option<&'b str>,
     pub(super) traceparent: Option<&'b str>,
+    /// The body is said to be lines. No other type makes a difference.
+    pub(super) is_ndjson: bool,
 }
 
 /// Parses what was received so far. The caller has skipped empty lines before the request line.
@@ -196,6 +201,8 @@ impl<'b> Seen<'b> {
                 let text = printable(value)
                     .ok_or_else(|| Reply::bad_request("the Content-Encoding is not printable ASCII"))?;
                 seen.fields.content_encoding.push(text);
+            } else if is("content-type") {
+                seen.fields.is_ndjson = is_ndjson(value);
             } else if is("idempotency-key") {
                 keys += 1;
                 seen.fields.idempotency_key = printable(value);
@@ -209,6 +216,12 @@ impl<'b> Seen<'b> {
         seen.fields.traceparent = seen.fields.traceparent.filter(|_| traces == 1);
         Ok(seen)
     }
+}
+
+/// `application/x-ndjson`, whatever its parameters.
+fn is_ndjson(value: &[u8]) -> bool {
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(NDJSON.as_bytes())
 }
 
 fn check_host(value: &[u8]) -> Result<(), Reply> {

@@ -85,10 +85,14 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// The inner server answers within this.
     pub upstream_timeout: Duration,
-    /// The largest body of a POST, as sent.
+    /// And a batch within this.
+    pub batch_timeout: Duration,
+    /// The largest body with one event, as sent.
     pub body_bytes_max: usize,
     /// Who is let in to what.
     pub guard: Guard,
+    /// The largest body with many.
+    pub batch_bytes_max: usize,
 }
 
 impl Settings {

@@ -4,10 +4,10 @@
 use std::io::Write;
 
 use super::answer::Answer;
-use super::head::Head;
+use super::head::{Head, NDJSON};
 use super::stream::Peer;
 use crate::http::reply::{self, Reply};
-use crate::http::routes::Route;
+use crate::http::routes::{Body, Route};
 
 /// What an answer says beside what it answers.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,8 @@ pub(super) fn forward_begin(
         out.push(b'?');
         out.extend_from_slice(query.as_bytes());
     }
-    // No Host and no Content-Type: the inner server needs neither, and each field costs it two allocations.
+    // No Host, and no Content-Type but the one that matters: the inner server needs none, and each field costs
+    // it two allocations.
     put(out, format_args!(" HTTP/1.1\r\nX-Door-Peer: {}\r\n", sender.peer));
     let fields = &head.fields;
     if !fields.content_encoding.is_empty() {
@@ -108,6 +109,7 @@ pub(super) fn forward_begin(
     }
     for (name, value) in [
         ("X-Door-Client", sender.name),
+        ("Content-Type", Some(NDJSON).filter(|_| fields.is_ndjson && route.body == Body::Batch)),
         ("Idempotency-Key", fields.idempotency_key),
         ("traceparent", fields.traceparent),
         ("X-Request-ID", Some(request_id)),
@@ -211,6 +213,28 @@ mod tests {
         sender.name = Some("till-7");
         forward_begin(&mut out, route, &head, "r1", &sender);
         assert!(text(out).contains("\r\nX-Door-Client: till-7\r\n"));
+    }
+
+    #[test]
+    fn that_a_batch_is_lines_is_told_and_no_other_type() {
+        for (path, kind, told) in [
+            ("/api/logs/ingest/batch", "application/x-ndjson", true),
+            ("/api/logs/ingest/batch", "Application/X-NDJSON; charset=utf-8", true),
+            ("/api/logs/ingest/batch", "application/json", false),
+            ("/api/logs/ingest", "application/x-ndjson", false),
+        ] {
+            let bytes = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n\r\n");
+            let Parsed::Whole(whole) = parse(bytes.as_bytes()) else { panic!() };
+            let route = routes::find("POST", path).unwrap();
+            let mut out = Vec::new();
+            let sender = Sender { peer: Peer::Address("10.0.0.7".parse().unwrap()), name: None };
+            forward_begin(&mut out, route, &whole.verdict.unwrap(), "", &sender);
+            assert_eq!(
+                text(out).contains("\r\nContent-Type: application/x-ndjson\r\n"),
+                told,
+                "{path} {kind}"
+            );
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::head::{Head, Parsed, Whole, parse};
 use super::render::{self, Sender};
 use super::stream::Peer;
 use crate::http::reply::Reply;
-use crate::http::routes::{self, Route};
+use crate::http::routes::{self, Body, Route};
 use crate::keys;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
 use crate::logging::Escaped;
@@ -202,7 +202,7 @@ impl EventLoop {
         match admit(&head, &self.settings) {
             Ok(Admitted { route, limit, client: name }) => {
                 request.lane = route.lane;
-                request.forwards_body = route.method == "POST";
+                request.body = route.body;
                 request.body_limit = limit;
                 client.forward.clear();
                 let sender = Sender { peer: client.peer, name: name.as_ref().map(|client| client.name()) };
@@ -313,7 +313,11 @@ fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
     let path = head.target.path.as_deref().ok_or_else(Reply::not_found)?;
     let route = routes::find(head.method, path)?;
     let client = settings.guard.admit(route.access, head.api_key).map_err(Reply::unauthorized)?;
-    let limit = if route.method == "POST" { settings.body_bytes_max } else { DOOR_DROPPED_BODY_BYTES_MAX };
+    let limit = match route.body {
+        Body::Dropped => DOOR_DROPPED_BODY_BYTES_MAX,
+        Body::Event => settings.body_bytes_max,
+        Body::Batch => settings.batch_bytes_max,
+    };
     match head.framing {
         Framing::Length(length) if length > limit as u64 => Err(Reply::too_large("the body", limit)),
         _ => Ok(Admitted { route, limit, client }),

@@ -29,7 +29,9 @@ pub(super) mod wait {
     pub(in crate::door) const PING: usize = 2;
     /// For the answer to a client's request.
     pub(in crate::door) const BUSY: usize = 3;
-    pub(in crate::door) const KINDS: usize = 4;
+    /// For the answer to a batch.
+    pub(in crate::door) const BUSY_BATCH: usize = 4;
+    pub(in crate::door) const KINDS: usize = 5;
 }
 
 /// What a connection does.
@@ -106,7 +108,14 @@ impl Upstream {
     }
 
     pub(super) fn is_sent(&self) -> bool {
-        self.written == self.head.len() + self.body.len()
+        self.written >= self.head.len() + self.body.len()
+    }
+
+    /// A body that is sent is not kept for as long as its answer takes. Returns what was counted for it.
+    pub(super) fn drop_body(&mut self) -> usize {
+        self.body.clear();
+        self.body.shrink_to(DOOR_BUFFER_BYTES_KEPT);
+        std::mem::take(&mut self.counted_body)
     }
 
     /// One read of an answer. `Ok(true)` when there may be more to read.
@@ -167,11 +176,11 @@ pub(super) struct Pool {
 pub(super) struct Identity(u64, i64, i64);
 
 impl Pool {
-    pub(super) fn new(path: PathBuf, ingest_max: usize, busy: Duration) -> Self {
+    pub(super) fn new(path: PathBuf, ingest_max: usize, busy: Duration, busy_batch: Duration) -> Self {
         let ms = Duration::from_millis;
         Self {
             connections: Slots::new(),
-            waits: Timers::new([DOOR_UPSTREAM_IDLE, DOOR_PING_INTERVAL, DOOR_PING_TIMEOUT, busy]),
+            waits: Timers::new([DOOR_UPSTREAM_IDLE, DOOR_PING_INTERVAL, DOOR_PING_TIMEOUT, busy, busy_batch]),
             path,
             ingest_max,
             open_kept: 0,

@@ -5,9 +5,10 @@
 //!
 //! The way of a body: `scan` (is all of it strict JSON?), `members` (serde finds the top-level
 //! members), `validate` (each field by its row in `schema`, with `timestamp` and `numbers`), `normal`
-//! (the bytes that are stored). What is wrong is told by `refusal`.
+//! (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts a batch into such bodies.
 
 mod columns;
+mod items;
 mod members;
 mod normal;
 mod numbers;
@@ -21,10 +22,13 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
 pub use columns::{Columns, key_of};
+pub use items::{Form, Items, ItemsError, is_one_value};
 pub use refusal::{Detail, Loc, Refusal};
 
 use members::Members;
@@ -128,6 +132,14 @@ impl Event {
     pub fn restored(arrival: Arrival, key: Bytes, payload: Bytes) -> Self {
         Self { arrival, key, payload }
     }
+}
+
+/// The `request_id` in a body that is no event, to tell the sender which one it was. `None`: it has none that
+/// can be read.
+#[must_use]
+pub fn request_id_in(body: &[u8]) -> Option<String> {
+    let members: Members<'_> = serde_json::from_str(strict_json(body).ok()?).ok()?;
+    members.token(schema::Field::RequestId).and_then(text::decode).map(Cow::into_owned)
 }
 
 /// The body as text, less its byte order mark, once it is known to be an object in strict JSON.

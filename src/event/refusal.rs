@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 pub(super) enum Problem {
     Missing,
     JsonInvalid,
+    NoItems,
     NotAnObject,
     StringType,
     NotIso8601,
@@ -29,6 +30,7 @@ impl Problem {
         match self {
             Self::Missing => ("missing", "Field required"),
             Self::JsonInvalid => ("json_invalid", "JSON decode error"),
+            Self::NoItems => ("too_short", "List should have at least 1 item after validation, not 0"),
             Self::NotAnObject => (
                 "model_attributes_type",
                 "Input should be a valid dictionary or object to extract fields from",
@@ -76,6 +78,8 @@ pub enum Loc {
     Offset(usize),
     /// A field of the event: `["body","level"]`.
     Field(&'static str),
+    /// Outside the body: `["header","idempotency-key"]`.
+    Outside(&'static str, &'static str),
 }
 
 impl Serialize for Loc {
@@ -84,6 +88,7 @@ impl Serialize for Loc {
             Self::Body => ("body",).serialize(serializer),
             Self::Offset(offset) => ("body", offset).serialize(serializer),
             Self::Field(name) => ("body", name).serialize(serializer),
+            Self::Outside(part, name) => (part, name).serialize(serializer),
         }
     }
 }
@@ -94,6 +99,7 @@ impl fmt::Display for Loc {
             Self::Body => f.write_str("body"),
             Self::Offset(offset) => write!(f, "body[{offset}]"),
             Self::Field(name) => write!(f, "body.{name}"),
+            Self::Outside(part, name) => write!(f, "{part}.{name}"),
         }
     }
 }
@@ -123,6 +129,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A batch in which there is nothing: not one byte, or not one item.
+    #[must_use]
+    pub fn nothing_in_batch(has_bytes: bool) -> Self {
+        let problem = if has_bytes { Problem::NoItems } else { Problem::Missing };
+        problem.refusal(Loc::Body)
+    }
+
+    /// A batch that is no JSON from this character on.
+    #[must_use]
+    pub fn broken_at(offset: usize) -> Self {
+        Problem::JsonInvalid.refusal(Loc::Offset(offset))
+    }
+
+    /// Where the body is no JSON, if that is what is wrong with it.
+    #[must_use]
+    pub fn offset(&self) -> Option<usize> {
+        match self {
+            Self::Invalid(details) => details.iter().find_map(|detail| match detail.loc {
+                Loc::Offset(offset) => Some(offset),
+                _ => None,
+            }),
+            Self::TooLarge { .. } => None,
+        }
+    }
+
     /// The answer's body: `{"detail":[...]}` with the items, or `{"detail":"..."}` naming the limit.
     #[must_use]
     pub fn detail_json(&self) -> Vec<u8> {

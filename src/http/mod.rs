@@ -4,6 +4,7 @@
 //! answered once, by whoever learns its outcome.
 
 mod answer;
+mod body;
 pub mod endpoints;
 pub mod reply;
 pub mod routes;
@@ -40,6 +41,10 @@ pub struct Context {
     pub door: std::sync::OnceLock<Box<dyn Fn() -> DoorView + Send + Sync>>,
     /// What events are made by.
     pub rules: Rules,
+    /// Events of a batch.
+    pub max_batch_events: usize,
+    /// Largest batch, as sent and decoded.
+    pub max_batch_bytes: usize,
     /// A loop that has not moved for this long is stuck.
     pub stuck_after: std::time::Duration,
 }

@@ -78,6 +78,12 @@ impl Reply {
         Self::detail(413, &format!("{what} is larger than the limit of {limit_bytes} bytes"))
     }
 
+    /// 413: a batch of more events than that.
+    #[must_use]
+    pub fn too_many(limit: usize) -> Self {
+        Self::detail(413, &format!("the batch has more events than the limit of {limit}"))
+    }
+
     /// 415: the body is encoded in a way that is not understood.
     #[must_use]
     pub fn unsupported_encoding(accepted: &'static str) -> Self {

@@ -9,6 +9,8 @@ use crate::keys::Access;
 pub enum Endpoint {
     /// One event.
     Ingest,
+    /// Many events.
+    Batch,
     /// State of the stores, for people and monitoring.
     Health,
     /// Do the daemon's loops move?
@@ -29,6 +31,17 @@ pub enum Lane {
     Kept,
 }
 
+/// What a route does with a body, and so how large one may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is read and dropped.
+    Dropped,
+    /// It is one event.
+    Event,
+    /// It is many.
+    Batch,
+}
+
 /// One known path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
@@ -40,21 +53,24 @@ pub struct Route {
     pub endpoint: Endpoint,
     /// Which upstream connections it may use.
     pub lane: Lane,
+    /// What its body is.
+    pub body: Body,
     /// Who may use it.
     pub access: Access,
 }
 
 const fn get(path: &'static str, endpoint: Endpoint, access: Access) -> Route {
-    Route { path, method: "GET", endpoint, lane: Lane::Kept, access }
+    Route { path, method: "GET", endpoint, lane: Lane::Kept, body: Body::Dropped, access }
 }
 
-const fn ingest(path: &'static str, endpoint: Endpoint) -> Route {
-    Route { path, method: "POST", endpoint, lane: Lane::Ingest, access: Access::Keyed }
+const fn ingest(path: &'static str, endpoint: Endpoint, body: Body) -> Route {
+    Route { path, method: "POST", endpoint, lane: Lane::Ingest, body, access: Access::Keyed }
 }
 
 /// Every path of the product.
 pub const ROUTES: &[Route] = &[
-    ingest("/api/logs/ingest", Endpoint::Ingest),
+    ingest("/api/logs/ingest", Endpoint::Ingest, Body::Event),
+    ingest("/api/logs/ingest/batch", Endpoint::Batch, Body::Batch),
     get("/health", Endpoint::Health, Access::Open),
     get("/livez", Endpoint::Livez, Access::Open),
     get("/readyz", Endpoint::Readyz, Access::Open),
@@ -76,11 +92,14 @@ mod tests {
     #[test]
     fn a_path_is_judged_before_its_method() {
         assert_eq!(find("POST", "/api/logs/ingest").unwrap().endpoint, Endpoint::Ingest);
+        assert_eq!(find("POST", "/api/logs/ingest/batch").unwrap().endpoint, Endpoint::Batch);
         for (method, path, status) in [
             ("POST", "/api/logs/ingest/", 404),
             ("POST", "/API/logs/ingest", 404),
             ("BREW", "/nowhere", 404),
             ("GET", "/api/logs/ingest", 405),
+            ("PUT", "/api/logs/ingest/batch", 405),
+            ("POST", "/api/logs/ingest/batch/", 404),
             ("HEAD", "/health", 405),
             ("OPTIONS", "/stats", 405),
             ("post", "/api/logs/ingest", 405),

@@ -1,5 +1,6 @@
 //! The `tiny_http` server on its private Unix socket, and the fixed pool of workers that it hands
-//! requests to.
+//! requests to. Batches go on to a few workers of their own, so that single events never wait until
+//! megabytes are read.
 //!
 //! The server can be built anew while the workers live: should it stop accepting, the door says so.
 //! Its public name is a hard link to the socket that it is bound to, replaced by rename, because a
@@ -23,8 +24,8 @@ use tiny_http::{Request, Server};
 use super::Context;
 use super::answer::answer;
 use super::endpoints;
-use super::reply::Reply;
-use crate::limits::WORKER_LOOK;
+use super::reply::{Reply, retry_after};
+use crate::limits::{RETRY_AFTER_FULL_S, WORKER_LOOK, WORKERS_PER_BATCH_WORKER};
 use crate::stats;
 use crate::thread;
 
@@ -41,6 +42,10 @@ struct Shared {
     context: Arc<Context>,
 }
 
+/// Takes batches to the workers that have the time for them. Their bodies stay with the door until read. Those
+/// workers end with the last of these.
+type Batches = Sender<Request>;
+
 /// The running server and its workers.
 pub struct HttpServer {
     shared: Arc<Shared>,
@@ -50,21 +55,34 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Listens in a private folder below `data_dir` and starts `workers` threads.
+    /// Listens in a private folder below `data_dir` and starts `workers` threads, and those for batches. The door
+    /// sends at most `requests` at once.
     ///
     /// Errors: no folder, socket or thread to be had.
-    pub fn start(data_dir: &Path, workers: usize, context: Arc<Context>) -> io::Result<Self> {
+    pub fn start(
+        data_dir: &Path,
+        workers: usize,
+        requests: usize,
+        context: Arc<Context>,
+    ) -> io::Result<Self> {
         let folder = private_folder(data_dir)?;
         let server = RwLock::new(Arc::new(listen(&folder)?));
         let shared = Arc::new(Shared { server, folder, stopping: AtomicBool::new(false), context });
-        let mut threads = Vec::with_capacity(workers + 1);
+        let (batches, to_read) = crossbeam_channel::bounded(requests);
+        let batch_workers = (workers / WORKERS_PER_BATCH_WORKER).max(1);
+        let mut threads = Vec::with_capacity(workers + batch_workers + 1);
+        for n in 0..batch_workers {
+            let (shared, to_read) = (Arc::clone(&shared), to_read.clone());
+            let work = move || to_read.into_iter().for_each(|request| shared.serve(request));
+            threads.push(thread::start(&format!("batch-{n}"), work)?);
+        }
         for n in 0..workers {
-            let shared = Arc::clone(&shared);
-            threads.push(thread::start(&format!("http-{n}"), move || shared.work())?);
+            let (shared, batches) = (Arc::clone(&shared), batches.clone());
+            threads.push(thread::start(&format!("http-{n}"), move || shared.work(&batches))?);
         }
         let (rebuild, wishes) = crossbeam_channel::bounded(1);
         let keeper = Arc::clone(&shared);
-        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes))?);
+        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, &batches))?);
         Ok(Self { shared, rebuild, threads, workers })
     }
 
@@ -106,13 +124,24 @@ impl Shared {
     }
 
     /// A worker: one request after the other, from whichever server is the current one.
-    fn work(&self) {
+    fn work(&self, batches: &Batches) {
         while !self.stopping.load(Ordering::Acquire) {
             let server = self.current();
             // The time limit is for a server that was replaced; a failed accept is the door's to notice.
             while let Ok(Some(request)) = server.recv_timeout(WORKER_LOOK) {
-                self.serve(request);
+                self.receive(request, batches);
             }
+        }
+    }
+
+    /// Serves a request, or leaves it to those who have the time.
+    fn receive(&self, request: Request, batches: &Batches) {
+        if !endpoints::is_long(&request) {
+            return self.serve(request);
+        }
+        if let Err(refused) = batches.try_send(request) {
+            let after = retry_after(RETRY_AFTER_FULL_S);
+            answer(refused.into_inner(), &Reply::unavailable("too many batches wait to be read", after));
         }
     }
 
@@ -120,9 +149,7 @@ impl Shared {
     fn serve(&self, mut request: Request) {
         match catch_unwind(AssertUnwindSafe(|| endpoints::handle(&self.context, &mut request))) {
             Ok(endpoints::Handled::Answer(reply)) => answer(request, &reply),
-            Ok(endpoints::Handled::Waits(accepted)) => {
-                endpoints::ingest::submit(&self.context, request, accepted)
-            }
+            Ok(endpoints::Handled::Waits(accepted)) => endpoints::submit(&self.context, request, accepted),
             Err(_) => {
                 stats::add(&self.context.stats.internal_errors, 1);
                 error!("BUG: a request made a worker panic, it is answered 500 path={:?}", request.url());
@@ -132,7 +159,7 @@ impl Shared {
     }
 
     /// Builds the server anew whenever the door finds that it does not answer.
-    fn keep(&self, wishes: &Receiver<()>) {
+    fn keep(&self, wishes: &Receiver<()>, batches: &Batches) {
         while wishes.recv().is_ok() {
             match listen(&self.folder) {
                 Ok(server) => {
@@ -141,7 +168,7 @@ impl Shared {
                     drop(place);
                     // What it had taken in but not handed out yet.
                     while let Ok(Some(request)) = old.recv_timeout(WORKER_LOOK) {
-                        self.serve(request);
+                        self.receive(request, batches);
                     }
                     warn!("the inner http server did not answer and was built anew");
                 }

@@ -6,6 +6,8 @@
 /// The kit: the daemon as a child process, real brokers, a strict client, a load generator, a fault proxy.
 mod support;
 
+/// Batches and gzip: forms, limits, one result for many events, on all stores.
+mod batch;
 /// Events that must be taken: coercions, odd bodies, every legal way to send one; what is stored.
 mod valid;
 /// Events that must be refused: every error row, byte for byte; golden answers.

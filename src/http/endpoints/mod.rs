@@ -1,11 +1,17 @@
 //! One file an endpoint, and the step from a request to its endpoint.
 
+mod batch;
 mod health;
-pub mod ingest;
+mod ingest;
 mod probes;
+mod refused;
 mod stats;
+mod submit;
 
 use tiny_http::Request;
+
+pub use ingest::body_bytes_max;
+pub use submit::{Accepted, submit};
 
 use super::Context;
 use super::reply::Reply;
@@ -15,19 +21,19 @@ use super::routes::{self, Endpoint};
 pub enum Handled {
     /// It can be answered now.
     Answer(Reply),
-    /// It is answered when its event is stored.
-    Waits(ingest::Accepted),
+    /// It is answered when its events are stored.
+    Waits(Accepted),
 }
 
 /// Serves one request as far as a worker can.
 pub fn handle(context: &Context, request: &mut Request) -> Handled {
-    let path = request.url().split('?').next().unwrap_or_default();
-    let route = match routes::find(request.method().as_str(), path) {
+    let route = match routes::find(request.method().as_str(), path(request)) {
         Ok(route) => route,
         Err(reply) => return Handled::Answer(reply),
     };
     match route.endpoint {
         Endpoint::Ingest => ingest::handle(context, request),
+        Endpoint::Batch => batch::handle(context, request),
         Endpoint::Health => Handled::Answer(health::reply(context)),
         Endpoint::Livez => Handled::Answer(probes::livez(context)),
         Endpoint::Readyz => Handled::Answer(probes::readyz(context)),
@@ -35,8 +41,18 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
     }
 }
 
+/// Whether it takes so long to read that it must not keep a worker from single events.
+pub(super) fn is_long(request: &Request) -> bool {
+    routes::find(request.method().as_str(), path(request))
+        .is_ok_and(|route| route.endpoint == Endpoint::Batch)
+}
+
+fn path(request: &Request) -> &str {
+    request.url().split('?').next().unwrap_or_default()
+}
+
 /// The value of a header, if it was sent.
-fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
+pub(super) fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
 }
 

@@ -29,8 +29,10 @@ pub(crate) fn settings() -> Settings {
         body_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(75),
         upstream_timeout: Duration::from_secs(20),
+        batch_timeout: Duration::from_secs(20),
         body_bytes_max: 1024 * 1024,
         guard: Guard::default(),
+        batch_bytes_max: 1024 * 1024,
     }
 }
 

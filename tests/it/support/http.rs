@@ -22,6 +22,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) const INGEST: &str = "/api/logs/ingest";
+pub(crate) const BATCH: &str = "/api/logs/ingest/batch";
 
 /// One answer, as it came.
 #[derive(Clone, Debug)]

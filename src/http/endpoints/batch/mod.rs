@@ -1,0 +1,157 @@
+//! `POST /api/logs/ingest/batch`: many events, as lines or as one array. They are judged one by one while
+//! the body comes, and offered to the queue together. One answer for all; what is wrong is told item by item.
+
+mod result;
+
+use std::io::{self, BufReader};
+
+use tiny_http::Request;
+use uuid::Uuid;
+
+use super::submit::{Accepted, Answer};
+use super::{Handled, header, ingest, refused};
+use crate::event::{Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, is_one_value};
+use crate::http::Context;
+use crate::http::body::{self, Body};
+use crate::http::reply::Reply;
+use crate::limits::BATCH_READ_BYTES;
+use crate::stats;
+
+use result::Errors;
+pub(super) use result::Tally;
+
+/// Reads the batch and judges every item.
+pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
+    let read = is_atomic(request.url()).and_then(|atomic| Ok((atomic, read(context, request)?)));
+    // What was not read of a refused body must not be in the way of the connection's next request.
+    let _ = io::copy(request.as_reader(), &mut io::sink());
+    let (atomic, batch) = match read {
+        Ok(read) => read,
+        Err(reply) => return refused::handled(context, request, reply),
+    };
+    let Batch { events, errors } = batch;
+    stats::add(&context.stats.refused_items, errors.count());
+    let items = events.len() + errors.count();
+    let none = events.is_empty() || (atomic && errors.count() > 0);
+    if let Some(first) = errors.first() {
+        let why = format!("{} of {items} items, the first is {first}", errors.count());
+        refused::note(request, if none { 422 } else { 207 }, &why);
+    }
+    let tally = errors.into_tally();
+    if none {
+        stats::add(&context.stats.refused_invalid, 1);
+        return Handled::Answer(tally.none_stored(items));
+    }
+    Handled::Waits(Accepted { events, answer: Answer::Batch(tally) })
+}
+
+/// What a body held.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    errors: Errors,
+}
+
+/// Errors: the reply to a body that is refused as a whole.
+fn read(context: &Context, request: &mut Request) -> Result<Batch, Reply> {
+    let limit = context.max_batch_bytes;
+    let only_lines = header(request, "Content-Type").is_some_and(|kind| kind == "application/x-ndjson");
+    let arrival = ingest::arrival(request);
+    let has_bytes = request.body_length() > Some(0);
+    let body = Body::of(request, limit)?;
+    let unreadable = |error: &io::Error| body::refusal(error, limit);
+    let reader = BufReader::with_capacity(BATCH_READ_BYTES, body);
+    let mut items = Items::open(reader, only_lines).map_err(|error| unreadable(&error))?;
+    let mut batch = Batch::default();
+    loop {
+        let form = items.form();
+        let item = match items.next_item() {
+            Ok(Some(item)) => item,
+            Ok(None) if batch.items() == 0 => {
+                return Err(result::whole(&Refusal::nothing_in_batch(has_bytes)));
+            }
+            Ok(None) => return Ok(batch),
+            Err(ItemsError::Read(error)) => return Err(unreadable(&error)),
+            Err(ItemsError::Broken(at)) => return Err(result::whole(&Refusal::broken_at(at))),
+        };
+        if batch.items() == context.max_batch_events {
+            return Err(Reply::too_many(context.max_batch_events));
+        }
+        let arrival = Arrival { ingest_id: Uuid::now_v7(), ..arrival.clone() };
+        if let Err(offset) = batch.take(item, form, arrival, context.rules) {
+            return Err(result::whole(&Refusal::broken_at(items.offset_in_body(offset))));
+        }
+    }
+}
+
+impl Batch {
+    fn items(&self) -> usize {
+        self.events.len() + self.errors.count()
+    }
+
+    /// Errors: the character of the item at which it breaks the array that it is in.
+    fn take(&mut self, item: &[u8], form: Form, arrival: Arrival, rules: Rules) -> Result<(), usize> {
+        match Event::from_body(item, arrival, rules) {
+            Ok(event) => self.events.push(event),
+            Err(refusal) => {
+                let offset = refusal.offset().filter(|_| form == Form::Array && !is_one_value(item));
+                if let Some(offset) = offset {
+                    return Err(offset);
+                }
+                self.errors.add(self.items(), item, &refusal, form);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `?atomic=true`, in any of the words that Pydantic takes for it. The last one counts.
+fn is_atomic(url: &str) -> Result<bool, Reply> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut given = query.split('&').filter_map(|pair| match pair.split_once('=') {
+        Some(("atomic", value)) => Some(value),
+        None if pair == "atomic" => Some(""),
+        _ => None,
+    });
+    match given.next_back().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "0" | "off" | "f" | "n" | "no") => Ok(false),
+        Some("true" | "1" | "on" | "t" | "y" | "yes") => Ok(true),
+        Some(_) => {
+            let detail = Detail {
+                loc: Loc::Outside("query", "atomic"),
+                msg: "Input should be a valid boolean, unable to interpret input",
+                kind: "bool_parsing",
+            };
+            Err(ingest::refuse(&Refusal::Invalid(vec![detail])))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atomic_is_a_word_for_yes_or_no() {
+        let path = "/api/logs/ingest/batch";
+        for (query, is) in [
+            ("", Some(false)),
+            ("?", Some(false)),
+            ("?a=b&atom=true", Some(false)),
+            ("?atomic=true", Some(true)),
+            ("?a=b&atomic=1&c", Some(true)),
+            ("?atomic=True", Some(true)),
+            ("?atomic=true&atomic=no", Some(false)),
+            ("?atomic", None),
+            ("?atomic=", None),
+            ("?atomic=2", None),
+            ("?atomic=maybe", None),
+        ] {
+            let found = is_atomic(&format!("{path}{query}"));
+            assert_eq!(found.as_ref().ok(), is.as_ref(), "{query}");
+        }
+        let reply = is_atomic("/?atomic=x").unwrap_err();
+        let body = r#"{"detail":[{"loc":["query","atomic"],"msg":"Input should be a valid boolean, unable to interpret input","type":"bool_parsing"}]}"#;
+        assert_eq!((reply.status(), std::str::from_utf8(reply.body()).unwrap()), (422, body));
+    }
+}

@@ -1,0 +1,236 @@
+//! What a batch's sender is told: one result for the request, and what is wrong with each refused item, as
+//! far as the list goes.
+//!
+//! Invariant: `accepted` and `rejected` together are the items of the batch.
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::clock;
+use crate::event::{Detail, Form, Refusal, request_id_in};
+use crate::http::endpoints::json;
+use crate::http::reply::Reply;
+use crate::limits::{BATCH_ERROR_ID_CHARS_MAX, BATCH_ERRORS_BYTES_MAX, BATCH_ERRORS_MAX};
+
+const RUN_TOGETHER: &str = "several events stand on one line: curl -d takes the line ends out of a file, \
+                            use --data-binary";
+
+/// The refused items of a batch that is being read.
+#[derive(Default)]
+pub(super) struct Errors {
+    count: usize,
+    listed: usize,
+    /// The listed ones as JSON, with commas between.
+    json: String,
+    first: Option<String>,
+    hint: Option<&'static str>,
+}
+
+/// What is known of a batch before its events are stored.
+pub(in crate::http::endpoints) struct Tally {
+    refused: usize,
+    omitted: usize,
+    errors: Box<RawValue>,
+    hint: Option<&'static str>,
+}
+
+/// One entry of the list.
+#[derive(Serialize)]
+struct ItemError<'a> {
+    index: usize,
+    request_id: Option<&'a str>,
+    #[serde(serialize_with = "as_details")]
+    detail: &'a Refusal,
+}
+
+/// The answer, in the contract's order.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    status: &'static str,
+    accepted: usize,
+    rejected: usize,
+    errors: &'a RawValue,
+    /// How many more there are than the list has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors_omitted: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+    /// What is wrong with the batch as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a [Detail]>,
+    timestamp: String,
+}
+
+impl Errors {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// For the log: which item was the first, and what is wrong with it.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.first.as_deref()
+    }
+
+    pub(super) fn add(&mut self, index: usize, item: &[u8], refusal: &Refusal, form: Form) {
+        self.count += 1;
+        if self.first.is_none() {
+            self.first = Some(format!("{index}: {refusal}"));
+        }
+        if index == 0 && form == Form::Lines && refusal.offset().is_some_and(|at| runs_together(item, at)) {
+            self.hint = Some(RUN_TOGETHER);
+        }
+        if self.listed < BATCH_ERRORS_MAX && self.json.len() < BATCH_ERRORS_BYTES_MAX {
+            let id: Option<String> =
+                request_id_in(item).map(|id| id.chars().take(BATCH_ERROR_ID_CHARS_MAX).collect());
+            let error = ItemError { index, request_id: id.as_deref(), detail: refusal };
+            if self.listed > 0 {
+                self.json.push(',');
+            }
+            self.json += &serde_json::to_string(&error).unwrap_or_default();
+            self.listed += 1;
+        }
+    }
+
+    pub(super) fn into_tally(self) -> Tally {
+        let errors = RawValue::from_string(format!("[{}]", self.json)).unwrap_or_default();
+        Tally { refused: self.count, omitted: self.count - self.listed, errors, hint: self.hint }
+    }
+}
+
+impl Tally {
+    /// 202 or 207: all events that were not refused are stored there.
+    pub(in crate::http::endpoints) fn stored(&self, events: usize, places: String) -> Reply {
+        let (status, word) = if self.refused == 0 { (202, "accepted") } else { (207, "partial") };
+        json(status, &self.outcome(word, events, self.refused)).with("X-Stored-In", places)
+    }
+
+    /// 422: nothing is stored.
+    pub(super) fn none_stored(&self, items: usize) -> Reply {
+        json(422, &self.outcome("rejected", 0, items))
+    }
+
+    fn outcome(&self, status: &'static str, accepted: usize, rejected: usize) -> Outcome<'_> {
+        Outcome {
+            status,
+            accepted,
+            rejected,
+            errors: &self.errors,
+            errors_omitted: Some(self.omitted).filter(|&omitted| omitted > 0),
+            hint: self.hint,
+            detail: None,
+            timestamp: clock::rfc3339(clock::record_ms()),
+        }
+    }
+}
+
+/// 422: it is not the items that are wrong.
+pub(super) fn whole(refusal: &Refusal) -> Reply {
+    let tally = Errors::default().into_tally();
+    let detail = match refusal {
+        Refusal::Invalid(details) => Some(&details[..]),
+        Refusal::TooLarge { .. } => None,
+    };
+    json(422, &Outcome { detail, ..tally.outcome("rejected", 0, 0) })
+}
+
+/// An item that is too large stands in the list like one that is wrong.
+fn as_details<S: Serializer>(refusal: &Refusal, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct TooLarge {
+        loc: [&'static str; 1],
+        msg: String,
+        r#type: &'static str,
+    }
+    match refusal {
+        Refusal::Invalid(details) => details.serialize(serializer),
+        Refusal::TooLarge { .. } => {
+            [TooLarge { loc: ["body"], msg: refusal.to_string(), r#type: "too_large" }].serialize(serializer)
+        }
+    }
+}
+
+/// Does another object follow where the line ceases to be JSON?
+fn runs_together(item: &[u8], offset: usize) -> bool {
+    let Ok(text) = std::str::from_utf8(item) else { return false };
+    let Some((at, next)) = text.char_indices().nth(offset) else { return false };
+    next == '{' && text[..at].trim_end().ends_with('}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOO_LARGE: Refusal = Refusal::TooLarge { limit_bytes: 1_024 };
+
+    fn text(reply: &Reply) -> String {
+        let text = String::from_utf8(reply.body().to_vec()).unwrap();
+        let (body, time) = text.split_once(r#""timestamp":""#).unwrap();
+        assert_eq!((time.len(), &time[23..]), (26, "Z\"}"));
+        body.to_owned()
+    }
+
+    #[test]
+    fn an_answer_has_the_contracts_members_in_their_order() {
+        let tally = Errors::default().into_tally();
+        let reply = tally.stored(2, "kafka".into());
+        assert_eq!((reply.status(), &reply.headers()[0]), (202, &("X-Stored-In", "kafka".into())));
+        assert_eq!(text(&reply), r#"{"status":"accepted","accepted":2,"rejected":0,"errors":[],"#);
+        let mut errors = Errors::default();
+        errors.add(3, br#"{"request_id":"r-3","level":1}"#, &TOO_LARGE, Form::Lines);
+        errors.add(4, b"x", &Refusal::broken_at(0), Form::Lines);
+        let list = concat!(
+            r#""errors":[{"index":3,"request_id":"r-3","detail":[{"loc":["body"],"#,
+            r#""msg":"the event is larger than the limit of 1024 bytes","type":"too_large"}]},"#,
+            r#"{"index":4,"request_id":null,"detail":[{"loc":["body",0],"msg":"JSON decode error","type":"json_invalid"}]}],"#
+        );
+        assert_eq!(errors.first(), Some("3: the event is larger than the limit of 1024 bytes"));
+        let tally = errors.into_tally();
+        let reply = tally.stored(3, "spool".into());
+        assert_eq!(reply.status(), 207);
+        assert_eq!(text(&reply), format!(r#"{{"status":"partial","accepted":3,"rejected":2,{list}"#));
+        let reply = tally.none_stored(5);
+        assert_eq!(reply.status(), 422);
+        assert_eq!(text(&reply), format!(r#"{{"status":"rejected","accepted":0,"rejected":5,{list}"#));
+    }
+
+    #[test]
+    fn a_batch_that_is_wrong_as_a_whole_says_why() {
+        let reply = whole(&Refusal::nothing_in_batch(true));
+        assert_eq!(reply.status(), 422);
+        let expected = concat!(
+            r#"{"status":"rejected","accepted":0,"rejected":0,"errors":[],"detail":[{"loc":["body"],"#,
+            r#""msg":"List should have at least 1 item after validation, not 0","type":"too_short"}],"#
+        );
+        assert_eq!(text(&reply), expected);
+    }
+
+    #[test]
+    fn the_list_is_bounded_in_items_and_bytes_and_says_so() {
+        let long = format!(r#"{{"request_id":"{}"}}"#, "ü".repeat(1_000));
+        for (item, most) in [("x", BATCH_ERRORS_MAX), (&long, BATCH_ERRORS_BYTES_MAX / 256)] {
+            let mut errors = Errors::default();
+            for index in 0..2_000 {
+                errors.add(index, item.as_bytes(), &TOO_LARGE, Form::Array);
+            }
+            let reply = errors.into_tally().none_stored(2_000);
+            let body: serde_json::Value = serde_json::from_slice(reply.body()).unwrap();
+            let listed = body["errors"].as_array().unwrap().len();
+            assert!(listed <= most && listed > most / 3, "{listed}");
+            assert_eq!(body["errors_omitted"], 2_000 - listed);
+            assert!(reply.body().len() < BATCH_ERRORS_BYTES_MAX + 1_024);
+        }
+    }
+
+    #[test]
+    fn a_file_whose_lines_ran_together_is_recognised() {
+        for (item, offset, is) in [
+            (r#"{"a":"é"}{"b":1}"#, 9, true),
+            (r#"{"a":1} {"b":1}"#, 8, true),
+            (r#"{"a":{{"b":1}"#, 6, false),
+            (r#"{"a":1}x"#, 7, false),
+            ("{}", 2, false),
+        ] {
+            assert_eq!(runs_together(item.as_bytes(), offset), is, "{item}");
+        }
+    }
+}

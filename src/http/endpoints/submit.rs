@@ -1,0 +1,175 @@
+//! From valid events to an answer: they are offered to the queue as one submission, and whoever settles
+//! that answers the request. The worker does not wait.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use log::{debug, error};
+use tiny_http::Request;
+use uuid::Uuid;
+
+use super::{batch, client, header, ingest};
+use crate::event::Event;
+use crate::http::Context;
+use crate::http::answer::answer;
+use crate::http::reply::{Reply, retry_after};
+use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
+use crate::logging::{Escaped, Throttle};
+use crate::queue::{NotTaken, Outcome, Settle, StoredIn, Submission};
+use crate::stats;
+
+/// Valid events on their way to the queue.
+pub struct Accepted {
+    /// At least one.
+    pub(super) events: Vec<Event>,
+    /// What their sender is told.
+    pub(super) answer: Answer,
+}
+
+/// What the answer has to say once all events are stored.
+pub(super) enum Answer {
+    /// To one event.
+    Event { key: Bytes, ingest_id: Uuid },
+    /// To a batch.
+    Batch(batch::Tally),
+}
+
+static UNSTORED_LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PER_MINUTE));
+
+/// Offers the events to the queue, all or none.
+pub fn submit(context: &Context, request: Request, accepted: Accepted) {
+    let events = accepted.events.len();
+    let waiting = Waiting { request, answer: accepted.answer, received_at: Instant::now() };
+    let stats = &context.stats;
+    // Counted before the producer can settle them; taken back when the queue refuses them.
+    stats::add(&stats.accepted, events);
+    stats::add(&stats.in_flight, events);
+    let submission = Submission::new(accepted.events, Box::new(waiting));
+    let (submission, why) = match context.inlet.offer(submission) {
+        Ok(()) => return,
+        Err(NotTaken::Full(submission)) => (submission, "the queue is full"),
+        Err(NotTaken::Closed(submission)) => (submission, STOPPING),
+    };
+    stats::sub(&stats.accepted, events);
+    stats::sub(&stats.in_flight, events);
+    stats::add(&stats.refused_full, 1);
+    let (_, settle) = submission.into_parts();
+    settle.settle(&vec![Outcome::Refused(why.into()); events]);
+}
+
+const STOPPING: &str = "the daemon is stopping";
+
+/// A request whose events are on their way.
+struct Waiting {
+    request: Request,
+    answer: Answer,
+    received_at: Instant,
+}
+
+impl Settle for Waiting {
+    fn settle(self: Box<Self>, outcomes: &[Outcome]) {
+        let id = header(&self.request, "X-Request-ID").unwrap_or("-");
+        let client = client(&self.request);
+        let refused = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Refused(why) => Some(why),
+            Outcome::Stored(_) => None,
+        });
+        let reply = match (refused, &self.answer, outcomes) {
+            (Some(why), ..) => not_stored(why, outcomes, id, client),
+            (None, Answer::Event { key, ingest_id }, [Outcome::Stored(place)]) => {
+                let took = self.received_at.elapsed().as_secs_f64() * 1e3;
+                debug!(
+                    "an event is stored in={} ingest_id={ingest_id} x_request_id={} client={client} ms={took:.1}",
+                    place.name(),
+                    Escaped(id)
+                );
+                ingest::accepted(key, *ingest_id, *place)
+            }
+            (None, Answer::Batch(tally), [_, ..]) => {
+                let took = self.received_at.elapsed().as_secs_f64() * 1e3;
+                let places = places(outcomes);
+                debug!(
+                    "a batch is stored in={places:?} events={} x_request_id={} client={client} ms={took:.1}",
+                    outcomes.len(),
+                    Escaped(id)
+                );
+                tally.stored(outcomes.len(), places)
+            }
+            _ => {
+                error!("BUG: a request has {} outcomes", outcomes.len());
+                Reply::internal()
+            }
+        };
+        answer(self.request, &reply);
+    }
+}
+
+/// Where the events are, each store once, as `X-Stored-In` has it.
+fn places(outcomes: &[Outcome]) -> String {
+    let all = [StoredIn::Kafka, StoredIn::Postgres, StoredIn::Spool, StoredIn::DeadLetter];
+    let used = all.into_iter().filter(|place| outcomes.contains(&Outcome::Stored(*place)));
+    used.map(StoredIn::name).collect::<Vec<_>>().join(", ")
+}
+
+fn not_stored(why: &Arc<str>, outcomes: &[Outcome], id: &str, client: &str) -> Reply {
+    let (stored, all) =
+        (outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored(_))).count(), outcomes.len());
+    log_unstored(why, all - stored, id, client);
+    let after = if &**why == STOPPING { RETRY_AFTER_STOPPING_S } else { RETRY_AFTER_FULL_S };
+    let text = match (stored, all) {
+        (_, 1) => "the event could not be stored now: send it again".to_owned(),
+        (0, _) => "the events could not be stored now: send them again".to_owned(),
+        _ => {
+            format!("{stored} of {all} events are stored, the others could not be stored now: send all again")
+        }
+    };
+    Reply::unavailable(&text, retry_after(after))
+}
+
+fn log_unstored(why: &Arc<str>, events: usize, id: &str, client: &str) {
+    let pass = UNSTORED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+    if let Some(hidden) = pass {
+        log::warn!(
+            "events are not stored, the client is told to come back events={events} cause={why:?} x_request_id={} client={client} hidden_before={hidden}",
+            Escaped(id)
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_listed_once_in_the_order_of_preference() {
+        let stored =
+            |places: &[StoredIn]| places.iter().map(|&place| Outcome::Stored(place)).collect::<Vec<_>>();
+        for (outcomes, text) in [
+            (&[StoredIn::Kafka, StoredIn::Kafka][..], "kafka"),
+            (
+                &[StoredIn::DeadLetter, StoredIn::Spool, StoredIn::Kafka, StoredIn::Spool],
+                "kafka, spool, dead-letter",
+            ),
+            (&[StoredIn::Postgres], "postgres"),
+        ] {
+            assert_eq!(places(&stored(outcomes)), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_stored_is_503_and_says_how_much_is() {
+        let why: Arc<str> = "the spool is full".into();
+        let (stored, refused) = (Outcome::Stored(StoredIn::Kafka), Outcome::Refused(Arc::clone(&why)));
+        for (outcomes, part) in [
+            (vec![refused.clone()], "the event could not"),
+            (vec![refused.clone(), refused.clone()], "the events could not"),
+            (vec![stored, refused.clone(), refused], "1 of 3 events are stored"),
+        ] {
+            let reply = not_stored(&why, &outcomes, "-", "-");
+            let body = std::str::from_utf8(reply.body()).unwrap();
+            assert!(reply.status() == 503 && body.contains(part), "{body}");
+            assert_eq!(reply.headers()[0].0, "Retry-After");
+        }
+    }
+}
