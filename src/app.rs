@@ -13,6 +13,7 @@ use log::{info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::control::Control;
 use crate::door::{self, Door, Listener, SocketFile};
 use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
@@ -77,6 +78,7 @@ type Running = (Sender<()>, JoinHandle<Link<Connected>>);
 pub struct App {
     health: Arc<Health>,
     spool: Spool,
+    control: Option<Control>,
     recovery: Option<Running>,
     inlet: Inlet,
     producer: JoinHandle<Vec<Link<Connected>>>,
@@ -101,6 +103,8 @@ impl App {
         let Entrance { listeners, address, socket_file } = entrance::open(config, &mut reloads)?;
         let spool = open_spool(config, stopping)?;
         let held_at_start = held_at_start(config, &spool);
+        // Only now: what a command brings back is no event from before.
+        let control = open_control(config, &spool);
         let health = Arc::new(Health::new(config.kafka.is_some(), config.postgres.is_some()));
         let stats = Arc::new(Stats::default());
         let no_thread = |error| StartError::system("a thread can't be started", &error);
@@ -145,6 +149,7 @@ impl App {
         Ok(Self {
             health,
             spool,
+            control,
             recovery,
             inlet,
             producer,
@@ -207,6 +212,7 @@ impl App {
             let _ = link.close(left().min(STOP_LOOK));
         }
         step("stopping: nothing is in flight");
+        clean &= self.control.is_none_or(|control| control.stop(left().max(STOP_LOOK)));
         clean &= self.spool.close(left().max(STOP_LOOK));
         step("stopped");
         if clean { Exit::Ok } else { Exit::Software }
@@ -306,6 +312,15 @@ fn held_at_start(config: &Config, spool: &Spool) -> u64 {
         }
     }
     held
+}
+
+/// Without it the daemon does everything but what commands want changed in the spool.
+fn open_control(config: &Config, spool: &Spool) -> Option<Control> {
+    Control::start(&config.data_dir, spool.clone())
+        .inspect_err(|error| {
+            warn!("dead letters can't be settled while the daemon runs: no control socket: {error}")
+        })
+        .ok()
 }
 
 fn start_recovery(

@@ -30,6 +30,7 @@ pub mod app;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod crash;
 pub mod door;
 pub mod entrance;

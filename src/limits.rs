@@ -236,3 +236,17 @@ pub const EXPORT_PAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const EXPORT_LINE_BYTES_MAX: usize = 18 * 1024 * 1024;
 /// A replay gives up when Kafka takes nothing for this long.
 pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Dead letters that a command settles at once: one transaction of the spool.
+pub const SETTLE_LETTERS_MAX: usize = 500;
+/// A question over the control socket, or its answer: an id has some 40 bytes, a reason some 200.
+pub const CONTROL_BYTES_MAX: u64 = 256 * 1024;
+/// A peer of the control socket may be silent for this long.
+pub const CONTROL_PEER_LIMIT: Duration = Duration::from_secs(2);
+/// A command waits this long for the daemon's answer.
+pub const CONTROL_ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// How often the control socket's thread looks whether it should end.
+pub const CONTROL_LOOK: Duration = Duration::from_millis(250);
+
+const _: () = assert!(CONTROL_ANSWER_LIMIT.as_millis() > SPOOL_DEADLINE.as_millis());
+const _: () = assert!(SETTLE_LETTERS_MAX as u64 * 400 < CONTROL_BYTES_MAX);

@@ -77,7 +77,7 @@ pub fn sub(counter: &AtomicU64, n: usize) {
     counter.fetch_sub(n as u64, Ordering::Relaxed);
 }
 
-/// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late =
+/// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late + retried =
 /// sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight + repeated + lost`.
 /// It follows an event until another keeper has it: Kafka, or Postgres, which several daemons may share.
 #[derive(Clone, Debug, Serialize)]
@@ -88,6 +88,8 @@ pub struct Ledger {
     pub accepted: u64,
     /// Events answered 503 because the spool's disk hung or failed, that it holds all the same.
     pub committed_late: u64,
+    /// Dead letters brought back since start, to wait for Kafka again.
+    pub retried: u64,
     /// Events acknowledged by Kafka since start, at once or from the spool.
     pub sent_to_kafka: u64,
     /// Events committed in Postgres since start, to wait for Kafka there.
@@ -120,6 +122,7 @@ impl Ledger {
             held_at_start,
             accepted: counters.accepted,
             committed_late: spool.late,
+            retried: spool.retried,
             sent_to_kafka: counters.stored_kafka + if has_kafka { counters.recovered } else { 0 },
             in_postgres: waiting,
             home: counters.stored_home + at_home,
@@ -132,7 +135,8 @@ impl Ledger {
         };
         let kept = ledger.in_postgres + ledger.home + ledger.held_now + ledger.dead_letters;
         let out = ledger.sent_to_kafka + kept + ledger.in_flight + ledger.repeated + ledger.lost;
-        ledger.balanced = ledger.held_at_start + ledger.accepted + ledger.committed_late == out;
+        let came = ledger.held_at_start + ledger.accepted + ledger.committed_late + ledger.retried;
+        ledger.balanced = came == out;
         ledger
     }
 }
@@ -158,6 +162,8 @@ mod tests {
             let ledger = Ledger::of(&stats.snapshot(), true, 5, &spool);
             assert!(ledger.balanced, "{ledger:?}");
         }
+        let spool_after_retry = Figures { retried: 1, ..spool(7) };
+        assert!(Ledger::of(&stats.snapshot(), true, 5, &spool_after_retry).balanced);
         add(&stats.accepted, 3);
         add(&stats.stored_postgres, 3);
         assert_eq!(Ledger::of(&stats.snapshot(), true, 5, &spool(6)).in_postgres, 3);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::event::{Arrival, Event, Rules};
 use crate::limits::TRACEPARENT_MAX;
-use crate::store::browse::Kept;
+use crate::store::browse::{Kept, Letter};
 use crate::store::spool::{self, Entry};
 
 /// What was stored once is taken back as it is, whatever the settings are now.
@@ -63,6 +63,12 @@ pub(super) fn of_entry(entry: &Entry) -> String {
 /// `{"seq":..,"ingest_id":..,"received_at":..,"state":..,"reason":..,"crc":..,"event":{..}}`
 pub(super) fn of_kept(kept: &Kept) -> String {
     with_event(kept, Line { seq: Some(kept.seq), ..Line::default() })
+}
+
+/// The same, with its store, and why and when it became a dead letter.
+pub(super) fn of_letter(letter: &Letter, store: &str) -> String {
+    let (failed_at, error) = (Some(&*letter.failed_at), Some(&*letter.error));
+    with_event(&letter.kept, Line { store: Some(store), failed_at, error, ..Line::default() })
 }
 
 fn with_event(kept: &Kept, line: Line<'_>) -> String {

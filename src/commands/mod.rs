@@ -1,6 +1,7 @@
 //! The command line. One file a subcommand; without one the daemon serves.
 
 pub mod daemon;
+pub mod dead_letters;
 pub mod events;
 pub mod ledger;
 mod line;
@@ -54,6 +55,9 @@ pub enum Command {
     /// Check, count or export the events in the spool
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
+    /// List, show, send again or delete events that no broker will have as they are
+    #[command(subcommand, name = "dead-letters")]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Send stored events to Kafka once more
     Replay(replay::ReplayArgs),
 }
@@ -67,6 +71,7 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::Events(args) => events::run(args, &data_dir(settings)).map(|()| Exit::Ok),
         Command::Ledger(args) => with_config(settings, |config| ledger::run(args, config, settings)),
         Command::Spool(command) => spool::run(command, &data_dir(settings)),
+        Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
         Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),
     };
     result.unwrap_or_else(|problem| {

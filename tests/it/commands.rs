@@ -1,5 +1,6 @@
 //! The commands beside the daemon: the real binary on real stores.
 
+mod dead_letters;
 mod replay;
 mod spool;
 

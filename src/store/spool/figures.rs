@@ -30,6 +30,8 @@ pub struct Figures {
     pub late: u64,
     /// Events since start that were to be held and whose ids were here already.
     pub repeated: u64,
+    /// Dead letters that were brought back since start, to wait for Kafka again.
+    pub retried: u64,
     /// Held rows since start that went with a damaged file.
     pub lost: u64,
     /// The last append was refused for want of room, and that room is still missing.

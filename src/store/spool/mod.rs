@@ -4,8 +4,8 @@
 //! a bounded time. Readers have connections of their own and page by `seq` in short reads.
 //!
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
-//! - `write` what each command does to the tables; `keep` limits of size and age; `settled` whether to believe
-//!   the wall clock
+//! - `write` and `letters` what each command does to the tables; `keep` limits of size and age; `settled`
+//!   whether to believe the wall clock
 //! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
 //! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them
 //!   for people
@@ -25,6 +25,7 @@ mod figures;
 mod files;
 mod journal;
 mod keep;
+mod letters;
 mod lock;
 mod mend;
 mod recount;
@@ -51,6 +52,7 @@ pub use self::audit::{Problem, Sizes, Table};
 pub use self::drain::Reader;
 pub use self::figures::Figures;
 pub use self::journal::{Entry, Journal, JournalError};
+pub use self::letters::Fate;
 pub use self::recount::{Recount, recount};
 pub use self::row::checksum;
 

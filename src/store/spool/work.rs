@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::keep;
+use super::letters::{self, Fate};
 use super::row::{self, Label};
 use super::write::{self, Counts, Tally};
 use crate::event::Event;
@@ -37,6 +38,10 @@ pub(super) enum Work {
     Bury {
         seqs: Vec<(i64, Arc<str>)>,
     },
+    SettleLetters {
+        ids: Vec<String>,
+        fate: Fate,
+    },
     /// Nothing but a page to the log: whether it can be written.
     Touch,
 }
@@ -45,6 +50,7 @@ impl Work {
     pub(super) fn outcomes(&self) -> usize {
         match self {
             Self::Append { batch, .. } => batch.len(),
+            Self::SettleLetters { ids, .. } => ids.len(),
             _ => 1,
         }
     }
@@ -55,6 +61,7 @@ impl Work {
             Self::DeadLetter { letters } => letters.len(),
             Self::Release { seqs } => seqs.len(),
             Self::Bury { seqs } => seqs.len(),
+            Self::SettleLetters { ids, .. } => ids.len(),
             Self::Touch => 0,
         }
     }
@@ -71,7 +78,7 @@ impl Work {
 
     /// Whether it takes no more room than it gives, so that it may use the reserve.
     pub(super) fn frees_room(&self) -> bool {
-        matches!(self, Self::Release { .. } | Self::Bury { .. })
+        matches!(self, Self::Release { .. } | Self::Bury { .. } | Self::SettleLetters { .. })
     }
 }
 
@@ -226,6 +233,7 @@ fn apply(
             write::dead_letter(tx, letters, instance, tally).map(|()| vec![Ok(())])
         }
         Work::Release { seqs } => write::release(tx, seqs, tally).map(|()| vec![Ok(())]),
+        Work::SettleLetters { ids, fate } => letters::settle(tx, ids, *fate, tally),
         Work::Touch => write::touch(tx).map(|()| vec![Ok(())]),
         Work::Bury { seqs } => write::bury(tx, seqs, tally).map(|()| vec![Ok(())]),
     }

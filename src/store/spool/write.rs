@@ -33,6 +33,8 @@ pub(super) struct Tally {
     pub(super) removed: u64,
     /// Events to be held whose ids were here already.
     pub(super) repeated: u64,
+    /// Dead letters that wait again.
+    pub(super) retried: u64,
     /// About how much was written.
     pub(super) bytes: u64,
 }

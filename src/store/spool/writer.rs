@@ -214,6 +214,7 @@ impl Writer {
             figures.oldest_held_ms = done.oldest_held_ms;
             figures.damaged += done.tally.damaged;
             figures.repeated += done.tally.repeated;
+            figures.retried += done.tally.retried;
             figures.removed += done.tally.removed;
             figures.full = full;
             figures.writable = true;

@@ -1,0 +1,151 @@
+//! `dead-letters`: events that no broker will have as they are, in the spool and in PostgreSQL.
+//!
+//! Reading needs no daemon. What is changed in the spool is asked of the running daemon, which has the one
+//! writer; where none runs, this process is the writer for that moment.
+
+mod list;
+mod settle;
+mod stores;
+
+use clap::{ArgGroup, ValueEnum};
+
+use super::selection::Selection;
+use crate::config::Config;
+use crate::exit::Exit;
+
+/// Letters that are read at once.
+const PAGE_ROWS: usize = 100;
+
+/// List, show, send again or delete events that no broker will have as they are
+///
+/// Looks into the spool of DATA_DIR and, where POSTGRES_URL is set, into PostgreSQL. Safe beside a running
+/// daemon, which makes the changes to the spool itself. Run it as the daemon's user, or as root while the
+/// daemon runs.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum DeadLettersCommand {
+    /// One line a letter, oldest first
+    List(ListArgs),
+    /// Everything about one letter, its event as it would be sent
+    Show(ShowArgs),
+    /// Have letters wait for Kafka again, behind everything that waits already
+    Retry(RetryArgs),
+    /// Delete letters for good
+    Drop(DropArgs),
+}
+
+/// Which of the two stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Place {
+    /// The spool of DATA_DIR.
+    Spool,
+    /// The server of POSTGRES_URL.
+    Postgres,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Spool => "spool",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct PlaceArgs {
+    /// Only this store
+    #[arg(long, value_name = "NAME")]
+    store: Option<Place>,
+}
+
+/// `dead-letters list`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListArgs {
+    /// Where.
+    #[command(flatten)]
+    place: PlaceArgs,
+
+    /// At most so many of a store
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+
+    /// One JSON object a line: {"store":..,"seq":..,"ingest_id":..,"failed_at":..,"error":..,"event":{..},..}
+    #[arg(long)]
+    json: bool,
+
+    /// Which events.
+    #[command(flatten)]
+    which: Selection,
+}
+
+/// `dead-letters show`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShowArgs {
+    /// Its ingest_id, as `list` and the answer's X-Ingest-Id have it
+    id: String,
+
+    /// Where.
+    #[command(flatten)]
+    place: PlaceArgs,
+
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// `dead-letters retry`
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["ids", "all"]))]
+pub struct RetryArgs {
+    /// Their ingest_ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+
+    /// All of them, or all that the flags below pick
+    #[arg(long)]
+    all: bool,
+
+    /// Where.
+    #[command(flatten)]
+    place: PlaceArgs,
+
+    /// One JSON object: {"done":..,"refused":..,"first_refused":[{"ingest_id":..,"why":..}]}
+    #[arg(long)]
+    json: bool,
+
+    /// Which events.
+    #[command(flatten)]
+    which: Selection,
+}
+
+/// `dead-letters drop`
+#[derive(Clone, Debug, clap::Args)]
+pub struct DropArgs {
+    /// With --all: yes, they may go
+    #[arg(long)]
+    yes: bool,
+
+    /// Which letters.
+    #[command(flatten)]
+    letters: RetryArgs,
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// A text for people.
+pub fn run(command: &DeadLettersCommand, config: &Config) -> Result<Exit, String> {
+    match command {
+        DeadLettersCommand::List(args) => list::list(args, config),
+        DeadLettersCommand::Show(args) => list::show(args, config),
+        DeadLettersCommand::Retry(args) => settle::run(args, crate::store::spool::Fate::Retry, config),
+        DeadLettersCommand::Drop(args) if args.letters.all && !args.yes => {
+            Err("this deletes events that are stored nowhere else: add --yes, or name them by their ids"
+                .to_owned())
+        }
+        DeadLettersCommand::Drop(args) => {
+            settle::run(&args.letters, crate::store::spool::Fate::Discard, config)
+        }
+    }
+}
