@@ -10,26 +10,8 @@ use crate::support::http::{Client, INGEST};
 use crate::support::kafka::{Broker, Version};
 use crate::support::ledger::Ledger;
 use crate::support::load::{Load, Report, Until, valid_events};
+use crate::support::random::Seed;
 use crate::support::stores::Found;
-
-/// A small generator, so that a failing run can be repeated: `LOGS_INGEST_SEED` takes the seed back.
-struct Seed(u64);
-
-impl Seed {
-    fn new() -> Self {
-        let given = std::env::var("LOGS_INGEST_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1 | 1);
-        println!("LOGS_INGEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 fn add(total: &mut Report, report: Report) {
     total.answers.extend(report.answers);

@@ -30,6 +30,8 @@ mod scripts;
 /// Bad settings, and what else ends the daemon at once: the exit code and the text.
 mod startup;
 
+/// Wall clocks that jump, and tills whose clocks are years off (F18).
+mod clock;
 /// kill -9 at any moment (F1), and stopping on request (F19).
 mod crash;
 /// Kafka refuses, dies, hangs or comes back (F4, F5, F13).
@@ -40,6 +42,8 @@ mod fallback;
 mod hostile;
 /// Events that Kafka refuses for their own sake, wherever it learns of them (F13).
 mod letters;
+/// Outages longer than the spool: what is kept, in which order it is drained (F10).
+mod outage;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.
 mod path;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.
@@ -51,8 +55,12 @@ mod door;
 mod kafka_clients;
 /// store/postgres on real servers (F9, F13): rows, draining, versions, faults, TLS.
 mod postgres;
-/// The spool itself: rows, order, bounds, damage, kill -9 (F1, F2, F3).
+/// Steady load and random faults of every part; an hour in the long form (F21).
+mod soak;
+/// The spool itself: rows, order, bounds, damage, kill -9, power cuts, versions (F1, F2, F3, F12, F22).
 mod spool;
+/// The spool's upkeep as the daemon tells of it: bounds, damage, versions (F3, F22).
+mod upkeep;
 
 /// Source rules: who may name which crate, lengths, words that have no place here.
 mod tidy;

@@ -24,6 +24,8 @@ use logs_ingest::store::{Batch, StoreError};
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use crate::support::random::Seed;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -160,24 +162,4 @@ fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 fn because(error: &str) -> Arc<str> {
     Arc::from(error)
-}
-
-/// Random numbers from a seed that is printed, and taken back from SEED.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
-        eprintln!("SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
 }

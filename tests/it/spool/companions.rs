@@ -29,14 +29,14 @@ fn killed() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Ways to damage a file. `None`: it is gone.
-fn damaged(bytes: &[u8], how: &str, random: &mut Random) -> Option<Vec<u8>> {
+fn damaged(bytes: &[u8], how: &str, random: &mut Seed) -> Option<Vec<u8>> {
     let mut bytes = bytes.to_vec();
-    let at = random.below(bytes.len());
+    let at = random.index(bytes.len());
     match how {
-        "flipped" => bytes[at] ^= 1 << random.below(8),
+        "flipped" => bytes[at] ^= 1 << random.index(8),
         "cut" => bytes.truncate(at),
         "zeros" => bytes[at / PAGE * PAGE..].iter_mut().take(PAGE).for_each(|byte| *byte = 0),
-        "noise" => bytes[at..].iter_mut().take(PAGE).for_each(|byte| *byte = random.below(256) as u8),
+        "noise" => bytes[at..].iter_mut().take(PAGE).for_each(|byte| *byte = random.index(256) as u8),
         "doubled" => bytes.extend_from_within(..),
         "empty" => bytes.clear(),
         "missing" => return None,
@@ -47,7 +47,7 @@ fn damaged(bytes: &[u8], how: &str, random: &mut Random) -> Option<Vec<u8>> {
 
 #[test]
 fn each_file_may_be_damaged_in_any_way_and_what_is_good_is_kept() {
-    let mut random = Random::seeded();
+    let mut random = Seed::new();
     let pristine = killed();
     let times = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 500 } else { 8 };
     for (name, bytes) in &pristine {

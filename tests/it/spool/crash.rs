@@ -17,10 +17,10 @@ fn killed_at_any_moment_no_answered_event_is_lost() {
         victim(Path::new(dir), round.parse().unwrap());
     }
     let folder = Folder::new("kill");
-    let mut random = Random::seeded();
+    let mut random = Seed::new();
     let mut answered = BTreeSet::new();
     for round in 0..20 {
-        let kill_after = random.below(150);
+        let kill_after = random.index(150);
         for line in lines_until_killed(&folder, round, kill_after) {
             match line.split_once(' ') {
                 Some(("stored", number)) => {
@@ -78,14 +78,14 @@ fn victim(dir: &Path, round: u64) -> ! {
         for thread in 0..THREADS {
             let spool = spool.clone();
             scope.spawn(move || {
-                let mut random = Random::seeded();
+                let mut random = Seed::new();
                 let mut next = (round * THREADS + thread) * SHARE;
                 loop {
-                    let end = next + 1 + random.below(20) as u64;
+                    let end = next + 1 + random.index(20) as u64;
                     hold(&spool, next..end);
                     say("stored", next..end);
                     next = end;
-                    if thread == 0 && random.below(4) == 0 {
+                    if thread == 0 && random.index(4) == 0 {
                         let rows = spool.reader().unwrap().held_after(0, 5, 1 << 20).unwrap();
                         say("releasing", rows.iter().map(|row| number(row.event.as_ref().unwrap())));
                         spool.release(rows.iter().map(|row| row.seq).collect()).unwrap();

@@ -163,9 +163,9 @@ fn damage_that_is_met_while_running_is_repaired_without_a_restart() {
 fn no_flipped_byte_stops_the_start_or_changes_an_event() {
     let (folder, _) = filled("flips", 40);
     let pristine = fs::read(folder.database()).unwrap();
-    let mut random = Random::seeded();
+    let mut random = Seed::new();
     let header = (0..100).map(|at| (at, 0xff));
-    let anywhere: Vec<_> = (0..100).map(|_| (random.below(pristine.len()), 1 << random.below(8))).collect();
+    let anywhere: Vec<_> = (0..100).map(|_| (random.index(pristine.len()), 1 << random.index(8))).collect();
     for (at, mask) in header.chain(anywhere) {
         let copy = Folder::new("flip");
         change(&folder.database(), |bytes| {
@@ -201,8 +201,8 @@ fn a_log_that_is_cut_anywhere_leaves_the_events_before_the_cut() {
     }
     let database = fs::read(copy.database()).unwrap();
     let log = fs::read(copy.0.join("spool.sqlite3-wal")).unwrap();
-    let mut random = Random::seeded();
-    let mut cuts: Vec<usize> = (0..30).map(|_| random.below(log.len())).collect();
+    let mut random = Seed::new();
+    let mut cuts: Vec<usize> = (0..30).map(|_| random.index(log.len())).collect();
     cuts.extend([0, 1, 31, 32, 33, log.len() - 1, log.len()]);
     cuts.sort_unstable();
     let mut before = 0;

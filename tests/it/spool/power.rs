@@ -119,11 +119,11 @@ fn survives(what: &str, database: &[u8], log: &[u8], answered: &BTreeSet<u64>) {
 
 #[test]
 fn a_power_cut_at_any_moment_loses_no_answered_event() {
-    let mut random = Random::seeded();
+    let mut random = Seed::new();
     let notes = record();
     let syncs = notes.iter().filter(|(_, note)| matches!(note, Note::Sync)).count();
     let cuts = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 2_000 } else { 40 };
-    let moments: BTreeSet<usize> = (0..cuts).map(|_| random.below(notes.len())).collect();
+    let moments: BTreeSet<usize> = (0..cuts).map(|_| random.index(notes.len())).collect();
     let (mut database, mut log) = (Image::default(), Image::default());
     let mut answered = BTreeSet::new();
     let mut torn = 0;
@@ -140,15 +140,15 @@ fn a_power_cut_at_any_moment_loses_no_answered_event() {
         let nothing = |_: &Note| None;
         survives(&format!("{moment}: nothing"), &database.cut(nothing), &log.cut(nothing), &answered);
         let mut some = |note: &Note| match note {
-            Note::Write { bytes, .. } if random.below(2) == 0 => {
-                Some(random.below(bytes.len() / SECTOR + 1) * SECTOR)
+            Note::Write { bytes, .. } if random.index(2) == 0 => {
+                Some(random.index(bytes.len() / SECTOR + 1) * SECTOR)
             }
-            _ => (random.below(2) == 0).then_some(usize::MAX),
+            _ => (random.index(2) == 0).then_some(usize::MAX),
         };
         survives(&format!("{moment}: some"), &database.cut(&mut some), &log.cut(&mut some), &answered);
         // The log ends at any byte behind its last sync.
         let whole = log.cut(|_| Some(usize::MAX));
-        let end = log.synced.len() + random.below(whole.len().saturating_sub(log.synced.len()) + 1);
+        let end = log.synced.len() + random.index(whole.len().saturating_sub(log.synced.len()) + 1);
         let cut = &whole[..end.min(whole.len())];
         survives(&format!("{moment}: cut at {end}"), &database.cut(|_| Some(usize::MAX)), cut, &answered);
     }

@@ -67,7 +67,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
         drop(Spool::open(&settings(Path::new(&dir))).unwrap());
         return;
     }
-    let mut random = Random::seeded();
+    let mut random = Seed::new();
     for round in 0..20 {
         let folder = first_release("old-kill");
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -80,7 +80,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        crate::support::pause(Duration::from_micros(500 * random.below(40) as u64));
+        crate::support::pause(Duration::from_micros(500 * random.index(40) as u64));
         child.kill().unwrap();
         child.wait().unwrap();
         let spool = folder.open();

@@ -71,13 +71,18 @@ impl Builder {
     }
 
     /// Starts the daemon and waits until it listens.
-    pub(crate) fn start(mut self) -> Daemon {
-        let (child, log) = self.spawn();
+    pub(crate) fn start(self) -> Daemon {
         // Before the wait, so that a daemon that never listens is ended too.
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut daemon = Daemon { builder: self, child: Some(child), log, addr: unknown };
+        let mut daemon = self.launch();
         daemon.wait_until_listening();
         daemon
+    }
+
+    /// Starts the daemon and waits for nothing: it has to do before it listens.
+    pub(crate) fn launch(mut self) -> Daemon {
+        let (child, log) = self.spawn();
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        Daemon { builder: self, child: Some(child), log, addr: unknown }
     }
 
     /// Starts a daemon that may not say where it listens (`LOG_LEVEL=error`), and waits until it does.

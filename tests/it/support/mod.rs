@@ -5,6 +5,7 @@
 //! end with the test that started them (the folder of a failed test is kept and named).
 #![allow(dead_code, reason = "a kit: the tests that need a certain fault come and go")]
 
+pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod events;
 pub(crate) mod http;
@@ -14,6 +15,7 @@ pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod random;
 pub(crate) mod shim;
 pub(crate) mod stores;
 pub(crate) mod tls;
