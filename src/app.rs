@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
 use crate::http::endpoints::body_bytes_max;
-use crate::http::{Context, DoorView, HttpServer};
+use crate::http::{Context, HttpServer};
 use crate::keys::Guard;
 use crate::limits::{
     DESCRIPTORS_RESERVED, LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE,
@@ -39,6 +39,7 @@ use crate::store::link::Link;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
 use crate::thread;
+use crate::timings::Timings;
 
 /// Why the daemon can't start, and the exit code that says so.
 #[derive(Debug)]
@@ -107,6 +108,7 @@ impl App {
         let control = open_control(config, &spool);
         let health = Arc::new(Health::new(config.kafka.is_some(), config.postgres.is_some()));
         let stats = Arc::new(Stats::default());
+        let timings = Timings::default();
         let no_thread = |error| StartError::system("a thread can't be started", &error);
 
         let recovery = start_recovery(config, &spool, &stats, &health).map_err(no_thread)?;
@@ -117,6 +119,7 @@ impl App {
             spool: spool.clone(),
             stats: Arc::clone(&stats),
             health: Arc::clone(&health),
+            timings: timings.clone(),
             letter_lines: Throttle::new(LOG_EDGES_PER_MINUTE),
         };
         let (alive, producer_ended) = crossbeam_channel::bounded(0);
@@ -134,7 +137,9 @@ impl App {
             guard: guard.clone(),
             spool: spool.clone(),
             held_at_start,
-            door: std::sync::OnceLock::new(),
+            timings: timings.clone(),
+            door: OnceLock::new(),
+            max_connections: config.max_connections,
             rules: config.rules,
             max_batch_events: config.max_batch_events,
             max_batch_bytes: config.max_batch_bytes,
@@ -238,7 +243,8 @@ fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> 
 
 /// Raises the descriptor limit to what connections need, or says that it can't be.
 fn check_descriptors(config: &Config) -> Result<(), StartError> {
-    let need = (door_settings(config, &Guard::default()).descriptors() + DESCRIPTORS_RESERVED) as u64;
+    let need = (door_settings(config, &Guard::default(), &Timings::default()).descriptors()
+        + DESCRIPTORS_RESERVED) as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= need) {
         return Ok(());
@@ -259,7 +265,7 @@ fn check_descriptors(config: &Config) -> Result<(), StartError> {
     })
 }
 
-fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
+fn door_settings(config: &Config, guard: &Guard, timings: &Timings) -> door::Settings {
     door::Settings {
         max_connections: config.max_connections,
         max_connections_per_address: config.max_connections_per_address,
@@ -272,6 +278,7 @@ fn door_settings(config: &Config, guard: &Guard) -> door::Settings {
         guard: guard.clone(),
         batch_timeout: config.batch_timeout(),
         batch_bytes_max: config.max_batch_bytes,
+        answers: timings.request.clone(),
     }
 }
 
@@ -383,15 +390,10 @@ fn open_door(
     http: &HttpServer,
     context: &Arc<Context>,
 ) -> Result<Door, StartError> {
-    let door =
-        Door::start(listeners, http.socket(), door_settings(config, &context.guard), http.rebuild_wishes())
-            .map_err(|error| StartError::system("the door can't open", &error))?;
-    let watch = door.watch();
-    let view = move || DoorView {
-        silence: watch.silence(),
-        figures: serde_json::to_value(watch.figures()).unwrap_or_default(),
-    };
+    let settings = door_settings(config, &context.guard, &context.timings);
+    let door = Door::start(listeners, http.socket(), settings, http.rebuild_wishes())
+        .map_err(|error| StartError::system("the door can't open", &error))?;
     // Set once, here.
-    let _ = context.door.set(Box::new(view));
+    let _ = context.door.set(door.watch());
     Ok(door)
 }

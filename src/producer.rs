@@ -21,6 +21,7 @@ use crate::stats::{self, Stats};
 use crate::store::link::Link;
 use crate::store::spool::Spool;
 use crate::store::{Batch, Connected, Standing, StoreError};
+use crate::timings::Timings;
 
 /// The producer's parts. [`Producer::run`] is its thread.
 pub struct Producer {
@@ -34,6 +35,8 @@ pub struct Producer {
     pub stats: Arc<Stats>,
     /// The thread's sign of life.
     pub health: Arc<Health>,
+    /// How long writes take.
+    pub timings: Timings,
     /// Lines about dead letters.
     pub letter_lines: Throttle,
 }
@@ -86,8 +89,12 @@ impl Producer {
             if !route.is_open(held && is_first_choice) {
                 continue;
             }
+            let began = Instant::now();
             let results = route.write(&round.part(&left));
             let place = route.place();
+            if results.iter().any(Result::is_ok) {
+                self.timings.stored(place, began.elapsed());
+            }
             let mut rejected = Vec::new();
             for (at, result) in left.into_iter().zip(results) {
                 match result {
@@ -147,11 +154,15 @@ impl Producer {
             false => (Standing::Held, "the stores before the spool are down"),
         };
         let reason = round.reason.as_deref().unwrap_or(otherwise);
-        let mut spooled =
-            self.spool.append(&round.part(&left), standing, reason).into_iter().map(|result| match result {
-                Ok(()) => Outcome::Stored(StoredIn::Spool),
-                Err(error) => Outcome::Refused(error.to_string().into()),
-            });
+        let began = Instant::now();
+        let results = self.spool.append(&round.part(&left), standing, reason);
+        if results.iter().any(Result::is_ok) {
+            self.timings.stored(StoredIn::Spool, began.elapsed());
+        }
+        let mut spooled = results.into_iter().map(|result| match result {
+            Ok(()) => Outcome::Stored(StoredIn::Spool),
+            Err(error) => Outcome::Refused(error.to_string().into()),
+        });
         let fill = |outcome: Option<Outcome>| outcome.or_else(|| spooled.next());
         let outcomes: Vec<Outcome> = round.outcomes.into_iter().filter_map(fill).collect();
         assert_eq!(outcomes.len(), events, "BUG: an event has no outcome");
@@ -161,6 +172,7 @@ impl Producer {
     fn count(&self, outcomes: &[Outcome]) {
         let stats = &self.stats;
         stats::add(&stats.rounds, 1);
+        self.timings.round.was(outcomes.len());
         let spooled = if self.routes.is_empty() { &stats.stored_home } else { &stats.stored_held };
         let mut refused = 0;
         for outcome in outcomes {

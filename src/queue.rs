@@ -158,6 +158,18 @@ pub fn bounded(events_max: usize, bytes_max: usize) -> (Inlet, Outlet) {
 }
 
 impl Inlet {
+    /// Events that may wait.
+    #[must_use]
+    pub fn events_max(&self) -> usize {
+        self.events_max
+    }
+
+    /// Bytes that may wait.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     /// Puts a submission in, or gives it back at once.
     ///
     /// Errors: no room, or closed.

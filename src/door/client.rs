@@ -1,6 +1,7 @@
 //! One client connection: its socket, its buffers, and where it is in its request.
 
 use std::io::{self, ErrorKind};
+use std::time::Instant;
 
 use super::body::{BodyError, BodyReader, Framing};
 use super::stream::{Peer, Stream};
@@ -67,6 +68,8 @@ pub(super) struct Request {
     pub(super) body: Body,
     pub(super) body_limit: usize,
     pub(super) request_id: String,
+    /// When its last byte was there.
+    pub(super) whole_at: Option<Instant>,
     /// Upstream connections that turned out dead before they took a byte of it.
     pub(super) tries: u8,
 }
@@ -81,6 +84,7 @@ impl Request {
             body: Body::Dropped,
             body_limit: 0,
             request_id: String::new(),
+            whole_at: None,
             tries: 0,
         }
     }

@@ -19,6 +19,7 @@ impl EventLoop {
     /// A request is whole: completes its head and sends it inside.
     pub(super) fn dispatch(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
+        client.request.whole_at = Some(self.now);
         let forwards_body = client.request.body != Body::Dropped;
         render::forward_end(&mut client.forward, forwards_body.then_some(client.body.len()));
         if !forwards_body {

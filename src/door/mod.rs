@@ -64,6 +64,7 @@ use crate::limits::{
     DOOR_RESERVED_DESCRIPTORS, DOOR_START_TIMEOUT,
 };
 use crate::thread;
+use crate::timings::Histogram;
 
 /// Poll, waker, a listener for each address family, the Unix socket, the inner listener; some to spare.
 const OWN_DESCRIPTORS: usize = 12;
@@ -93,6 +94,8 @@ pub struct Settings {
     pub guard: Guard,
     /// The largest body with many.
     pub batch_bytes_max: usize,
+    /// Takes the time from each ingest request's last byte to its answer.
+    pub answers: Histogram,
 }
 
 impl Settings {

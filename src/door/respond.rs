@@ -10,6 +10,7 @@ use super::render::{self, Manner};
 use super::stream::Peer;
 use super::upstream::Job;
 use crate::http::reply::Reply;
+use crate::http::routes::Lane;
 use crate::limits::{DOOR_BUFFER_BYTES_KEPT, DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
 
 impl EventLoop {
@@ -56,6 +57,9 @@ impl EventLoop {
 
     fn write_out(&mut self, slot: usize, then: Then) {
         let Some(client) = self.clients.get_mut(slot) else { return };
+        if let (Some(at), Lane::Ingest) = (client.request.whole_at, client.request.lane) {
+            self.settings.answers.took(self.now.saturating_duration_since(at));
+        }
         let may_send_more = !client.pending.is_empty() || (client.readable && !client.ended);
         let then = match then {
             Then::Keep if client.request.closes && may_send_more => Then::Linger,

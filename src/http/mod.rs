@@ -10,16 +10,18 @@ pub mod reply;
 pub mod routes;
 mod server;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use server::HttpServer;
 
+use crate::door;
 use crate::event::Rules;
 use crate::health::Health;
 use crate::keys::Guard;
 use crate::queue::{Gauge, Inlet};
 use crate::stats::Stats;
 use crate::store::spool::Spool;
+use crate::timings::Timings;
 
 /// What the endpoints work with.
 pub struct Context {
@@ -37,8 +39,12 @@ pub struct Context {
     pub spool: Spool,
     /// Held events found at start.
     pub held_at_start: u64,
-    /// The door's figures, as JSON, once it is open.
-    pub door: std::sync::OnceLock<Box<dyn Fn() -> DoorView + Send + Sync>>,
+    /// How long things take.
+    pub timings: Timings,
+    /// For its figures, once it is open.
+    pub door: OnceLock<door::Watch>,
+    /// Client connections that there may be.
+    pub max_connections: usize,
     /// What events are made by.
     pub rules: Rules,
     /// Events of a batch.
@@ -47,13 +53,4 @@ pub struct Context {
     pub max_batch_bytes: usize,
     /// A loop that has not moved for this long is stuck.
     pub stuck_after: std::time::Duration,
-}
-
-/// What the endpoints show of the door.
-#[derive(Clone, Debug)]
-pub struct DoorView {
-    /// How long ago its loop last moved.
-    pub silence: std::time::Duration,
-    /// Its figures for `/stats`.
-    pub figures: serde_json::Value,
 }

@@ -19,6 +19,8 @@ pub enum Endpoint {
     Readyz,
     /// Counters and ledger.
     Stats,
+    /// The same and more for Prometheus.
+    Metrics,
 }
 
 /// Which part of the door's upstream pool serves a route: answers that wait for storage must not
@@ -75,6 +77,7 @@ pub const ROUTES: &[Route] = &[
     get("/livez", Endpoint::Livez, Access::Open),
     get("/readyz", Endpoint::Readyz, Access::Open),
     get("/stats", Endpoint::Stats, Access::Status),
+    get("/metrics", Endpoint::Metrics, Access::Status),
 ];
 
 /// The route of a request: 404 before 405, as the contract orders them. `path` is percent-decoded.

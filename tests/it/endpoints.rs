@@ -12,7 +12,7 @@ use crate::support::ledger::Ledger;
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::proxy::Proxy;
 
-const GETS: [&str; 4] = ["/health", "/livez", "/readyz", "/stats"];
+const GETS: [&str; 5] = ["/health", "/livez", "/readyz", "/stats", "/metrics"];
 const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
 const NOT_ALLOWED: &str = r#"{"detail":"Method Not Allowed"}"#;
 const LIMIT: Duration = Duration::from_secs(15);

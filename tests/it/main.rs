@@ -25,6 +25,8 @@ mod errors;
 mod framing;
 /// API keys: the order of checks, keys that change, and that none is ever shown.
 mod keys;
+/// `/metrics`, its documentation and the alert rules, by Prometheus's own tool.
+mod metrics;
 /// The README's commands, `events`, and everything below scripts/ that people run.
 mod scripts;
 /// Bad settings, and what else ends the daemon at once: the exit code and the text.

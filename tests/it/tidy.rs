@@ -18,6 +18,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["store/postgres/"]),
     ("rusqlite", &["store/spool/"]),
     ("tiny_http", &["http/"]),
+    ("prometheus", &["http/", "timings.rs"]),
     ("mio", &["door/"]),
     ("httparse", &["door/"]),
     ("ureq", &["commands/"]),

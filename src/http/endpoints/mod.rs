@@ -3,6 +3,7 @@
 mod batch;
 mod health;
 mod ingest;
+mod metrics;
 mod probes;
 mod refused;
 mod stats;
@@ -38,6 +39,7 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
         Endpoint::Livez => Handled::Answer(probes::livez(context)),
         Endpoint::Readyz => Handled::Answer(probes::readyz(context)),
         Endpoint::Stats => Handled::Answer(stats::reply(context)),
+        Endpoint::Metrics => Handled::Answer(metrics::reply(context)),
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::json;
+use crate::door;
 use crate::health::RemoteState;
 use crate::http::Context;
 use crate::http::reply::{Reply, retry_after};
@@ -26,7 +27,7 @@ fn fail(status: &'static str, detail: String) -> Reply {
 /// Which loop does not move, if any.
 fn stuck(context: &Context) -> Option<String> {
     let producer = context.health.silence(&context.health.producer);
-    let door = context.door.get().map(|view| view().silence).unwrap_or_default();
+    let door = context.door.get().map(door::Watch::silence).unwrap_or_default();
     [("producer", producer), ("door", door)]
         .into_iter()
         .find(|(_, silence)| *silence > context.stuck_after)

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::Serialize;
 
 use super::json;
+use crate::door;
 use crate::health::RemoteState;
 use crate::http::Context;
 use crate::http::reply::Reply;
@@ -17,7 +18,7 @@ struct Body {
     counters: Counters,
     queue: Queue,
     ledger: Ledger,
-    door: serde_json::Value,
+    door: door::Figures,
     /// Requests that were let in with an API key, by its name.
     clients: BTreeMap<Box<str>, u64>,
 }
@@ -62,7 +63,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         },
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
-        door: context.door.get().map(|view| view().figures).unwrap_or_default(),
+        door: context.door.get().map(door::Watch::figures).unwrap_or_default(),
         clients: context.guard.requests().into_iter().collect(),
     };
     json(200, &body)

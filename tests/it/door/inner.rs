@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use logs_ingest::door::{Door, Listener, Settings};
 use logs_ingest::keys::Guard;
 use logs_ingest::thread;
+use logs_ingest::timings::Timings;
 use tiny_http::{Header, Request, Response, Server};
 
 /// Longer than anything that a test waits for takes on a busy machine.
@@ -33,6 +34,7 @@ pub(crate) fn settings() -> Settings {
         body_bytes_max: 1024 * 1024,
         guard: Guard::default(),
         batch_bytes_max: 1024 * 1024,
+        answers: Timings::default().request,
     }
 }
 

@@ -1,0 +1,181 @@
+//! `GET /metrics`: what `/stats` and `/health` know, and how long things took, as Prometheus reads it.
+//!
+//! Everything is read when it is asked for; labels have values from fixed lists, but for the names of API
+//! keys, of which there are as many as the file has. docs/metrics.md says what each means; a test holds
+//! the two together.
+
+mod page;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use log::error;
+use prometheus::TEXT_FORMAT;
+
+use self::page::Page;
+use crate::clock;
+use crate::door;
+use crate::health::{RemoteState, Vitals};
+use crate::http::Context;
+use crate::http::reply::Reply;
+use crate::process::Process;
+use crate::stats::Snapshot;
+use crate::store::spool;
+
+/// The door's own refusals, by what was wrong. Their statuses are the contract's.
+const DOOR_REASONS: [(u16, &str); 10] = [
+    (400, "framing"),
+    (401, "api_key"),
+    (404, "path"),
+    (405, "method"),
+    (408, "slow"),
+    (413, "body_too_large"),
+    (417, "expectation"),
+    (431, "head_too_large"),
+    (500, "no_answer"),
+    (503, "no_room"),
+];
+
+pub(super) fn reply(context: &Context) -> Reply {
+    let door = context.door.get().map(door::Watch::figures).unwrap_or_default();
+    let counters = context.stats.snapshot();
+    let mut page = Page::default();
+    page.gauge("logs_ingest_build_info", "Always 1; the version is the label.")
+        .by("version", [(env!("CARGO_PKG_VERSION"), 1_u64)]);
+    events(&mut page, &counters);
+    refusals(&mut page, &counters, &door);
+    stores(&mut page, context);
+    backlog(&mut page, &context.spool.figures());
+    queue(&mut page, context, &counters);
+    connections(&mut page, context, &door);
+    page.add(context.timings.collect());
+    process(&mut page, context);
+    match page.text() {
+        Ok(text) => Reply::json(200, text.into_bytes()).with("Content-Type", TEXT_FORMAT),
+        Err(problem) => {
+            error!("BUG: the metrics can't be written: {problem}");
+            Reply::internal()
+        }
+    }
+}
+
+fn events(page: &mut Page, counters: &Snapshot) {
+    page.counter("logs_ingest_events_stored_total", "Events answered 202, by where they were stored first.")
+        .by(
+            "store",
+            [
+                ("kafka", counters.stored_kafka),
+                ("postgres", counters.stored_postgres),
+                ("spool_held", counters.stored_held),
+                ("spool_home", counters.stored_home),
+                ("dead_letter", counters.stored_dead_letter),
+            ],
+        );
+    page.counter(
+        "logs_ingest_events_recovered_total",
+        "Held events that reached the store they waited for, by where they were held.",
+    )
+    .by("store", [("spool", counters.recovered), ("postgres", counters.recovered_postgres)]);
+    page.counter(
+        "logs_ingest_recovered_dead_letters_total",
+        "Held events that Kafka refused for their own sake, by where they were held.",
+    )
+    .by(
+        "store",
+        [("spool", counters.recovered_dead_letter), ("postgres", counters.recovered_postgres_dead_letter)],
+    );
+}
+
+fn refusals(page: &mut Page, counters: &Snapshot, door: &door::Figures) {
+    let inside = [
+        ("invalid", counters.refused_invalid),
+        ("queue_full", counters.refused_full),
+        ("not_stored", counters.refused_unstored),
+        ("internal_error", counters.internal_errors),
+    ];
+    let at_the_door =
+        DOOR_REASONS.map(|(status, reason)| (reason, door.refused.get(&status).copied().unwrap_or(0)));
+    page.counter("logs_ingest_refused_total", "Requests that were not taken, by the reason.")
+        .by("reason", inside.into_iter().chain(at_the_door));
+    page.counter("logs_ingest_refused_items_total", "Items of batches that were refused.")
+        .is(counters.refused_items);
+}
+
+fn stores(page: &mut Page, context: &Context) {
+    let remotes = [("kafka", &context.health.kafka), ("postgres", &context.health.postgres)];
+    let configured = remotes.map(|(name, vitals)| (name, vitals, vitals.state()));
+    let configured = || configured.iter().filter(|(_, _, state)| *state != RemoteState::Off);
+    page.gauge("logs_ingest_store_up", "1 while a configured store works, by store.")
+        .by("store", configured().map(|(name, _, state)| (*name, *state == RemoteState::Up)));
+    let route =
+        configured().find(|(_, _, state)| *state == RemoteState::Up).map_or("spool", |(name, _, _)| name);
+    page.gauge("logs_ingest_route", "1 for the store that the next event goes to.")
+        .by("store", ["kafka", "postgres", "spool"].map(|name| (name, name == route)));
+    let times = |count: fn(&Vitals) -> u64| configured().map(move |(name, vitals, _)| (*name, count(vitals)));
+    page.counter("logs_ingest_store_lost_total", "How often live events had to leave a store.")
+        .by("store", times(|vitals| vitals.lost.load(Relaxed)));
+    page.counter("logs_ingest_store_back_total", "How often live events came back to a store.")
+        .by("store", times(|vitals| vitals.back.load(Relaxed)));
+}
+
+fn backlog(page: &mut Page, spool: &spool::Figures) {
+    let age_ms = spool.oldest_held_ms.map_or(0, |at| (clock::record_ms() - at).max(0));
+    page.gauge("logs_ingest_backlog_events", "Events in the spool that wait for their store.").is(spool.held);
+    page.gauge("logs_ingest_backlog_oldest_age_seconds", "How long the oldest of them has waited.")
+        .is(age_ms as f64 / 1e3);
+    page.gauge("logs_ingest_spool_home_events", "Events whose home is the spool.").is(spool.home);
+    page.gauge("logs_ingest_spool_dead_letters", "Dead letters in the spool.").is(spool.dead_letters);
+    page.gauge("logs_ingest_spool_bytes", "Data in the spool.").is(spool.bytes);
+    page.gauge("logs_ingest_spool_max_bytes", "What the spool may hold.").is(spool.max_bytes);
+    page.gauge("logs_ingest_spool_writable", "1 when the spool's last write reached the disk.")
+        .is(spool.writable);
+    page.gauge("logs_ingest_spool_full", "1 while the spool refuses events for want of room.").is(spool.full);
+    page.counter("logs_ingest_spool_damaged_rows_total", "Rows of the spool that could not be read.")
+        .is(spool.damaged);
+    page.counter("logs_ingest_spool_lost_events_total", "Held events that went with a damaged spool.")
+        .is(spool.lost);
+    page.counter("logs_ingest_spool_removed_total", "Home events removed for their age or for room.")
+        .is(spool.removed);
+}
+
+fn queue(page: &mut Page, context: &Context, counters: &Snapshot) {
+    page.gauge("logs_ingest_queue_events", "Events that wait to be stored.").is(context.gauge.events());
+    page.gauge("logs_ingest_queue_bytes", "Bytes of these.").is(context.gauge.bytes());
+    page.gauge("logs_ingest_queue_max_events", "How many may wait.").is(context.inlet.events_max());
+    page.gauge("logs_ingest_queue_max_bytes", "How many bytes may wait.").is(context.inlet.bytes_max());
+    page.gauge("logs_ingest_in_flight_events", "Events taken and not yet stored.").is(counters.in_flight);
+}
+
+fn connections(page: &mut Page, context: &Context, door: &door::Figures) {
+    page.gauge("logs_ingest_connections", "Client connections.").is(door.connections);
+    page.gauge("logs_ingest_max_connections", "How many there may be.").is(context.max_connections);
+    page.counter("logs_ingest_connections_accepted_total", "Client connections since start.")
+        .is(door.accepted);
+    page.counter("logs_ingest_connections_evicted_total", "Idle connections closed to make room.")
+        .is(door.evicted);
+    page.counter("logs_ingest_accept_errors_total", "Connections that could not be accepted.")
+        .is(door.accept_errors);
+    page.counter("logs_ingest_connections_refused_total", "Connections beyond what their address may have.")
+        .is(door.refused_by_address);
+    page.counter("logs_ingest_tls_handshakes_total", "TLS handshakes, by how they ended.")
+        .by("result", [("done", door.tls_handshakes), ("failed", door.tls_failures)]);
+    page.counter("logs_ingest_requests_total", "Requests whose head was whole.").is(door.requests);
+    page.gauge("logs_ingest_requests_waiting", "Requests that wait in the door for a worker.")
+        .is(door.waiting);
+    page.gauge("logs_ingest_door_memory_bytes", "Bodies and answers in the door's memory.")
+        .is(door.memory_bytes);
+    let requests = context.guard.requests();
+    page.counter("logs_ingest_client_requests_total", "Requests let in with an API key, by its name.")
+        .by("client", requests.iter().map(|(name, count)| (&**name, *count)));
+}
+
+fn process(page: &mut Page, context: &Context) {
+    let started_ms = clock::record_ms() as f64 - context.health.uptime().as_secs_f64() * 1e3;
+    page.gauge("process_start_time_seconds", "When the process started, since 1970.")
+        .is((started_ms / 1e3).floor());
+    let Some(process) = Process::look() else { return };
+    page.counter("process_cpu_seconds_total", "CPU used.").is(process.cpu_s);
+    page.gauge("process_resident_memory_bytes", "Resident memory.").is(process.resident_bytes);
+    page.gauge("process_threads", "Threads.").is(process.threads);
+    page.gauge("process_open_fds", "Open file descriptors.").is(process.descriptors);
+    page.gauge("process_max_fds", "File descriptors that there may be.").is(process.descriptors_max);
+}
