@@ -3,6 +3,7 @@
 pub mod daemon;
 pub mod dead_letters;
 pub mod events;
+pub mod init;
 pub mod ledger;
 mod line;
 mod output;
@@ -58,6 +59,8 @@ pub enum Command {
     /// List, show, send again or delete events that no broker will have as they are
     #[command(subcommand, name = "dead-letters")]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// Write a commented file of all settings
+    Init(init::InitArgs),
     /// Send stored events to Kafka once more
     Replay(replay::ReplayArgs),
 }
@@ -72,6 +75,7 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::Ledger(args) => with_config(settings, |config| ledger::run(args, config, settings)),
         Command::Spool(command) => spool::run(command, &data_dir(settings)),
         Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
+        Command::Init(args) => init::run(args).map(|()| Exit::Ok),
         Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),
     };
     result.unwrap_or_else(|problem| {

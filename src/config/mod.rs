@@ -3,6 +3,7 @@
 //!
 //! Invariant: every error names the setting, the value as typed and what is legal.
 
+mod definition;
 mod parse;
 mod raw;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+pub use definition::{Definition, definitions};
 pub use raw::RawSettings;
 use raw::Reader;
 

@@ -29,6 +29,8 @@ mod keys;
 mod metrics;
 /// The README's commands, `events`, and everything below scripts/ that people run.
 mod scripts;
+/// README, sample file, `--help`, `init` and `check-config` tell of the same settings.
+mod settings;
 /// Bad settings, and what else ends the daemon at once: the exit code and the text.
 mod startup;
 
