@@ -6,7 +6,7 @@
 //! refuses an event for its own sake.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::warn;
 
@@ -53,14 +53,19 @@ impl Producer {
     /// Serves until every inlet is gone and the queue is empty, then gives the links back to be closed.
     #[must_use]
     pub fn run(mut self) -> Vec<Link<Connected>> {
-        loop {
-            self.health.beat(&self.health.producer);
-            match self.rounds.next(PRODUCER_TICK) {
-                Next::Round(round) => self.store(round),
-                Next::Nothing => self.routes.iter_mut().for_each(Route::tick),
-                Next::Ended => return self.routes.into_iter().map(Route::into_link).collect(),
-            }
+        while self.turn(PRODUCER_TICK) {}
+        self.routes.into_iter().map(Route::into_link).collect()
+    }
+
+    /// Stores one round, or looks after idle clients when none came within `wait`. False: the end.
+    pub(crate) fn turn(&mut self, wait: Duration) -> bool {
+        self.health.beat(&self.health.producer);
+        match self.rounds.next(wait) {
+            Next::Round(round) => self.store(round),
+            Next::Nothing => self.routes.iter_mut().for_each(Route::tick),
+            Next::Ended => return false,
         }
+        true
     }
 
     /// Stores a round and settles everyone who waits for it.

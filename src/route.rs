@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use log::{info, warn};
 
+use crate::clock;
 use crate::event::Event;
 use crate::failover::{Advice, Edge, Switch};
 use crate::health::Vitals;
@@ -59,13 +59,13 @@ impl Route {
             self.proofs_seen = proofs;
             self.switch.proved();
         }
-        match self.switch.advise(Instant::now(), self.client.is_some(), backlog) {
+        match self.switch.advise(clock::now(), self.client.is_some(), backlog) {
             Advice::Use => true,
             Advice::Skip => false,
             Advice::Wait(until) => {
                 self.client = self.link.take_until(until).map(|connected| connected.store);
                 if self.client.is_none() {
-                    self.switch.not_connected(Instant::now());
+                    self.switch.not_connected(clock::now());
                 }
                 self.client.is_some()
             }
@@ -124,10 +124,19 @@ impl Route {
         }
     }
 
+    /// Waits for a client, for tests that count turns and not time.
+    #[cfg(test)]
+    pub(crate) fn connect(&mut self) {
+        while self.client.is_none() {
+            std::thread::yield_now();
+            self.fetch();
+        }
+    }
+
     fn succeeded(&mut self) {
-        if let Some(Edge::Back(after)) = self.switch.succeeded(Instant::now()) {
+        if let Some(Edge::Back(after)) = self.switch.succeeded(clock::now()) {
             let name = self.place.name();
-            if let Some(hidden) = self.lines.pass(Instant::now()) {
+            if let Some(hidden) = self.lines.pass(clock::now()) {
                 let after = after.as_secs_f64();
                 info!("{name} is back: events go there again after_s={after:.1} hidden_before={hidden}");
             }
@@ -142,9 +151,9 @@ impl Route {
         self.client = None;
         self.link.renew();
         self.proofs_seen = self.vitals.proofs.load(Ordering::Acquire);
-        if let Some(Edge::Lost) = self.switch.failed(Instant::now()) {
+        if let Some(Edge::Lost) = self.switch.failed(clock::now()) {
             let name = self.place.name();
-            if let Some(hidden) = self.lines.pass(Instant::now()) {
+            if let Some(hidden) = self.lines.pass(clock::now()) {
                 warn!(
                     "{name} is lost: events go to the next store until it is back cause={why:?} hidden_before={hidden}"
                 );

@@ -9,6 +9,8 @@
 mod backlog;
 mod drain;
 mod merge;
+#[cfg(test)]
+mod model;
 mod source;
 
 use std::io;
