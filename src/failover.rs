@@ -247,6 +247,63 @@ mod tests {
     }
 
     #[test]
+    fn every_combination_of_state_time_client_and_backlog_has_its_advice() {
+        let t = Instant::now();
+        let later = t + ms(10_000);
+        let starting = Switch::new(t, ms(3_000));
+        let used = up(t);
+        let mut down = up(t);
+        down.failed(t);
+        let mut proven = down.clone();
+        proven.proved();
+        let mut unreached = Switch::new(t, ms(3_000));
+        unreached.not_connected(t);
+        let mut failed_trial = down.clone();
+        failed_trial.failed(t);
+        let wait = Advice::Wait(t + ms(3_000));
+        use Advice::{Skip, Use};
+        // Ready and no backlog, ready and a backlog, not ready and no backlog, not ready and a backlog.
+        for (name, switch, now, advice) in [
+            ("starting", &starting, t, [Use, Use, wait, wait]),
+            ("starting for too long", &starting, later, [Use, Use, Skip, Skip]),
+            ("up", &used, t, [Use, Use, Skip, Skip]),
+            ("up for long", &used, later, [Use, Use, Skip, Skip]),
+            ("just lost", &down, t, [Skip; 4]),
+            ("lost", &down, later, [Use, Skip, Skip, Skip]),
+            ("proven too soon", &proven, t, [Skip; 4]),
+            ("proven", &proven, later, [Use, Use, Skip, Skip]),
+            ("never reached", &unreached, t, [Use, Skip, Skip, Skip]),
+            ("trial just failed", &failed_trial, t, [Skip; 4]),
+            ("trial failed", &failed_trial, later, [Use, Skip, Skip, Skip]),
+        ] {
+            let cases = [(READY, EMPTY), (READY, BACKLOG), (ABSENT, EMPTY), (ABSENT, BACKLOG)];
+            assert_eq!(cases.map(|(ready, backlog)| switch.advise(now, ready, backlog)), advice, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_outcome_in_every_state_has_its_edge() {
+        let t = Instant::now();
+        let starting = || Switch::new(t, ms(3_000));
+        let lost = || {
+            let mut switch = up(t);
+            switch.failed(t);
+            switch
+        };
+        let now = t + ms(5_000);
+        let back = Some(Edge::Back(ms(5_000)));
+        // Of a success, of a failure, of a connection that could not be made.
+        for (name, make, edges) in [
+            ("starting", &starting as &dyn Fn() -> Switch, [None, Some(Edge::Lost), Some(Edge::Lost)]),
+            ("up", &|| up(t), [None, Some(Edge::Lost), None]),
+            ("down", &lost, [back, None, None]),
+        ] {
+            let told = [make().succeeded(now), make().failed(now), make().not_connected(now)];
+            assert_eq!(told, edges, "{name}");
+        }
+    }
+
+    #[test]
     fn doubling_never_overflows() {
         assert_eq!(doubled(ms(250), 0, ms(2_000)), ms(250));
         assert_eq!(doubled(ms(250), u32::MAX, ms(2_000)), ms(2_000));
