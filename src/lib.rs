@@ -43,6 +43,7 @@ pub mod keys;
 pub mod limits;
 pub mod logging;
 pub mod pacing;
+pub mod privilege;
 pub mod probe;
 pub mod process;
 pub mod producer;

@@ -1,5 +1,6 @@
 //! The daemon's lifecycle on one screen.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,9 +15,10 @@ use logs_ingest::config::{Config, RawSettings};
 use logs_ingest::exit::Exit;
 use logs_ingest::limits::RELOAD_INTERVAL;
 use logs_ingest::signals::{self, Signal};
-use logs_ingest::{crash, logging, scheduling};
+use logs_ingest::{crash, logging, privilege, scheduling};
 
 fn main() -> ExitCode {
+    let closed_off = privilege::close_off();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -25,13 +27,13 @@ fn main() -> ExitCode {
         }
     };
     let exit = match cli.command {
-        None | Some(Command::Serve) => serve(&cli.settings),
+        None | Some(Command::Serve) => serve(&cli.settings, closed_off),
         Some(command) => commands::run(&command, &cli.settings),
     };
     exit.into()
 }
 
-fn serve(settings: &RawSettings) -> Exit {
+fn serve(settings: &RawSettings, closed_off: io::Result<()>) -> Exit {
     let config = match Config::from_raw(settings) {
         Ok(config) => config,
         Err(problem) => return complain(Exit::Config, &problem.to_string()),
@@ -42,6 +44,10 @@ fn serve(settings: &RawSettings) -> Exit {
         Err(problem) => return complain(Exit::Unavailable, &format!("logging can't start: {problem}")),
     };
     let died = crash::report_panics();
+    privilege::warn_of_root();
+    if let Err(problem) = closed_off {
+        info!("core dumps can't be turned off, one would hold keys and events: {problem}");
+    }
     if let Err(problem) = gathers {
         info!("the scheduling policy can't be set, requests cost more CPU: {problem}");
     }

@@ -269,7 +269,19 @@ fn postgres_settings(read: &Reader, raw: &RawSettings) -> Result<Option<postgres
     let Some(url) = url else { return Ok(None) };
     // The URL may hold a password: what is wrong with it is said, and not what it is.
     postgres::describe(&url).map_err(|why| read.refuse("POSTGRES_URL", "(not shown)", why))?;
+    if stands_in_arguments("--postgres-url") && postgres::holds_password(&url) {
+        let why = "every user of this machine can read a password on the command line: use POSTGRES_URL_FILE";
+        return Err(read.refuse("POSTGRES_URL", "(not shown)", why));
+    }
     Ok(Some(postgres::Settings { url, deadline, instance: instance(raw) }))
+}
+
+/// Whether a flag stands on the command line, as `--flag value` or `--flag=value`.
+fn stands_in_arguments(flag: &str) -> bool {
+    std::env::args_os().any(|argument| {
+        let argument = argument.to_string_lossy();
+        argument.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
 }
 
 /// A setting that is nobody's business: given itself, as the name of a file that holds it, or as a

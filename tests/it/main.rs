@@ -42,7 +42,7 @@ mod crash;
 mod failover;
 /// Postgres between Kafka and the spool (F9): who takes over, and that everything comes back.
 mod fallback;
-/// Clients that are slow, many, broken or hostile, against the whole daemon (F14, F15).
+/// Clients that are slow, many, broken or hostile, against the whole daemon (F14 to F17), and its own producer (F20).
 mod hostile;
 /// Events that Kafka refuses for their own sake, wherever it learns of them (F13).
 mod letters;
@@ -50,6 +50,8 @@ mod letters;
 mod outage;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.
 mod path;
+/// What other users of the machine may see: files, cores, passwords.
+mod privilege;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.
 mod tls;
 

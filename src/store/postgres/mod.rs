@@ -75,6 +75,12 @@ pub fn describe(url: &str) -> Result<String, String> {
     Target::parse(url, Duration::from_secs(1)).map(|target| target.description())
 }
 
+/// Whether a URL that can be used holds a password.
+#[must_use]
+pub fn holds_password(url: &str) -> bool {
+    Target::parse(url, Duration::from_secs(1)).is_ok_and(|target| target.config.get_password().is_some())
+}
+
 /// A connection that was made.
 pub struct Connected {
     /// Stores events, or drains them.

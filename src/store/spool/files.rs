@@ -4,9 +4,9 @@
 //! process: closing any descriptor of a file drops the process's POSIX locks on it, SQLite's too.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate, statvfs};
@@ -16,6 +16,8 @@ use crate::limits::SPOOL_RESERVE_BYTES;
 
 /// The name that administrators and other programs know.
 pub(super) const DATABASE: &str = "spool.sqlite3";
+/// The rights of everyone but this user.
+const OTHERS: u32 = 0o077;
 /// SQLite's companions of a database: the write-ahead log and its index.
 pub(super) const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
 
@@ -57,6 +59,22 @@ impl Files {
             Some(parent) => sync(parent),
             None => Ok(()),
         }
+    }
+
+    /// Takes the right to read the spool from other users, where an older version or a copy has left it.
+    pub(super) fn close_to_others(&self) -> io::Result<()> {
+        let companions = COMPANIONS.map(|suffix| with_suffix(&self.database, suffix));
+        for path in companions.iter().chain([&self.database, &self.lock, &self.reserve]) {
+            let mode = match fs::metadata(path) {
+                Ok(meta) => meta.permissions().mode(),
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if mode & OTHERS != 0 {
+                fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 & !OTHERS))?;
+            }
+        }
+        Ok(())
     }
 
     /// Creates an empty database for this user only; SQLite gives its companions the same mode.

@@ -137,6 +137,9 @@ impl Spool {
             ))
         })?;
         let lock = Lock::take(&files.lock)?;
+        if let Err(error) = files.close_to_others() {
+            log::warn!("other users may read the spool in {}: {error}", settings.dir.display());
+        }
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = bounded(SPOOL_COMMANDS_MAX);
         let writer = Writer::open(settings, files.clone(), lock, Arc::clone(&shared))?;
