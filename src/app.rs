@@ -143,6 +143,7 @@ impl App {
             rules: config.rules,
             max_batch_events: config.max_batch_events,
             max_batch_bytes: config.max_batch_bytes,
+            slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
         let (workers, requests) = (config.workers, config.upstream_connections);

@@ -105,11 +105,18 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// The longest that a request may wait for its answer once it is inside: every store's deadline
-    /// and a margin for the answer itself.
+    /// The longest that one round of the producer's ordinarily lasts: every store's deadline.
+    #[must_use]
+    pub fn round_timeout(&self) -> Duration {
+        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
+        let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
+        kafka + postgres + limits::SPOOL_DEADLINE
+    }
+
+    /// The longest that a request may wait for its answer once it is inside: its own round, the one before
+    /// it, and a margin.
     #[must_use]
     pub fn answer_timeout(&self) -> Duration {
-        // A request may have to wait for the round before its own.
         2 * self.round_timeout() + ANSWER_MARGIN
     }
 
@@ -120,13 +127,6 @@ impl Config {
         let by_bytes = self.max_batch_bytes.div_ceil(limits::SLICE_BYTES);
         let rounds = u32::try_from(by_events + by_bytes).unwrap_or(u32::MAX);
         self.round_timeout().saturating_mul(rounds.saturating_add(1)) + ANSWER_MARGIN
-    }
-
-    /// The longest that the producer takes for a round.
-    fn round_timeout(&self) -> Duration {
-        let kafka = self.kafka.as_ref().map_or(Duration::ZERO, |kafka| kafka.deadline);
-        let postgres = self.postgres.as_ref().map_or(Duration::ZERO, |postgres| postgres.deadline);
-        kafka + postgres + limits::SPOOL_DEADLINE
     }
 
     /// Types, ranges and relations of what was typed.

@@ -51,6 +51,8 @@ pub struct Context {
     pub max_batch_events: usize,
     /// Largest batch, as sent and decoded.
     pub max_batch_bytes: usize,
-    /// A loop that has not moved for this long is stuck.
+    /// A loop that has not moved for this long could not store the next event soon.
+    pub slow_after: std::time::Duration,
+    /// One that has not moved for this long is stuck.
     pub stuck_after: std::time::Duration,
 }

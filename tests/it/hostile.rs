@@ -1,6 +1,11 @@
 //! Clients that are slow, many, broken or hostile, against the whole daemon with a real spool. Each
 //! time a healthy client goes on being served, and what the daemon takes stays under its caps.
 
+mod crowd;
+mod huge;
+mod storm;
+mod stuck;
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -11,30 +16,22 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::support::daemon::Daemon;
 use crate::support::events;
+use crate::support::healthy::healthy;
 use crate::support::http::INGEST;
 use crate::support::load::{Load, Report, Until, valid_events};
 use crate::support::stores::Found;
 
-const HEALTHY: Duration = Duration::from_millis(100);
 /// Default caps: MAX_CONNECTIONS, 3 descriptors for each of UPSTREAM_CONNECTIONS, and the rest.
 const FDS_MAX: usize = 1_024 + 3 * 256 + 128;
 const THREADS_MAX: u64 = 256 + 64;
 
-/// Two tills beside whatever happens.
-fn healthy(addr: SocketAddr) -> Report {
-    Load::run(addr, 2, Until::Elapsed(Duration::from_secs(2)), |number| {
-        std::thread::sleep(Duration::from_millis(2));
-        valid_events(number)
-    })
-}
-
-fn assert_healthy(daemon: &Daemon, report: &Report) {
-    assert!(report.answers.len() > 50, "{} answers", report.answers.len());
-    assert_eq!((report.with_status(202), report.connection_errors), (report.answers.len(), 0));
-    assert!(report.percentile(0.99) < HEALTHY, "a healthy client's p99: {:?}", report.percentile(0.99));
+/// Who asked is served in time, and the daemon is below its caps.
+fn serves(daemon: &Daemon) -> Report {
+    let report = healthy(daemon.addr());
     assert!(daemon.fds() <= FDS_MAX, "{} descriptors", daemon.fds());
     assert!(daemon.threads() <= THREADS_MAX, "{} threads", daemon.threads());
     assert!(daemon.rss_kib() < 64 * 1024, "{} KiB resident", daemon.rss_kib());
+    report
 }
 
 /// Lets this test process have as many descriptors as its connections need.
@@ -55,8 +52,7 @@ fn five_thousand_idle_connections_make_room_for_a_healthy_client() {
     allow_descriptors(6_000);
     let daemon = Daemon::start();
     let idle: Vec<TcpStream> = (0..5_000).map(|_| connect(daemon.addr())).collect();
-    let report = healthy(daemon.addr());
-    assert_healthy(&daemon, &report);
+    let report = serves(&daemon);
     drop(idle);
     Found::look(None, &daemon.data_dir()).assert_safe(&report);
 }
@@ -86,7 +82,7 @@ fn dripping_heads_and_stalled_bodies_cost_only_themselves() {
         dripping.len()
     })
     .unwrap();
-    assert_healthy(&daemon, &healthy(addr));
+    serves(&daemon);
     daemon.wait_for("/stats", Duration::from_secs(10), |stats| {
         stats["door"]["refused"]["408"].as_u64() >= Some(300)
     });
@@ -98,7 +94,7 @@ fn dripping_heads_and_stalled_bodies_cost_only_themselves() {
     });
     drop(over);
     assert_eq!(drip.join().unwrap(), 0, "a drip does not renew its time");
-    assert_healthy(&daemon, &healthy(addr));
+    serves(&daemon);
 }
 
 #[test]
@@ -115,7 +111,7 @@ fn clients_that_never_read_cost_only_themselves() {
             }
         }
     }
-    assert_healthy(&daemon, &healthy(daemon.addr()));
+    serves(&daemon);
     daemon.wait_for("/stats", Duration::from_secs(20), |stats| {
         stats["door"]["connections"].as_u64() < Some(10)
     });
@@ -146,7 +142,7 @@ fn lengths_that_can_not_be_and_pipelined_events_and_bursts_are_survived() {
     }
     let burst = Load::run(daemon.addr(), 64, Until::Count(64), valid_events);
     assert_eq!((burst.with_status(202), burst.connection_errors), (64, 0));
-    assert_healthy(&daemon, &healthy(daemon.addr()));
+    serves(&daemon);
 }
 
 /// F15: the descriptors are used up, then free again.
@@ -154,8 +150,7 @@ fn lengths_that_can_not_be_and_pipelined_events_and_bursts_are_survived() {
 fn listening_resumes_by_itself_when_descriptors_are_free_again() {
     let daemon = Daemon::start();
     // Open what is opened on demand, so that what is used up is the connections' share.
-    let warm_up = healthy(daemon.addr());
-    assert_healthy(&daemon, &warm_up);
+    let warm_up = serves(&daemon);
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
     let limit = daemon.fds() as u64 + 4;
     prlimit(pid, Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit + 10_000) }).unwrap();
@@ -172,7 +167,7 @@ fn listening_resumes_by_itself_when_descriptors_are_free_again() {
     let event = events::event();
     let answer = daemon.client().post_event(event.to_string());
     assert_eq!(answer.status, 202);
-    report.answers.extend(warm_up.answers);
+    report.add(warm_up);
     report.unanswered.push(event["request_id"].as_str().unwrap().to_owned());
     assert!(began.elapsed() < Duration::from_secs(5), "listening again after {:?}", began.elapsed());
     Found::look(None, &daemon.data_dir()).assert_safe(&report);

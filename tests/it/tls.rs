@@ -13,8 +13,9 @@ use rustls::ClientConfig;
 
 use crate::support::daemon::Daemon;
 use crate::support::events;
+use crate::support::healthy::healthy;
 use crate::support::http::{Client, INGEST};
-use crate::support::load::{Load, Report, Until, valid_events};
+use crate::support::load::{Load, Until, valid_events};
 use crate::support::stores::Found;
 use crate::support::tls::{Certificate, connection, make_cert};
 use crate::support::{TempDir, poll};
@@ -45,19 +46,6 @@ fn s_client(addr: SocketAddr, args: &[&str]) -> String {
     command.args(["s_client", "-ign_eof", "-connect", &addr.to_string()]).args(args);
     let output = run(&mut command, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn healthy(daemon: &Daemon, trust: &Arc<ClientConfig>) -> Report {
-    let report =
-        Load::run((daemon.addr(), Arc::clone(trust)), 2, Until::Elapsed(Duration::from_secs(2)), |number| {
-            std::thread::sleep(Duration::from_millis(2));
-            valid_events(number)
-        });
-    assert!(report.answers.len() > 50, "{} answers", report.answers.len());
-    assert_eq!((report.with_status(202), report.connection_errors), (report.answers.len(), 0));
-    let p99 = report.percentile(0.99);
-    assert!(p99 < Duration::from_millis(100), "a healthy client's p99: {p99:?}");
-    report
 }
 
 #[test]
@@ -112,7 +100,7 @@ fn openssl_is_served_in_two_versions_and_refused_in_older_ones() {
     }
     let figures = daemon_stats(&daemon, &certificate)["door"].clone();
     assert_eq!((&figures["tls_failures"], &figures["refused"]["400"]), (&4.into(), &0.into()), "{figures}");
-    healthy(&daemon, &certificate.trust());
+    healthy((daemon.addr(), certificate.trust()));
 }
 
 #[test]
@@ -142,7 +130,7 @@ fn what_is_no_tls_is_told_so_or_cut_off() {
         // At most an alert.
         assert!(said.len() <= 7 && !said.starts_with(b"HTTP"), "{said:?}");
     }
-    healthy(&daemon, &certificate.trust());
+    healthy((daemon.addr(), certificate.trust()));
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
@@ -171,7 +159,7 @@ fn a_slow_handshake_ends_in_time_and_keeps_nobody_waiting() {
         let part = if nth % 2 == 0 { &hello[..hello.len() / 2] } else { &hello[..] };
         client.write_all(part).unwrap();
     }
-    healthy(&daemon, &trust);
+    healthy((daemon.addr(), Arc::clone(&trust)));
     for client in &mut stalled {
         let mut rest = Vec::new();
         let _ = client.read_to_end(&mut rest);
@@ -279,7 +267,7 @@ fn a_thousand_tls_connections_fit_the_cap_on_memory() {
             client
         })
         .collect();
-    let report = healthy(&daemon, &trust);
+    let report = healthy((daemon.addr(), Arc::clone(&trust)));
     let now = daemon.rss_kib();
     println!("resident: {before} KiB before, {now} KiB with 1,000 TLS connections");
     assert!(now < 64 * 1024, "{now} KiB resident with 1,000 TLS connections");

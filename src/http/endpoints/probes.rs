@@ -1,6 +1,8 @@
 //! `GET /livez` and `GET /readyz`, for supervisors. Alive never depends on a store: a broker that is
 //! down is no reason to restart the daemon.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::json;
@@ -24,30 +26,30 @@ fn fail(status: &'static str, detail: String) -> Reply {
     json(503, &Probe { status, detail: Some(detail) }).with("Retry-After", retry_after(2).to_string())
 }
 
-/// Which loop does not move, if any.
-fn stuck(context: &Context) -> Option<String> {
+/// Which loop has not moved for so long, if any.
+fn silent(context: &Context, after: Duration) -> Option<String> {
     let producer = context.health.silence(&context.health.producer);
     let door = context.door.get().map(door::Watch::silence).unwrap_or_default();
     [("producer", producer), ("door", door)]
         .into_iter()
-        .find(|(_, silence)| *silence > context.stuck_after)
+        .find(|(_, silence)| *silence > after)
         .map(|(name, silence)| format!("the {name} has not moved for {} s", silence.as_secs()))
 }
 
 /// 200 while the daemon's loops move.
 pub(super) fn livez(context: &Context) -> Reply {
-    match stuck(context) {
+    match silent(context, context.stuck_after) {
         None => pass("alive"),
         Some(detail) => fail("stuck", detail),
     }
 }
 
-/// 503 when the next event could not be stored.
+/// 503 when the next event could not be stored. Sooner than [`livez`]: what is slow may go on by itself.
 pub(super) fn readyz(context: &Context) -> Reply {
     if context.health.is_stopping() {
         return fail("not ready", "the daemon is stopping".into());
     }
-    if let Some(detail) = stuck(context) {
+    if let Some(detail) = silent(context, context.slow_after) {
         return fail("not ready", detail);
     }
     let figures = context.spool.figures();

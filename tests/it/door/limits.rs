@@ -181,6 +181,36 @@ fn who_never_reads_its_answers_is_cut_off() {
     house.serves();
 }
 
+#[test]
+fn bodies_that_do_not_end_fill_the_memory_set_aside_and_no_more() {
+    const BODY: usize = 20 * 1024 * 1024;
+    let house = House::new(Settings { body_bytes_max: BODY, ..settings() });
+    let head = format!("POST /api/logs/ingest?bytes=2 HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n");
+    let part = vec![b'x'; BODY - 1];
+    let mut clients = Vec::new();
+    let mut most = 0;
+    while house.refused(503) == 0 {
+        assert!(clients.len() < 20, "more than the memory set aside is taken");
+        let mut client = house.client();
+        client.send(&head);
+        // Whoever is refused is not read to the end.
+        let _ = client.stream.write_all(&part);
+        clients.push(client);
+        most = most.max(house.door().figures().memory_bytes);
+        house.serves();
+    }
+    assert!((200_000_000..=257 * 1024 * 1024).contains(&most), "{most} bytes");
+    let mut refused = clients.pop().unwrap();
+    let answer = refused.answer();
+    assert_eq!((answer.status, answer.header("Connection")), (503, Some("close")));
+    // The others are served when their last byte comes.
+    clients[0].send(b"x");
+    assert_eq!(clients[0].answer().status, 200);
+    drop(clients);
+    house.holds_nothing();
+    house.serves();
+}
+
 /// A small generator: its seed is printed when the test fails, and `DOOR_TEST_SEED` takes it back.
 struct Random(u64);
 

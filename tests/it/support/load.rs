@@ -72,7 +72,8 @@ impl Report {
         latencies[rank.max(1) - 1]
     }
 
-    fn add(&mut self, other: Self) {
+    /// What came of another load, too.
+    pub(crate) fn add(&mut self, other: Self) {
         self.answers.extend(other.answers);
         self.unanswered.extend(other.unanswered);
         self.connection_errors += other.connection_errors;

@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod events;
+pub(crate) mod healthy;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod ledger;

@@ -1,0 +1,92 @@
+//! The daemon's own producer stands still or panics (F20), by a clock that fails in that thread
+//! (`clock_faults.c`): whoever watches is told in time, and nothing that was acknowledged is lost.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::TempDir;
+use crate::support::daemon::{Builder, Daemon};
+use crate::support::events;
+use crate::support::load::{Load, Until, valid_events};
+use crate::support::stores::Found;
+
+struct Clock(TempDir);
+
+impl Clock {
+    fn new() -> Self {
+        let folder = TempDir::new();
+        let status = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(folder.path().join("clock_faults.so"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile/clock_faults.c"))
+            .args(["-ldl", "-lpthread"])
+            .status()
+            .expect("cc: install a C compiler, the bundled SQLite needs one too");
+        assert!(status.success());
+        Self(folder)
+    }
+
+    fn daemon(&self) -> Builder {
+        let folder = self.0.path().display();
+        Daemon::builder().env("LD_PRELOAD", format!("{folder}/clock_faults.so")).env("CLOCK_FAULTS", folder)
+    }
+
+    fn fault(&self, name: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, "").unwrap();
+        path
+    }
+}
+
+#[test]
+fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
+    let clock = Clock::new();
+    let daemon = clock.daemon().start();
+    assert_eq!(daemon.client().post_event(events::event().to_string()).status, 202);
+    assert_eq!((daemon.get("/readyz").status, daemon.get("/livez").status), (200, 200));
+
+    let wedge = clock.fault("wedge");
+    let mut waiting = daemon.client();
+    let body = events::event().to_string();
+    waiting.send("POST", crate::support::http::INGEST, &[], body.as_bytes()).unwrap();
+    let not_ready = crate::support::poll(Duration::from_secs(20), "readyz to be 503", || {
+        Some(daemon.get("/readyz")).filter(|answer| answer.status == 503)
+    });
+    assert!(not_ready.text().contains("the producer has not moved"), "{}", not_ready.text());
+    assert_eq!(daemon.get("/livez").status, 200, "it may still go on by itself");
+    let dead = crate::support::poll(Duration::from_secs(30), "livez to be 503", || {
+        Some(daemon.get("/livez")).filter(|answer| answer.status == 503)
+    });
+    assert!(dead.text().contains("the producer has not moved"), "{}", dead.text());
+
+    fs::remove_file(wedge).unwrap();
+    crate::support::poll(Duration::from_secs(10), "both to be 200", || {
+        (daemon.get("/readyz").status == 200 && daemon.get("/livez").status == 200).then_some(())
+    });
+    // The till that waited was told to send again, in time; so it does.
+    assert_eq!(waiting.read_response().unwrap().status, 503);
+    assert_eq!(waiting.post_event(body).status, 202);
+}
+
+#[test]
+fn a_producer_that_panics_ends_the_process_with_70_and_nothing_acknowledged_is_lost() {
+    let clock = Clock::new();
+    let mut daemon = clock.daemon().start();
+    let before = Load::run(daemon.addr(), 4, Until::Count(200), valid_events);
+    let load = Load::start(daemon.addr(), 4, Until::Stopped, valid_events);
+    let panic = clock.fault("panic");
+    let status = daemon.wait_for_exit(Duration::from_secs(10));
+    let report = load.stop();
+    assert_eq!(status.code(), Some(70), "{}", daemon.log_text());
+    assert!(daemon.logged("BUG: panic thread=producer"), "{}", daemon.log_text());
+
+    fs::remove_file(panic).unwrap();
+    daemon.restart();
+    assert_eq!(daemon.get("/readyz").status, 200);
+    let mut all = before;
+    all.add(report);
+    assert!(all.with_status(202) >= 200);
+    Found::look(None, &daemon.data_dir()).assert_safe(&all);
+}
