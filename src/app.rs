@@ -10,21 +10,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use log::{info, warn};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::control::Control;
-use crate::door::{self, Door, Listener, SocketFile};
+use crate::door::{Door, Listener, SocketFile};
 use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
-use crate::http::endpoints::body_bytes_max;
 use crate::http::{Context, HttpServer};
 use crate::keys::Guard;
-use crate::limits::{
-    DESCRIPTORS_RESERVED, LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE,
-};
+use crate::limits::{LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE};
 use crate::logging::Throttle;
 use crate::pacing::Pace;
 use crate::probe::Prober;
@@ -82,7 +78,7 @@ pub struct App {
     control: Option<Control>,
     recovery: Option<Running>,
     inlet: Inlet,
-    producer: JoinHandle<Vec<Link<Connected>>>,
+    producer: Producing,
     producer_ended: Receiver<()>,
     http: HttpServer,
     door: Door,
@@ -97,7 +93,7 @@ impl App {
     ///
     /// Errors: what can't be had, in one sentence.
     pub fn start(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
-        check_descriptors(config)?;
+        entrance::make_room(config)?;
         let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status)
             .map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
@@ -122,12 +118,7 @@ impl App {
             timings: timings.clone(),
             letter_lines: Throttle::new(LOG_EDGES_PER_MINUTE),
         };
-        let (alive, producer_ended) = crossbeam_channel::bounded(0);
-        let producer = thread::start("producer", move || {
-            let _ends_with_the_thread: Sender<()> = alive;
-            producer.run()
-        })
-        .map_err(no_thread)?;
+        let (producer, producer_ended) = start_producer(producer).map_err(no_thread)?;
 
         let context = Arc::new(Context {
             inlet: inlet.clone(),
@@ -150,7 +141,7 @@ impl App {
         let http = HttpServer::start(&config.data_dir, workers, requests, Arc::clone(&context))
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
         let door = open_door(config, listeners, &http, &context)?;
-        tell_of_entrance(config, address, &guard);
+        entrance::tell(config, address, &guard);
         guard.ring().into_iter().for_each(|ring| reloads.add(ring));
         Ok(Self {
             health,
@@ -225,62 +216,22 @@ impl App {
     }
 }
 
-/// Where it listens, and who may come in.
-fn tell_of_entrance(config: &Config, address: SocketAddr, guard: &Guard) {
-    let tls = if config.tls.is_some() { "on" } else { "off" };
-    info!("listening on {address} tls={tls} data_dir={:?}", config.data_dir);
-    if let Some(path) = &config.unix_socket {
-        info!("listening also on the unix socket {}", path.display());
-    }
-    if !guard.is_set() && !address.ip().is_loopback() {
-        warn!("API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status");
-    }
+/// The producer's thread, which gives its links back.
+type Producing = JoinHandle<Vec<Link<Connected>>>;
+
+/// The producer's thread, and what hears of its end.
+fn start_producer(producer: Producer) -> io::Result<(Producing, Receiver<()>)> {
+    let (alive, ended) = crossbeam_channel::bounded(0);
+    let thread = thread::start("producer", move || {
+        let _ends_with_the_thread: Sender<()> = alive;
+        producer.run()
+    })?;
+    Ok((thread, ended))
 }
 
 /// The end of a thread, and what it gives back. False: not in time, or it panicked.
 fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> bool {
     thread::join_within(handle, within).map(take).is_some()
-}
-
-/// Raises the descriptor limit to what connections need, or says that it can't be.
-fn check_descriptors(config: &Config) -> Result<(), StartError> {
-    let need = (door_settings(config, &Guard::default(), &Timings::default()).descriptors()
-        + DESCRIPTORS_RESERVED) as u64;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= need) {
-        return Ok(());
-    }
-    let raised =
-        Rlimit { current: Some(limit.maximum.map_or(need, |most| most.min(need))), maximum: limit.maximum };
-    if setrlimit(Resource::Nofile, raised).is_ok() && raised.current >= Some(need) {
-        return Ok(());
-    }
-    let most = limit.maximum.or(limit.current).unwrap_or_default();
-    Err(StartError {
-        exit: Exit::Config,
-        text: format!(
-            "MAX_CONNECTIONS={} and UPSTREAM_CONNECTIONS={} need {need} file descriptors, but the system allows {most}: \
-             lower them, or raise the limit (LimitNOFILE= under systemd, ulimit -n)",
-            config.max_connections, config.upstream_connections
-        ),
-    })
-}
-
-fn door_settings(config: &Config, guard: &Guard, timings: &Timings) -> door::Settings {
-    door::Settings {
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        upstream_connections: config.upstream_connections,
-        head_timeout: config.head_timeout,
-        body_timeout: config.body_timeout,
-        idle_timeout: config.idle_timeout,
-        upstream_timeout: config.answer_timeout(),
-        body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
-        guard: guard.clone(),
-        batch_timeout: config.batch_timeout(),
-        batch_bytes_max: config.max_batch_bytes,
-        answers: timings.request.clone(),
-    }
 }
 
 fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, StartError> {
@@ -391,7 +342,7 @@ fn open_door(
     http: &HttpServer,
     context: &Arc<Context>,
 ) -> Result<Door, StartError> {
-    let settings = door_settings(config, &context.guard, &context.timings);
+    let settings = entrance::settings(config, &context.guard, &context.timings);
     let door = Door::start(listeners, http.socket(), settings, http.rebuild_wishes())
         .map_err(|error| StartError::system("the door can't open", &error))?;
     // Set once, here.

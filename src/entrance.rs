@@ -1,17 +1,21 @@
 //! The public sockets: TCP for the shop's network, under TLS where a certificate is set, and a Unix socket
-//! for programs on the same machine.
+//! for programs on the same machine; and what the door needs to know and to have.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use log::info;
+use log::{info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::app::StartError;
 use crate::config::Config;
-use crate::door::{Certificates, Listener, SocketFile};
-use crate::limits::LISTEN_BACKLOG;
+use crate::door::{self, Certificates, Listener, SocketFile};
+use crate::http::endpoints::body_bytes_max;
+use crate::keys::Guard;
+use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
 use crate::reload::Reloads;
+use crate::timings::Timings;
 
 /// All of them, bound.
 pub struct Entrance {
@@ -65,4 +69,58 @@ fn bind(config: &Config) -> Result<TcpListener, StartError> {
     rustix::net::listen(&listener, LISTEN_BACKLOG)
         .map_err(|error| StartError::system("the listening socket", &error.into()))?;
     Ok(listener)
+}
+
+/// Raises the descriptor limit to what connections need, or says that it can't be.
+///
+/// Errors: the system allows too few.
+pub fn make_room(config: &Config) -> Result<(), StartError> {
+    let need = (settings(config, &Guard::default(), &Timings::default()).descriptors() + DESCRIPTORS_RESERVED)
+        as u64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= need) {
+        return Ok(());
+    }
+    let raised =
+        Rlimit { current: Some(limit.maximum.map_or(need, |most| most.min(need))), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() && raised.current >= Some(need) {
+        return Ok(());
+    }
+    let most = limit.maximum.or(limit.current).unwrap_or_default();
+    Err(StartError::setting(&format!(
+        "MAX_CONNECTIONS={} and UPSTREAM_CONNECTIONS={} need {need} file descriptors, but the system allows {most}: \
+         lower them, or raise the limit (LimitNOFILE= under systemd, ulimit -n)",
+        config.max_connections, config.upstream_connections
+    )))
+}
+
+/// What the door needs to know.
+#[must_use]
+pub fn settings(config: &Config, guard: &Guard, timings: &Timings) -> door::Settings {
+    door::Settings {
+        max_connections: config.max_connections,
+        max_connections_per_address: config.max_connections_per_address,
+        upstream_connections: config.upstream_connections,
+        head_timeout: config.head_timeout,
+        body_timeout: config.body_timeout,
+        idle_timeout: config.idle_timeout,
+        upstream_timeout: config.answer_timeout(),
+        body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
+        guard: guard.clone(),
+        batch_timeout: config.batch_timeout(),
+        batch_bytes_max: config.max_batch_bytes,
+        answers: timings.request.clone(),
+    }
+}
+
+/// Where it listens, and who may come in.
+pub fn tell(config: &Config, address: SocketAddr, guard: &Guard) {
+    let tls = if config.tls.is_some() { "on" } else { "off" };
+    info!("listening on {address} tls={tls} data_dir={:?}", config.data_dir);
+    if let Some(path) = &config.unix_socket {
+        info!("listening also on the unix socket {}", path.display());
+    }
+    if !guard.is_set() && !address.ip().is_loopback() {
+        warn!("API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status");
+    }
 }

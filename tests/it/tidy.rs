@@ -26,7 +26,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that may know HTTP.
-const KNOW_HTTP: &[&str] = &["http/", "door/", "commands/", "app.rs"];
+const KNOW_HTTP: &[&str] = &["http/", "door/", "commands/", "app.rs", "entrance.rs"];
 
 struct Source {
     /// Below `src/`.
