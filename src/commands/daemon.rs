@@ -1,18 +1,23 @@
 //! A running daemon, as commands ask it: one small HTTP client whose times and sizes are bounded.
 //!
+//! Over TLS it trusts the certificate that the settings name, or, where they name none, public authorities.
+//!
 //! Invariants: no proxy of the environment, no redirect is followed, so that nothing but the daemon named
 //! is asked; what went wrong is told with the address and what to do.
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
-use crate::config::{RawSettings, local_url};
+use crate::config::{RawSettings, local_url, own_certificate};
 use crate::keys;
+use crate::limits::PEM_BYTES_MAX;
 
 /// To be connected; loopback and local networks take milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -24,7 +29,7 @@ const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Which daemon a command asks.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DaemonArgs {
-    /// The running daemon [default: http://127.0.0.1:PORT, or HOST's own address]
+    /// The running daemon [default: http://127.0.0.1:PORT, or HOST's own address; https:// with TLS_CERT]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// File that holds the API key to show it, alone; needed where its status is protected
@@ -77,13 +82,15 @@ impl Daemon {
     /// The daemon that the arguments name, or the one of these settings on this machine. Asks nothing yet.
     ///
     /// # Errors
-    /// A text for people: the URL or the key's file can't be used, or the settings name none.
+    /// A text for people: the URL, the key's file or TLS_CERT can't be used, or the settings name none.
     pub fn new(args: &DaemonArgs, settings: &RawSettings) -> Result<Self, String> {
         let url = match args.url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => checked(url)?,
             None => local_url(settings).map_err(|error| format!("{error}, or name the daemon by --url"))?,
         };
+        let roots = own_certificate(settings).map_or(Ok(RootCerts::WebPki), |path| trusted(&path))?;
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_LIMIT))
             .timeout_global(Some(ANSWER_LIMIT))
             .http_status_as_error(false)
@@ -145,6 +152,21 @@ impl Daemon {
     }
 }
 
+/// The certificates of a PEM file.
+fn trusted(path: &Path) -> Result<RootCerts, String> {
+    let unusable = |why: String| format!("TLS_CERT {} can't be used: {why}", path.display());
+    let mut pem = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
+    file.take(PEM_BYTES_MAX).read_to_end(&mut pem).map_err(|error| unusable(error.to_string()))?;
+    let items: Result<Vec<PemItem<'static>>, Error> = parse_pem(&pem).collect();
+    let certificates =
+        items.map_err(|error| unusable(error.to_string()))?.into_iter().filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        });
+    Ok(certificates.into())
+}
+
 fn is_away(kind: ErrorKind) -> bool {
     use ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
     matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
@@ -162,7 +184,7 @@ fn checked(url: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::{SocketAddr, TcpListener};
     use std::os::unix::fs::PermissionsExt;
 

@@ -226,7 +226,14 @@ pub fn local_url(raw: &RawSettings) -> Result<String, ConfigError> {
         return Err(read.refuse("PORT", &raw.port, "the system chose the daemon's port, its log says which"));
     }
     let host = if host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { host };
-    Ok(format!("http://{}", std::net::SocketAddr::new(host, port)))
+    let scheme = if own_certificate(raw).is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", std::net::SocketAddr::new(host, port)))
+}
+
+/// The certificate that a daemon with these settings shows.
+#[must_use]
+pub fn own_certificate(raw: &RawSettings) -> Option<PathBuf> {
+    named(raw.tls_cert.as_deref())
 }
 
 fn connections_per_address(read: &Reader, raw: &RawSettings) -> Result<Option<usize>, ConfigError> {

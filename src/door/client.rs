@@ -102,6 +102,8 @@ impl Request {
 pub(super) struct Client {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
+    /// It has its place among those that go on in the next turn.
+    pub(super) is_again: bool,
     /// It counts among the connections of its address.
     pub(super) is_counted: bool,
     pub(super) state: State,
@@ -134,6 +136,7 @@ impl Client {
         Self {
             stream,
             peer,
+            is_again: false,
             is_counted: false,
             state: State::Idle,
             readable: false,

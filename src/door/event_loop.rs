@@ -216,8 +216,15 @@ impl EventLoop {
         match source {
             Source::Waker => {}
             Source::Listener(number) => self.accept(number),
-            Source::Client(slot) => self.advance(slot),
+            Source::Client(slot) => self.go_on(slot),
             Source::Upstream(slot) => self.pull(slot),
+        }
+    }
+
+    fn go_on(&mut self, slot: usize) {
+        if let Some(client) = self.clients.get_mut(slot) {
+            client.is_again = false;
+            self.advance(slot);
         }
     }
 

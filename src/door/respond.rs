@@ -111,7 +111,7 @@ impl EventLoop {
                 client.request.reset();
                 self.waits.set(slot, wait::IDLE, self.now);
                 if !client.pending.is_empty() || client.readable || client.ended {
-                    self.again.push_back(Source::Client(slot));
+                    self.advance_again(slot);
                 }
             }
             Then::Linger => {
@@ -121,7 +121,7 @@ impl EventLoop {
                 if client.stream.shutdown_write().is_err() {
                     return self.close(slot);
                 }
-                self.again.push_back(Source::Client(slot));
+                self.advance_again(slot);
             }
         }
     }

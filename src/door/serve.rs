@@ -47,7 +47,8 @@ enum Begun {
 impl EventLoop {
     pub(super) fn on_client_event(&mut self, slot: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        if event.is_error() || event.is_write_closed() {
+        // A Unix socket tells at once that the client is gone; what it sent before may be an event.
+        if event.is_error() || (event.is_write_closed() && client.peer != Peer::Local) {
             // Reset: no answer can reach it.
             self.close(slot);
             return;
@@ -78,7 +79,7 @@ impl EventLoop {
                 Step::NeedsBytes if client.ended => return self.on_end(slot),
                 Step::NeedsBytes if !client.readable => return,
                 Step::NeedsBytes if !may_read || self.must_wait_for_handshakes(slot) => {
-                    return self.again.push_back(Source::Client(slot));
+                    return self.advance_again(slot);
                 }
                 Step::NeedsBytes => {
                     may_read = false;
@@ -87,6 +88,14 @@ impl EventLoop {
                     }
                 }
             }
+        }
+    }
+
+    /// Goes on with a connection in the next turn, once, however many have asked for it.
+    pub(super) fn advance_again(&mut self, slot: usize) {
+        let Some(client) = self.clients.get_mut(slot) else { return };
+        if !std::mem::replace(&mut client.is_again, true) {
+            self.again.push_back(Source::Client(slot));
         }
     }
 

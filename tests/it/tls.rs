@@ -321,6 +321,29 @@ fn a_certificate_that_ends_soon_is_warned_about_and_used() {
 }
 
 #[test]
+fn commands_find_the_daemon_behind_its_own_certificate() {
+    let (certificate, other) = (Certificate::make(), Certificate::make());
+    let daemon = certificate.daemon().start();
+    let ledger = |shown: &Certificate| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logs-ingest"));
+        command.args(["ledger", "--json"]).env_clear().env("DATA_DIR", daemon.data_dir());
+        command.env("HOST", "127.0.0.1").env("PORT", daemon.addr().port().to_string());
+        run(command.env("TLS_CERT", shown.certificate()).env("TLS_KEY", shown.key()), b"")
+    };
+    let output = ledger(&certificate);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &report["daemon"]["ledger"]["balanced"]),
+        (Some(0), &true.into()),
+        "{report}"
+    );
+    // A stranger on the daemon's port is not believed.
+    let output = ledger(&other);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("invalid peer certificate"), "{output:?}");
+}
+
+#[test]
 fn programs_of_this_machine_come_over_the_unix_socket() {
     let folder = TempDir::new();
     let path = folder.path().join("ingest.sock");
@@ -340,6 +363,15 @@ fn programs_of_this_machine_come_over_the_unix_socket() {
     daemon.wait_for_log("peer=unix", Duration::from_secs(5));
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660, "the daemon's user and its group");
+
+    // Who sends and goes away is heard.
+    let mut gone = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let event = events::event().to_string();
+    let head = format!("POST {INGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+    gone.write_all(head.as_bytes()).unwrap();
+    drop(gone);
+    daemon.wait_for("/stats", Duration::from_secs(5), |stats| stats["ledger"]["home"] == 2);
+    daemon.wait_for("/stats", Duration::from_secs(5), |stats| stats["door"]["connections"] == 1);
 
     // It is not taken from a daemon that lives, and what a killed one left is replaced.
     let (code, said) = builder.clone().run_to_exit(Duration::from_secs(10));

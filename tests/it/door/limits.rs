@@ -144,14 +144,25 @@ fn slow_heads_and_bodies_are_told_so() {
 
 #[test]
 fn a_dripping_head_ends_in_time() {
-    let house = House::new(Settings { head_timeout: Duration::from_millis(500), ..settings() });
+    drips_end(b"GET /livez HTTP/1.1\r\nHost: a\r\nA: ");
+}
+
+#[test]
+fn a_dripping_body_ends_in_time() {
+    drips_end(b"POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n");
+    drips_end(b"POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9999\r\n");
+}
+
+/// What begins well, and goes on by a byte at a time, has its time from its first byte on.
+fn drips_end(begin: &'static [u8]) {
+    let most = Duration::from_millis(500);
+    let house = House::new(Settings { head_timeout: most, body_timeout: most, ..settings() });
     let mut clients: Vec<_> = (0..50).map(|_| house.client()).collect();
     let started = Instant::now();
-    // A byte at a time, as long as the door takes them: never enough for a head.
-    let mut head = b"GET /livez HTTP/1.1\r\nHost: a\r\nA: ".iter().copied().chain(std::iter::repeat(b'a'));
+    let mut bytes = begin.iter().copied().chain(std::iter::repeat(b'a'));
     while house.refused(408) == 0 {
         assert!(started.elapsed() < Duration::from_secs(10), "dripping goes on for ever");
-        let byte = [head.next().unwrap()];
+        let byte = [bytes.next().unwrap()];
         for client in &mut clients {
             let _ = client.stream.write_all(&byte);
         }
