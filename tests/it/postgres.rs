@@ -8,6 +8,7 @@ mod rows;
 mod schema;
 mod speed;
 mod tls;
+mod versions;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -9,7 +9,12 @@ use super::*;
 
 /// A spool as the first release left it: held events 1 and 2, 3 at home, 4 a dead letter.
 const FIRST_RELEASE: &str = include_str!("version-1.sql");
-const NEWEST: i64 = 1;
+
+/// The version that this program writes: there is a file for each.
+fn newest() -> i64 {
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/spool")).unwrap();
+    files.count().try_into().unwrap()
+}
 
 fn first_release(test: &str) -> Folder {
     let folder = Folder::new(test);
@@ -40,7 +45,7 @@ fn a_spool_of_the_first_release_is_brought_up_to_date_with_all_its_rows() {
     let spool = folder.open();
     is_whole(&spool);
     close(&spool);
-    assert_eq!(version(&folder), (NEWEST, NEWEST));
+    assert_eq!(version(&folder), (newest(), newest()));
     assert!(folder.set_aside().is_empty());
     let spool = folder.open();
     assert_eq!(numbers(&held(&spool)), [1, 2, 5]);
@@ -59,6 +64,19 @@ fn an_updated_spool_survives_the_loss_of_its_first_page() {
     is_whole(&spool);
     assert_eq!(spool.figures().rescues, 1);
     close(&spool);
+}
+
+#[test]
+fn a_damaged_spool_of_the_first_release_is_saved_and_updated_at_once() {
+    let folder = first_release("old-damaged");
+    let mut bytes = fs::read(folder.database()).unwrap();
+    bytes[..64].fill(0xa5);
+    fs::write(folder.database(), bytes).unwrap();
+    let spool = folder.open();
+    is_whole(&spool);
+    assert_eq!(spool.figures().rescues, 1);
+    close(&spool);
+    assert_eq!(version(&folder), (newest(), newest()));
 }
 
 #[test]
@@ -86,7 +104,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
         let spool = folder.open();
         is_whole(&spool);
         close(&spool);
-        assert_eq!(version(&folder), (NEWEST, NEWEST), "round {round}");
+        assert_eq!(version(&folder), (newest(), newest()), "round {round}");
         assert!(folder.set_aside().is_empty(), "round {round}");
     }
 }
@@ -95,7 +113,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
 fn a_newer_spool_is_refused_and_left_alone() {
     let folder = first_release("newer");
     close(&folder.open());
-    for version in [NEWEST + 1, 99] {
+    for version in [newest() + 1, 99] {
         folder.sql().pragma_update(None, "user_version", version).unwrap();
         let before = fs::read(folder.database()).unwrap();
         match Spool::open(&folder.settings()) {
@@ -106,7 +124,7 @@ fn a_newer_spool_is_refused_and_left_alone() {
         }
         assert_eq!(fs::read(folder.database()).unwrap(), before);
     }
-    folder.sql().pragma_update(None, "user_version", NEWEST).unwrap();
+    folder.sql().pragma_update(None, "user_version", newest()).unwrap();
     let spool = folder.open();
     is_whole(&spool);
     close(&spool);

@@ -1,0 +1,54 @@
+//! Tables of other releases (F22): older ones are brought up to date whole or not at all, whatever happens
+//! meanwhile; of newer ones see `schema`.
+
+use super::*;
+
+/// Held events 1 and 2, 3 at home, 4 a dead letter, as the first release wrote them.
+const ROWS: &str = "\
+    INSERT INTO raw_logs (ingest_id, received_at, state, reason, instance, request_id, payload) \
+    SELECT lpad(n::text, 32, '0')::uuid, now(), CASE n WHEN 3 THEN 'home' ELSE 'held' END, 'kafka is down', 'till-7', \
+    'r-' || n, convert_to('{\"request_id\":\"r-' || n || '\",\"message\":\"sold\"}', 'UTF8') FROM generate_series(1, 3) n; \
+    INSERT INTO dead_letters (ingest_id, received_at, error, state, reason, instance, request_id, payload) \
+    VALUES (lpad('4', 32, '0')::uuid, now(), 'policy', 'held', 'rejected', 'till-7', 'r-4', '{\"request_id\":\"r-4\"}')";
+
+#[test]
+fn tables_of_the_first_release_are_brought_up_to_date_with_all_their_rows() {
+    let bench = Bench::new();
+    let first = include_str!("../../../sql/postgres/001.sql");
+    bench.server.sql(&format!("SET ROLE till; {first} {ROWS}"));
+    let mut store = bench.connect();
+    assert_eq!(numbers(&held(&mut store)), [1, 2]);
+    hold(&mut store, [5]);
+    assert_eq!(numbers(&held(&mut store)), [1, 2, 5]);
+    assert_eq!((bench.count("raw_logs"), bench.count("dead_letters")), (4, 1));
+    let figures = store.figures().unwrap();
+    assert_eq!((figures.held, figures.dead_letters), (3, 1));
+    // As a fresh schema has them: the same columns of the same types, in the same order.
+    let columns = "SELECT table_name || ' ' || column_name || ' ' || data_type FROM information_schema.columns \
+                   WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";
+    let updated = bench.server.sql(columns);
+    bench.server.sql("DROP TABLE raw_logs, dead_letters, logs_ingest_schema");
+    drop(bench.connect());
+    assert_eq!(updated, bench.server.sql(columns));
+}
+
+#[test]
+fn an_update_that_dies_with_the_server_leaves_nothing_half_made() {
+    let mut bench = Bench::new();
+    bench.server.sql(
+        "CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); END'; \
+         CREATE EVENT TRIGGER wait ON ddl_command_end EXECUTE FUNCTION wait()",
+    );
+    let url = bench.server.url();
+    let updating = thread::start("updating", move || connect(&settings(&url, DEADLINE)).err()).unwrap();
+    // One statement of the update is done, the others are not.
+    let in_the_middle = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    poll(PATIENCE, "the update to be under way", || (bench.server.value(in_the_middle) == "1").then_some(()));
+    bench.server.kill();
+    assert!(updating.join().unwrap().is_some(), "a killed server answers nobody");
+    bench.server.restart();
+    assert_eq!(bench.server.value("SELECT to_regclass('logs_ingest_schema') IS NULL"), "t");
+    bench.server.sql("DROP EVENT TRIGGER wait");
+    hold(&mut bench.connect_again(), [1]);
+    assert_eq!(bench.count("raw_logs"), 1);
+}
