@@ -8,6 +8,8 @@ mod support;
 
 /// Batches and gzip: forms, limits, one result for many events, on all stores.
 mod batch;
+/// The daemon beside the FastAPI service that it stands in for, on thousands of generated requests.
+mod differential;
 /// Events that must be taken: coercions, odd bodies, every legal way to send one; what is stored.
 mod valid;
 /// Events that must be refused: every error row, byte for byte; golden answers.
