@@ -296,7 +296,7 @@ fn start_recovery(
         }
         (None, None) => return Ok(None),
     };
-    let keep = Keep { forwarded: config.forwarded_keep, home: config.keep };
+    let keep = Keep { forwarded: config.forwarded_keep, home: config.keep, bytes: config.postgres_max_bytes };
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let recovery = Recovery::new(Plan {
         target,

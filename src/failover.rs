@@ -134,12 +134,6 @@ impl Switch {
             *proven = true;
         }
     }
-
-    /// Whether the store is out of use.
-    #[must_use]
-    pub fn is_down(&self) -> bool {
-        matches!(self.state, State::Down { .. })
-    }
 }
 
 /// `first`, doubled `times` over, at most `most`.
@@ -185,7 +179,6 @@ mod tests {
         let mut switch = up(t);
         assert_eq!(switch.failed(t), Some(Edge::Lost));
         assert_eq!(switch.advise(t, READY, EMPTY), Advice::Skip);
-        assert!(switch.is_down());
     }
 
     #[test]

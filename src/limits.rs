@@ -69,8 +69,12 @@ pub const LOG_REFUSED_PER_MINUTE: u32 = 20;
 pub const POSTGRES_LOOK: Duration = Duration::from_secs(1);
 /// How often old rows are removed from Postgres.
 pub const POSTGRES_SWEEP: Duration = Duration::from_secs(60);
-/// Rows that one statement removes.
-pub const POSTGRES_SWEEP_ROWS: usize = 1_000;
+/// And while there are more of them.
+pub const POSTGRES_SWEEP_PAUSE: Duration = Duration::from_millis(200);
+/// Rows that one statement removes: together some 10,000 a second, more than any shop stores.
+pub const POSTGRES_SWEEP_ROWS: usize = 2_000;
+/// A daemon that has had no connection to Kafka for so long leaves the backlog in Postgres to others.
+pub const POSTGRES_YIELD: Duration = Duration::from_secs(10);
 
 /// Between two attempts to connect to a store that does not answer.
 pub const CONNECT_BACKOFF_FIRST: Duration = Duration::from_millis(250);

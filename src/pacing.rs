@@ -58,6 +58,29 @@ mod tests {
     }
 
     #[test]
+    fn no_second_has_more_than_the_rate_and_one_write() {
+        // Writes that take their time, and pauses between them, as a busy broker makes them.
+        let start = Instant::now();
+        for rate in [1, 7, 200, 2_000] {
+            let (mut pace, mut now, mut writes) = (Pace::new(rate), start, Vec::new());
+            for step in 0..400_u64 {
+                let events = pace.portion(500);
+                pace.spend(now, events);
+                writes.push((now, events));
+                now += Duration::from_millis(step * 37 % 170);
+                now += pace.wait(now);
+            }
+            for (first, _) in &writes {
+                let second =
+                    writes.iter().filter(|(at, _)| at >= first && *at <= *first + Duration::from_secs(1));
+                let sent: usize = second.map(|(_, events)| events).sum();
+                let most = rate as usize + (rate as usize / 10).max(1);
+                assert!(sent <= most, "{sent} events in a second at a rate of {rate}");
+            }
+        }
+    }
+
+    #[test]
     fn idle_time_is_not_saved_up() {
         let start = Instant::now();
         let mut pace = Pace::new(10);

@@ -73,6 +73,8 @@ pub struct Config {
     pub postgres: Option<postgres::Settings>,
     /// Age at which rows are removed from Postgres that Kafka has.
     pub forwarded_keep: Duration,
+    /// Data that Postgres may hold of events that need not wait for Kafka; 0 is unlimited.
+    pub postgres_max_bytes: u64,
     /// Data that the spool may hold. None: what suits its disk.
     pub spool_max_bytes: Option<u64>,
     /// Age at which home rows are removed.
@@ -164,6 +166,7 @@ impl Config {
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
+            postgres_max_bytes: read.bytes("POSTGRES_MAX_BYTES", &raw.postgres_max_bytes, 0, 1 << 44)? as u64,
             spool_max_bytes: spool_max_bytes(&read, raw)?,
             keep: days(read.number("KEEP_DAYS", &raw.keep_days, 1, 36_500)?),
             recovery_rate: read.number("RECOVERY_RATE", &raw.recovery_rate, 0, 1_000_000)?,

@@ -162,6 +162,17 @@ pub struct RawSettings {
     )]
     pub(super) forwarded_keep_days: String,
 
+    /// Data that the table in PostgreSQL may hold, roughly; beyond it the oldest events are removed that Kafka has
+    /// or whose home it is, never held ones; 0 is unlimited
+    #[arg(
+        long,
+        env = "POSTGRES_MAX_BYTES",
+        default_value = "0",
+        value_name = "SIZE",
+        help_heading = "PostgreSQL"
+    )]
+    pub(super) postgres_max_bytes: String,
+
     /// Folder of the spool [default: the service's state directory under systemd, else ./data]
     #[arg(long, env = "DATA_DIR", value_name = "FOLDER", help_heading = "Storage", global = true)]
     pub(super) data_dir: Option<String>,

@@ -1,5 +1,5 @@
 //! The backlog in PostgreSQL: drained by one daemon a database, whoever has the advisory lock; the
-//! others stand by. The same connection keeps the tables small.
+//! others stand by. Who can't reach Kafka leaves the lock to them. The same connection keeps the tables small.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,7 +9,9 @@ use log::{info, warn};
 
 use super::merge::Page;
 use super::source::Source;
-use crate::limits::{POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_ROWS};
+use crate::limits::{
+    POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_PAUSE, POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
+};
 use crate::stats::Stats;
 use crate::store::link::{Connect, Link};
 use crate::store::postgres::{self, Connected, Postgres, Settings};
@@ -22,6 +24,8 @@ pub struct Keep {
     pub forwarded: Duration,
     /// Those whose home is PostgreSQL.
     pub home: Duration,
+    /// What the table may hold of both, in bytes; 0 is no limit.
+    pub bytes: u64,
 }
 
 /// See the module.
@@ -92,17 +96,25 @@ impl PostgresBacklog {
         self.trouble = None;
         if rows.is_empty() {
             self.look_at = now + POSTGRES_LOOK;
-            self.sweep(now)?;
         }
+        self.sweep(now)?;
         // Whether there are more is not known before the next look.
         Ok(Page { more: !rows.is_empty(), rows: rows.into() })
     }
 
-    /// Removes what is old enough, a small batch a look.
+    /// Removes what is old enough or too much, a small batch at a time.
     fn sweep(&mut self, now: Instant) -> Result<(), StoreError> {
         let (Some(client), true) = (&mut self.client, now >= self.sweep_at) else { return Ok(()) };
-        let removed = client.sweep(self.keep.forwarded, self.keep.home, POSTGRES_SWEEP_ROWS)?;
-        if removed < POSTGRES_SWEEP_ROWS {
+        let Keep { forwarded, home, bytes } = self.keep;
+        let mut removed = client.sweep(forwarded, home, POSTGRES_SWEEP_ROWS)?;
+        if removed == 0 && bytes > 0 {
+            removed = client.trim(bytes, POSTGRES_SWEEP_ROWS)?;
+        }
+        if removed > 0 {
+            // There may be more: soon, but not so soon that live events notice.
+            self.sweep_at = now + POSTGRES_SWEEP_PAUSE;
+            self.look_at = self.look_at.min(self.sweep_at);
+        } else {
             self.sweep_at = now + POSTGRES_SWEEP;
         }
         Ok(())
@@ -156,6 +168,13 @@ impl Source for PostgresBacklog {
             self.lose();
             Ok(Page::default())
         })
+    }
+
+    fn rest(&mut self, away: Duration) {
+        if self.is_drainer && away >= POSTGRES_YIELD {
+            info!("postgres is left to daemons that reach kafka");
+            self.lose();
+        }
     }
 
     fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {

@@ -45,6 +45,7 @@ pub struct Recovery {
     stop: Receiver<()>,
     target: &'static str,
     client: Option<Box<dyn Store>>,
+    away_since: Option<Instant>,
     drain: Drain,
     /// Rows whose fate is known and whose store does not know it yet.
     unsettled: Option<Fate>,
@@ -97,6 +98,7 @@ impl Recovery {
             stop: plan.stop,
             target: plan.target.name(),
             client: None,
+            away_since: None,
             drain: Drain::new(plan.target.name()),
             unsettled: None,
         })
@@ -111,14 +113,15 @@ impl Recovery {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return self.link,
             }
-            wait = match self.step() {
-                Step::Moving => self.pace.wait(Instant::now()),
+            let pause = match self.step() {
+                Step::Moving => Duration::ZERO,
                 Step::Empty => {
                     self.drain.finish();
                     RECOVERY_TICK
                 }
                 Step::Stuck => RECOVERY_TICK,
             };
+            wait = self.pace.wait(Instant::now()).max(pause);
         }
     }
 
@@ -129,6 +132,16 @@ impl Recovery {
         {
             return Step::Stuck;
         }
+        if self.client.is_none() {
+            self.client = self.link.take().map(|connected| connected.store);
+        }
+        if self.client.is_none() {
+            // Nothing is read for a target that is not there.
+            let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
+            self.sources.iter_mut().for_each(|source| source.rest(away));
+            return Step::Stuck;
+        }
+        self.away_since = None;
         let most = self.pace.portion(self.drain.most());
         let mut pages = Vec::with_capacity(self.sources.len());
         let cursors = self.drain.cursors(self.sources.len());
@@ -146,12 +159,6 @@ impl Recovery {
                 client.tick();
             }
             return if self.drain.begin_anew() { Step::Stuck } else { Step::Empty };
-        }
-        if self.client.is_none() {
-            self.client = self.link.take().map(|connected| connected.store);
-        }
-        if self.client.is_none() {
-            return Step::Stuck;
         }
         let picked = merge::oldest(pages, most);
         self.send(picked)

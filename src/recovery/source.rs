@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use super::merge::Page;
 use crate::stats::Stats;
@@ -18,6 +19,11 @@ pub(super) trait Source: Send {
 
     /// Its oldest rows behind `after`, at most so many and about so many bytes, but at least one if there is any.
     fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError>;
+
+    /// Called instead while there is no connection to the target, for so long by now.
+    fn rest(&mut self, away: Duration) {
+        let _ = away;
+    }
 
     /// These rows are safe elsewhere.
     fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError>;

@@ -147,6 +147,27 @@ fn a_daemon_that_dies_leaves_its_backlog_to_the_other() {
     }
 }
 
+/// Two shops, each with a broker of its own, and one database.
+#[test]
+fn a_daemon_that_lost_kafka_leaves_its_backlog_to_one_that_has_it() {
+    let (mut lost, kept) = (Broker::start(Version::V3_9), Broker::start(Version::V3_9));
+    let server = Server::start();
+    let start = |broker: &Broker| {
+        Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("POSTGRES_URL", server.url()).start()
+    };
+    let first = start(&lost);
+    first.wait_for_log("this daemon drains postgres", LIMIT);
+    let second = start(&kept);
+    assert_eq!(post(&second).0, "kafka");
+    lost.kill();
+    let (place, id) = post(&first);
+    assert_eq!(place, "postgres");
+    second.wait_for_log("this daemon drains postgres", LIMIT);
+    assert!(first.logged("postgres is left to daemons that reach kafka"));
+    poll(LIMIT, "the other's event to be in Kafka", || (waiting(&server) == 0).then_some(()));
+    assert!(kept.read_all(TOPIC).iter().any(|record| record.header("ingest_id").as_ref() == Some(&id)));
+}
+
 #[test]
 fn a_url_that_can_not_be_used_is_78_and_its_password_is_not_shown() {
     for url in [

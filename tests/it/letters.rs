@@ -149,8 +149,7 @@ fn many_events_too_large_for_the_topic_are_told_from_those_that_fit() {
         let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert!((50..400).contains(&stored), "{stored}");
         let records = broker.read_all(&topic);
-        let large =
-            records.iter().filter(|record| record.value.len() > 10);
+        let large = records.iter().filter(|record| record.value.len() > 10);
         assert_eq!(large.count(), stored, "{client:?}");
     }
 }

@@ -136,8 +136,11 @@ fn postgres_lines(found: &postgres::Recount, config: &Config, books: Option<&Boo
         Line::new("postgres: home", found.home, None, None),
         Line::new("postgres: dead letters", found.dead_letters, None, None),
     ];
-    // Before anything of this daemon's is old enough to have been removed.
-    if let Some(books) = books.filter(|books| books.uptime() < config.forwarded_keep.min(config.keep)) {
+    // While nothing of this daemon's was removed for its age or for room.
+    let keeps = |books: &&Books| {
+        config.postgres_max_bytes == 0 && books.uptime() < config.forwarded_keep.min(config.keep)
+    };
+    if let Some(books) = books.filter(keeps) {
         let own = Line::new("postgres: this daemon's since start", found.own, None, books.stored_postgres());
         lines.push(Line { at_least: true, ..own });
     }

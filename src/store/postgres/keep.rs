@@ -21,6 +21,14 @@ const SWEEP: &str = "WITH forwarded AS (\
      ) DELETE FROM raw_logs WHERE ingest_id IN (\
          SELECT ingest_id FROM forwarded UNION ALL SELECT ingest_id FROM home LIMIT $3)";
 
+/// The rows beyond $1 bytes: the server's running estimate of the rows, each as large as the last 1,000 are on
+/// average. The file's own size tells nothing: removed rows leave it as large as it was.
+const EXCESS: &str = "SELECT coalesce(floor(greatest(live.n - $1 / row.bytes, 0)), 0)::int8 FROM \
+     (SELECT n_live_tup::float8 AS n FROM pg_stat_user_tables WHERE relid = 'raw_logs'::regclass) AS live, \
+     (SELECT avg(2 * octet_length(payload) + 500)::float8 AS bytes FROM \
+      (SELECT payload FROM raw_logs WHERE state = 'home' OR forwarded_at IS NOT NULL \
+       ORDER BY ingest_id DESC LIMIT 1000) AS last) AS row";
+
 const FIGURES: &str = "SELECT \
      (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'held' AND forwarded_at IS NULL LIMIT $1) AS held), \
      (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'home' LIMIT $1) AS home), \
@@ -49,6 +57,23 @@ pub(super) fn sweep(
         .and_then(|(client, statement)| client.execute(&statement, &[&forwarded, &home, &most]));
     let removed = removed.map_err(|error| session.at.failed("remove old events", &error))?;
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
+}
+
+pub(super) fn trim(
+    session: &mut Session,
+    max_bytes: u64,
+    most: usize,
+    until: Instant,
+) -> Result<usize, StoreError> {
+    let max_bytes = max_bytes as f64;
+    let excess = session
+        .prepared(EXCESS, until)
+        .and_then(|(client, statement)| client.query_one(&statement, &[&max_bytes]));
+    let excess: i64 = excess.map_err(|error| session.at.failed("measure the table", &error))?.get(0);
+    match usize::try_from(excess).unwrap_or(0).min(most) {
+        0 => Ok(0),
+        rows => sweep(session, Duration::ZERO, Duration::ZERO, rows, until),
+    }
 }
 
 pub(super) fn figures(session: &mut Session, until: Instant) -> Result<Figures, StoreError> {

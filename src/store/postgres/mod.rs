@@ -239,6 +239,15 @@ impl Postgres {
         })
     }
 
+    /// Removes the oldest rows that were forwarded or are at home, `most` at once, while the table holds more
+    /// than `max_bytes`, by the server's own estimate of its rows. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub fn trim(&mut self, max_bytes: u64, most: usize) -> Result<usize, StoreError> {
+        self.call("remove events for room", move |session, until| keep::trim(session, max_bytes, most, until))
+    }
+
     /// How the tables stand.
     ///
     /// # Errors

@@ -204,6 +204,33 @@ fn old_rows_go_step_by_step_and_held_ones_never() {
 }
 
 #[test]
+fn a_table_beyond_its_size_gives_up_its_oldest_rows_and_never_held_ones() {
+    let bench = Bench::new();
+    let mut store = bench.connect();
+    hold(&mut store, 0..100);
+    for start in (1_000..3_000).step_by(500) {
+        all_ok(&store.append(&batch(start..start + 500), Standing::Home, "no kafka is configured"));
+    }
+    let rows = held(&mut store);
+    store.forwarded(&rows[..50].iter().map(|(seq, _)| *seq).collect::<Vec<_>>()).unwrap();
+    let of_a_row = "SELECT avg(2 * octet_length(payload) + 500)::int8 FROM raw_logs";
+    let row: u64 = bench.server.value(of_a_row).parse().unwrap();
+    let live = || bench.server.value("SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'raw_logs'");
+    poll(Duration::from_secs(30), "the server to have counted", || (live() == "2100").then_some(()));
+    assert_eq!(store.trim(3_000 * row, 1_000).unwrap(), 0, "there is room");
+    let removed = store.trim(1_600 * row, 300).unwrap();
+    assert_eq!(removed, 300, "as many as may go at once");
+    poll(Duration::from_secs(30), "the table to be as small as it should", || {
+        store.trim(1_600 * row, 300).unwrap();
+        (bench.count("raw_logs") < 1_700).then_some(())
+    });
+    let left = bench.server.sql("SELECT min(quantity), max(quantity) FROM raw_logs WHERE state = 'home'");
+    assert_eq!(left[0][1], "2999", "the newest stay");
+    assert!(left[0][0].parse::<u64>().unwrap() > 1_200, "{left:?}");
+    assert_eq!(numbers(&held(&mut store)), (50..100).collect::<Vec<u64>>());
+}
+
+#[test]
 fn figures_tell_what_is_there() {
     let bench = Bench::new();
     let mut store = bench.connect();
