@@ -18,6 +18,7 @@ use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
+use crate::http::idempotency::Memory;
 use crate::http::{Context, HttpServer};
 use crate::keys::Guard;
 use crate::limits::{LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE};
@@ -132,8 +133,8 @@ impl App {
             door: OnceLock::new(),
             max_connections: config.max_connections,
             rules: config.rules,
-            max_batch_events: config.max_batch_events,
-            max_batch_bytes: config.max_batch_bytes,
+            idempotency: Arc::new(Memory::new(config.idempotency_window)),
+            batch: config.batch,
             slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });

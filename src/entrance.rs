@@ -108,7 +108,7 @@ pub fn settings(config: &Config, guard: &Guard, timings: &Timings) -> door::Sett
         body_bytes_max: body_bytes_max(config.rules.max_event_bytes),
         guard: guard.clone(),
         batch_timeout: config.batch_timeout(),
-        batch_bytes_max: config.max_batch_bytes,
+        batch_bytes_max: config.batch.max_bytes,
         answers: timings.request.clone(),
     }
 }

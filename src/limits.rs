@@ -92,6 +92,14 @@ pub const RECOVERY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A `traceparent` longer than this is not passed on; version 00 has 55 characters.
 pub const TRACEPARENT_MAX: usize = 128;
+/// Characters of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// Keys whose answers are remembered.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
+/// What those answers may take.
+pub const IDEMPOTENCY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// `Retry-After` while the first request with a key is still being stored, in seconds, before jitter.
+pub const RETRY_AFTER_IN_FLIGHT_S: u32 = 1;
 /// `Retry-After` when there is no room, in seconds, before jitter.
 pub const RETRY_AFTER_FULL_S: u32 = 2;
 /// `Retry-After` when the daemon is stopping, in seconds, before jitter.

@@ -39,6 +39,10 @@ counters! {
     refused_invalid,
     /// Items of batches refused for what they contain.
     refused_items,
+    /// Repeats of a request with an `Idempotency-Key` that got its first answer again.
+    repeats_answered,
+    /// Those answered 409, because the first is still being stored.
+    repeats_in_flight,
     /// Requests answered 503 because the queue was full or the daemon was stopping.
     refused_full,
     /// Events answered 503 because no store took them.

@@ -19,7 +19,7 @@ pub use raw::RawSettings;
 use raw::Reader;
 
 use crate::door::CertificateFiles;
-use crate::event::Rules;
+use crate::event::{BatchRules, Rules};
 use crate::limits;
 use crate::store::kafka::{self, ClientChoice};
 use crate::store::postgres;
@@ -63,10 +63,10 @@ pub struct Config {
     pub api_keys_file: Option<PathBuf>,
     /// Whether the status needs a key too.
     pub protect_status: bool,
-    /// Events of one batch.
-    pub max_batch_events: usize,
-    /// A batch's body, as sent and decoded.
-    pub max_batch_bytes: usize,
+    /// How large a batch may be.
+    pub batch: BatchRules,
+    /// For how long answers to requests with an `Idempotency-Key` are remembered.
+    pub idempotency_window: Duration,
     /// None: the spool is the events' home.
     pub kafka: Option<kafka::Settings>,
     /// None: the spool is the only fallback.
@@ -125,8 +125,8 @@ impl Config {
     /// The same for a batch, which is written in several rounds, each with the stores' deadlines.
     #[must_use]
     pub fn batch_timeout(&self) -> Duration {
-        let by_events = self.max_batch_events.div_ceil(limits::SLICE_EVENTS);
-        let by_bytes = self.max_batch_bytes.div_ceil(limits::SLICE_BYTES);
+        let by_events = self.batch.max_events.div_ceil(limits::SLICE_EVENTS);
+        let by_bytes = self.batch.max_bytes.div_ceil(limits::SLICE_BYTES);
         let rounds = u32::try_from(by_events + by_bytes).unwrap_or(u32::MAX);
         self.round_timeout().saturating_mul(rounds.saturating_add(1)) + ANSWER_MARGIN
     }
@@ -161,8 +161,16 @@ impl Config {
             rules: Rules { max_event_bytes },
             api_keys_file: api_keys_file(raw),
             protect_status: read.switch("PROTECT_STATUS", &raw.protect_status)?,
-            max_batch_events: read.number("MAX_BATCH_EVENTS", &raw.max_batch_events, 1, 100_000)?,
-            max_batch_bytes: read.bytes("MAX_BATCH_BYTES", &raw.max_batch_bytes, 64 << 10, 64 << 20)?,
+            batch: BatchRules {
+                max_events: read.number("MAX_BATCH_EVENTS", &raw.max_batch_events, 1, 100_000)?,
+                max_bytes: read.bytes("MAX_BATCH_BYTES", &raw.max_batch_bytes, 64 << 10, 64 << 20)?,
+            },
+            idempotency_window: read.duration(
+                "IDEMPOTENCY_WINDOW",
+                &raw.idempotency_window,
+                1_000,
+                86_400_000,
+            )?,
             kafka: kafka_settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),

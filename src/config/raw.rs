@@ -94,6 +94,15 @@ pub struct RawSettings {
     /// Largest body of such a request, as sent and with its gzip undone (64KiB to 64MiB)
     #[arg(long, env = "MAX_BATCH_BYTES", default_value = "8MiB", value_name = "SIZE", help_heading = "HTTP")]
     pub(super) max_batch_bytes: String,
+    /// Time for which the answer to a request with an Idempotency-Key is remembered, for its repeats
+    #[arg(
+        long,
+        env = "IDEMPOTENCY_WINDOW",
+        default_value = "10m",
+        value_name = "DURATION",
+        help_heading = "HTTP"
+    )]
+    pub(super) idempotency_window: String,
 
     /// Brokers as host:port, separated by commas; none: events stay in PostgreSQL or in the local spool
     #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]

@@ -62,6 +62,7 @@ pub(super) struct Head<'b> {
 pub(super) struct Fields<'b> {
     /// Every one of them, in order: an encoding on top of an encoding must be seen as such.
     pub(super) content_encoding: Vec<&'b str>,
+    /// Empty: it was sent, and can't be told from another.
     pub(super) idempotency_key: Option<&'b str>,
     pub(super) traceparent: Option<&'b str>,
     /// The body is said to be lines. No other type makes a difference.
@@ -173,7 +174,7 @@ struct Seen<'b> {
 impl<'b> Seen<'b> {
     fn collect(headers: &[Header<'b>]) -> Result<Self, Reply> {
         let mut seen = Self::default();
-        let (mut keys, mut traces) = (0, 0);
+        let mut traces = 0;
         for Header { name, value } in headers {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             if is("host") {
@@ -204,15 +205,14 @@ impl<'b> Seen<'b> {
             } else if is("content-type") {
                 seen.fields.is_ndjson = is_ndjson(value);
             } else if is("idempotency-key") {
-                keys += 1;
-                seen.fields.idempotency_key = printable(value);
+                let is_first = seen.fields.idempotency_key.is_none();
+                seen.fields.idempotency_key = printable(value).filter(|_| is_first).or(Some(""));
             } else if is("traceparent") {
                 traces += 1;
                 seen.fields.traceparent = printable(value);
             }
         }
-        // Of two, neither can be believed. An event without a key is stored all the same.
-        seen.fields.idempotency_key = seen.fields.idempotency_key.filter(|_| keys == 1);
+        // Of two, neither can be believed.
         seen.fields.traceparent = seen.fields.traceparent.filter(|_| traces == 1);
         Ok(seen)
     }

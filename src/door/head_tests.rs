@@ -167,6 +167,25 @@ fn only_printable_fields_are_kept() {
 }
 
 #[test]
+fn an_idempotency_key_that_is_sent_is_never_taken_for_none() {
+    for (fields, expected) in [
+        ("", None),
+        ("Idempotency-Key: k 1\r\n", Some("k 1")),
+        ("idempotency-key: \"k\"\r\n", Some("\"k\"")),
+        ("Idempotency-Key:\r\n", Some("")),
+        ("Idempotency-Key: \u{e9}\r\n", Some("")),
+        ("Idempotency-Key: a\tb\r\n", Some("")),
+        ("Idempotency-Key: a\r\nIdempotency-Key: a\r\n", Some("")),
+    ] {
+        let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let Parsed::Whole(Whole { verdict: Ok(head), .. }) = parse(text.as_bytes()) else {
+            panic!("{fields}")
+        };
+        assert_eq!(head.fields.idempotency_key, expected, "{fields:?}");
+    }
+}
+
+#[test]
 fn a_key_is_shown_in_one_of_two_ways() {
     for (fields, expected) in [
         ("", None),

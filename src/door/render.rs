@@ -110,13 +110,16 @@ pub(super) fn forward_begin(
     for (name, value) in [
         ("X-Door-Client", sender.name),
         ("Content-Type", Some(NDJSON).filter(|_| fields.is_ndjson && route.body == Body::Batch)),
-        ("Idempotency-Key", fields.idempotency_key),
         ("traceparent", fields.traceparent),
         ("X-Request-ID", Some(request_id)),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             field(out, name, value.as_bytes());
         }
+    }
+    // One without a value is told too: it is to be refused.
+    if let Some(key) = fields.idempotency_key {
+        field(out, "Idempotency-Key", key.as_bytes());
     }
 }
 
@@ -206,8 +209,8 @@ mod tests {
         forward_begin(&mut out, route, &head, "r1", &sender);
         forward_end(&mut out, Some(42));
         let expected = "POST /api/logs/ingest?a=1&b HTTP/1.1\r\nX-Door-Peer: 10.0.0.7\r\n\
-                        Content-Encoding: gzip, gzip\r\nIdempotency-Key: k 1\r\n\
-                        X-Request-ID: r1\r\nContent-Length: 42\r\n\r\n";
+                        Content-Encoding: gzip, gzip\r\nX-Request-ID: r1\r\n\
+                        Idempotency-Key: k 1\r\nContent-Length: 42\r\n\r\n";
         assert_eq!(text(out), expected);
         let mut out = Vec::new();
         sender.name = Some("till-7");

@@ -10,6 +10,15 @@ use serde::de::IgnoredAny;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// How large a batch may be.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchRules {
+    /// Items.
+    pub max_events: usize,
+    /// The body, as sent and decoded.
+    pub max_bytes: usize,
+}
+
 /// How the items of a body stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub use columns::{Columns, key_of};
-pub use items::{Form, Items, ItemsError, is_one_value};
+pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
 pub use refusal::{Detail, Loc, Refusal};
 
 use members::Members;
@@ -89,6 +89,13 @@ impl Event {
             return Err(Refusal::TooLarge { limit_bytes: rules.max_event_bytes });
         }
         Ok(Self { arrival, key, payload })
+    }
+
+    /// The same event under another id.
+    #[must_use]
+    pub fn identified(mut self, ingest_id: Uuid) -> Self {
+        self.arrival.ingest_id = ingest_id;
+        self
     }
 
     /// The client's `request_id`: the record's key.

@@ -6,8 +6,10 @@ use std::io::{self, ErrorKind, Read};
 
 use flate2::read::MultiGzDecoder;
 use log::error;
+use sha2::{Digest as _, Sha256};
 use tiny_http::Request;
 
+use super::idempotency::Digest;
 use super::reply::Reply;
 
 /// Encodings that a body may have, as `Accept-Encoding` lists them.
@@ -19,6 +21,7 @@ pub(super) struct Body<'r> {
     limit: usize,
     left: usize,
     declared: usize,
+    hash: Option<Sha256>,
 }
 
 enum Source<'r> {
@@ -48,13 +51,24 @@ impl<'r> Body<'r> {
             true => Source::Gzip(Box::new(MultiGzDecoder::new(wire))),
             false => Source::Plain(wire),
         };
-        Ok(Self { source, limit, left: limit, declared })
+        Ok(Self { source, limit, left: limit, declared, hash: None })
+    }
+
+    /// The same, and a digest of what is read.
+    pub(super) fn hashed(mut self) -> Self {
+        self.hash = Some(Sha256::new());
+        self
+    }
+
+    /// Of what was read. `None`: it was not asked for.
+    pub(super) fn digest(self) -> Option<Digest> {
+        self.hash.map(|hash| hash.finalize().into())
     }
 
     /// All of it.
     ///
     /// Errors: the reply to send instead.
-    pub(super) fn read_whole(mut self) -> Result<Vec<u8>, Reply> {
+    pub(super) fn read_whole(&mut self) -> Result<Vec<u8>, Reply> {
         let limit = self.limit;
         let mut body = Vec::with_capacity(self.declared);
         match self.read_to_end(&mut body) {
@@ -71,6 +85,9 @@ impl Read for Body<'_> {
             Source::Gzip(decoder) => decoder.read(buffer)?,
         };
         self.left = self.left.checked_sub(count).ok_or(ErrorKind::FileTooLarge)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..count]);
+        }
         Ok(count)
     }
 }
@@ -129,7 +146,7 @@ mod tests {
         let wire = Wire { reader: &mut sent, left: declared };
         let source =
             if gzip { Source::Gzip(Box::new(MultiGzDecoder::new(wire))) } else { Source::Plain(wire) };
-        let body = Body { source, limit, left: limit, declared };
+        let mut body = Body { source, limit, left: limit, declared, hash: None };
         body.read_whole().map_err(|reply| reply.status())
     }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod body;
 pub mod endpoints;
+pub mod idempotency;
 pub mod reply;
 pub mod routes;
 mod server;
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 pub use server::HttpServer;
 
 use crate::door;
-use crate::event::Rules;
+use crate::event::{BatchRules, Rules};
 use crate::health::Health;
 use crate::keys::Guard;
 use crate::queue::{Gauge, Inlet};
@@ -47,10 +48,10 @@ pub struct Context {
     pub max_connections: usize,
     /// What events are made by.
     pub rules: Rules,
-    /// Events of a batch.
-    pub max_batch_events: usize,
-    /// Largest batch, as sent and decoded.
-    pub max_batch_bytes: usize,
+    /// Answers to requests with an `Idempotency-Key`.
+    pub idempotency: Arc<idempotency::Memory>,
+    /// How large a batch may be.
+    pub batch: BatchRules,
     /// A loop that has not moved for this long could not store the next event soon.
     pub slow_after: std::time::Duration,
     /// One that has not moved for this long is stuck.

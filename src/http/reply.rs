@@ -72,6 +72,13 @@ impl Reply {
         Self::detail(408, what)
     }
 
+    /// 409: the same request is being stored. The client should ask again after `retry_after_s` seconds.
+    #[must_use]
+    pub fn in_flight(retry_after_s: u32) -> Self {
+        Self::detail(409, "the request with this Idempotency-Key is still being stored: ask again")
+            .with("Retry-After", retry_after_s.to_string())
+    }
+
     /// 413, naming the limit.
     #[must_use]
     pub fn too_large(what: &str, limit_bytes: usize) -> Self {

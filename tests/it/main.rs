@@ -25,6 +25,8 @@ mod endpoints;
 mod errors;
 /// Requests whose framing can't be trusted, smuggling among them: 400 and the end (F16).
 mod framing;
+/// Idempotency-Key: first answers again, crashes between, a storm of repeats (F17).
+mod idempotency;
 /// API keys: the order of checks, keys that change, and that none is ever shown.
 mod keys;
 /// `/metrics`, its documentation and the alert rules, by Prometheus's own tool.

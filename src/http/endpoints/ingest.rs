@@ -1,11 +1,13 @@
 //! `POST /api/logs/ingest`: one event.
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tiny_http::Request;
 use uuid::Uuid;
 
+use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
-use super::{Handled, header, json, refused};
+use super::{Handled, header, json, keyed, refused};
 use crate::clock;
 use crate::event::{Arrival, Event, Refusal};
 use crate::http::Context;
@@ -16,17 +18,25 @@ use crate::queue::StoredIn;
 
 /// Reads and validates the body.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
-    let body = Body::of(request, body_bytes_max(context.rules.max_event_bytes)).and_then(Body::read_whole);
-    let body = match body {
-        Ok(body) => body,
+    let limit = body_bytes_max(context.rules.max_event_bytes);
+    let read = keyed::key(request).and_then(|key| {
+        let body = Body::of(request, limit)?.read_whole()?;
+        let event =
+            Event::from_body(&body, arrival(request), context.rules).map_err(|refusal| refuse(&refusal))?;
+        Ok((key, body, vec![event]))
+    });
+    let (key, body, events) = match read {
+        Ok(read) => read,
         Err(reply) => return refused::handled(context, request, reply),
     };
-    match Event::from_body(&body, arrival(request), context.rules) {
-        Ok(event) => {
-            let answer = Answer::Event { key: event.key().clone(), ingest_id: event.ingest_id() };
-            Handled::Waits(Accepted { events: vec![event], answer })
+    let Some(key) = key else {
+        return Handled::Waits(Accepted { events, answer: Answer::Event, ticket: None });
+    };
+    match key.claim(context, Kind::Event, &Sha256::digest(&body).into(), events) {
+        Ok((events, ticket)) => {
+            Handled::Waits(Accepted { events, answer: Answer::Event, ticket: Some(ticket) })
         }
-        Err(refusal) => refused::handled(context, request, refuse(&refusal)),
+        Err(reply) => Handled::Answer(reply),
     }
 }
 

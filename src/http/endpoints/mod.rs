@@ -3,6 +3,7 @@
 mod batch;
 mod health;
 mod ingest;
+mod keyed;
 mod metrics;
 mod probes;
 mod refused;

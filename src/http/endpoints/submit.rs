@@ -13,6 +13,7 @@ use super::{batch, client, header, ingest};
 use crate::event::Event;
 use crate::http::Context;
 use crate::http::answer::answer;
+use crate::http::idempotency::Ticket;
 use crate::http::reply::{Reply, retry_after};
 use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
 use crate::logging::{Escaped, Throttle};
@@ -25,12 +26,14 @@ pub struct Accepted {
     pub(super) events: Vec<Event>,
     /// What their sender is told.
     pub(super) answer: Answer,
+    /// Their key, if they have one.
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// What the answer has to say once all events are stored.
 pub(super) enum Answer {
     /// To one event.
-    Event { key: Bytes, ingest_id: Uuid },
+    Event,
     /// To a batch.
     Batch(batch::Tally),
 }
@@ -40,12 +43,14 @@ static UNSTORED_LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PE
 /// Offers the events to the queue, all or none.
 pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     let events = accepted.events.len();
-    let waiting = Waiting { request, answer: accepted.answer, received_at: Instant::now() };
+    let Accepted { events: own, answer, ticket } = accepted;
+    let first = own.first().map(|event| (event.key().clone(), event.ingest_id())).unwrap_or_default();
+    let waiting = Waiting { request, answer, first, ticket, received_at: Instant::now() };
     let stats = &context.stats;
     // Counted before the producer can settle them; taken back when the queue refuses them.
     stats::add(&stats.accepted, events);
     stats::add(&stats.in_flight, events);
-    let submission = Submission::new(accepted.events, Box::new(waiting));
+    let submission = Submission::new(own, Box::new(waiting));
     let (submission, why) = match context.inlet.offer(submission) {
         Ok(()) => return,
         Err(NotTaken::Full(submission)) => (submission, "the queue is full"),
@@ -64,6 +69,9 @@ const STOPPING: &str = "the daemon is stopping";
 struct Waiting {
     request: Request,
     answer: Answer,
+    /// Key and id of the first event.
+    first: (Bytes, Uuid),
+    ticket: Option<Ticket>,
     received_at: Instant,
 }
 
@@ -77,7 +85,8 @@ impl Settle for Waiting {
         });
         let reply = match (refused, &self.answer, outcomes) {
             (Some(why), ..) => not_stored(why, outcomes, id, client),
-            (None, Answer::Event { key, ingest_id }, [Outcome::Stored(place)]) => {
+            (None, Answer::Event, [Outcome::Stored(place)]) => {
+                let (key, ingest_id) = &self.first;
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 debug!(
                     "an event is stored in={} ingest_id={ingest_id} x_request_id={} client={client} ms={took:.1}",
@@ -101,6 +110,10 @@ impl Settle for Waiting {
                 Reply::internal()
             }
         };
+        // Before the answer, which a repeat may follow at once. A refusal leaves the key free.
+        if let Some(ticket) = self.ticket.filter(|_| refused.is_none()) {
+            ticket.answered(&reply, Instant::now());
+        }
         answer(self.request, &reply);
     }
 }

@@ -8,11 +8,13 @@ use std::io::{self, BufReader};
 use tiny_http::Request;
 use uuid::Uuid;
 
+use super::keyed::{self, Kind};
 use super::submit::{Accepted, Answer};
 use super::{Handled, header, ingest, refused};
 use crate::event::{Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, is_one_value};
 use crate::http::Context;
 use crate::http::body::{self, Body};
+use crate::http::idempotency::Digest;
 use crate::http::reply::Reply;
 use crate::limits::BATCH_READ_BYTES;
 use crate::stats;
@@ -22,14 +24,18 @@ pub(super) use result::Tally;
 
 /// Reads the batch and judges every item.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
-    let read = is_atomic(request.url()).and_then(|atomic| Ok((atomic, read(context, request)?)));
+    let read = is_atomic(request.url()).and_then(|atomic| {
+        let key = keyed::key(request)?;
+        let batch = read(context, request, key.is_some())?;
+        Ok((atomic, key, batch))
+    });
     // What was not read of a refused body must not be in the way of the connection's next request.
     let _ = io::copy(request.as_reader(), &mut io::sink());
-    let (atomic, batch) = match read {
+    let (atomic, key, batch) = match read {
         Ok(read) => read,
         Err(reply) => return refused::handled(context, request, reply),
     };
-    let Batch { events, errors } = batch;
+    let Batch { events, errors, digest } = batch;
     stats::add(&context.stats.refused_items, errors.count());
     let items = events.len() + errors.count();
     let none = events.is_empty() || (atomic && errors.count() > 0);
@@ -42,7 +48,15 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
         stats::add(&context.stats.refused_invalid, 1);
         return Handled::Answer(tally.none_stored(items));
     }
-    Handled::Waits(Accepted { events, answer: Answer::Batch(tally) })
+    let (Some(key), Some(digest)) = (key, digest) else {
+        return Handled::Waits(Accepted { events, answer: Answer::Batch(tally), ticket: None });
+    };
+    match key.claim(context, if atomic { Kind::Atomic } else { Kind::Batch }, &digest, events) {
+        Ok((events, ticket)) => {
+            Handled::Waits(Accepted { events, answer: Answer::Batch(tally), ticket: Some(ticket) })
+        }
+        Err(reply) => Handled::Answer(reply),
+    }
 }
 
 /// What a body held.
@@ -50,17 +64,20 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
 struct Batch {
     events: Vec<Event>,
     errors: Errors,
+    /// Of the body, where it was asked for.
+    digest: Option<Digest>,
 }
 
 /// Errors: the reply to a body that is refused as a whole.
-fn read(context: &Context, request: &mut Request) -> Result<Batch, Reply> {
-    let limit = context.max_batch_bytes;
+fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch, Reply> {
+    let limit = context.batch.max_bytes;
     let only_lines = header(request, "Content-Type").is_some_and(|kind| kind == "application/x-ndjson");
     let arrival = ingest::arrival(request);
     let has_bytes = request.body_length() > Some(0);
     let body = Body::of(request, limit)?;
+    let mut body = if hashed { body.hashed() } else { body };
     let unreadable = |error: &io::Error| body::refusal(error, limit);
-    let reader = BufReader::with_capacity(BATCH_READ_BYTES, body);
+    let reader = BufReader::with_capacity(BATCH_READ_BYTES, &mut body);
     let mut items = Items::open(reader, only_lines).map_err(|error| unreadable(&error))?;
     let mut batch = Batch::default();
     loop {
@@ -70,12 +87,15 @@ fn read(context: &Context, request: &mut Request) -> Result<Batch, Reply> {
             Ok(None) if batch.items() == 0 => {
                 return Err(result::whole(&Refusal::nothing_in_batch(has_bytes)));
             }
-            Ok(None) => return Ok(batch),
+            Ok(None) => {
+                drop(items);
+                return Ok(Batch { digest: body.digest(), ..batch });
+            }
             Err(ItemsError::Read(error)) => return Err(unreadable(&error)),
             Err(ItemsError::Broken(at)) => return Err(result::whole(&Refusal::broken_at(at))),
         };
-        if batch.items() == context.max_batch_events {
-            return Err(Reply::too_many(context.max_batch_events));
+        if batch.items() == context.batch.max_events {
+            return Err(Reply::too_many(context.batch.max_events));
         }
         let arrival = Arrival { ingest_id: Uuid::now_v7(), ..arrival.clone() };
         if let Err(offset) = batch.take(item, form, arrival, context.rules) {

@@ -1,0 +1,87 @@
+//! Requests with an `Idempotency-Key`: what it says, whether it may be used, and what events get for an id.
+
+use std::time::Instant;
+
+use tiny_http::Request;
+
+use super::{header, ingest};
+use crate::event::{Detail, Event, Loc, Refusal};
+use crate::http::Context;
+use crate::http::idempotency::{Claim, Digest, Ticket, derived_id, digest};
+use crate::http::reply::{Reply, retry_after};
+use crate::limits::{IDEMPOTENCY_KEY_CHARS_MAX, RETRY_AFTER_IN_FLIGHT_S};
+use crate::stats;
+
+/// What makes the answer differ when the body is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One event.
+    Event,
+    /// Many, each for itself.
+    Batch,
+    /// Many, all or none.
+    Atomic,
+}
+
+/// A key, and the name of the client whose key it is.
+pub(super) struct Key {
+    client: String,
+    key: String,
+}
+
+/// The request's key, if it has one.
+///
+/// Errors: 422, for one that can't be told from another.
+pub(super) fn key(request: &Request) -> Result<Option<Key>, Reply> {
+    let Some(key) = header(request, "Idempotency-Key") else { return Ok(None) };
+    // What is not printable, or stands there twice, comes from the door without a value.
+    if !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) {
+        return Err(wrong("Idempotency-Key should be one value of 1 to 255 printable ASCII characters"));
+    }
+    let client = header(request, "X-Door-Client").unwrap_or_default();
+    Ok(Some(Key { client: client.to_owned(), key: key.to_owned() }))
+}
+
+fn wrong(msg: &'static str) -> Reply {
+    let detail = Detail { loc: Loc::Outside("header", "idempotency-key"), msg, kind: "value_error" };
+    ingest::refuse(&Refusal::Invalid(vec![detail]))
+}
+
+impl Key {
+    /// Claims the key for a request of that kind and body, and gives its events the ids that a repeat gives them
+    /// again.
+    ///
+    /// Errors: the reply to send instead: the first one again, 409 or 422.
+    pub(super) fn claim(
+        &self,
+        context: &Context,
+        kind: Kind,
+        body: &Digest,
+        events: Vec<Event>,
+    ) -> Result<(Vec<Event>, Ticket), Reply> {
+        let ticket = self.ticket(context, kind, body)?;
+        let id = |index| derived_id(&self.client, &self.key, body, (kind != Kind::Event).then_some(index));
+        let events = events.into_iter().enumerate().map(|(index, event)| event.identified(id(index)));
+        Ok((events.collect(), ticket))
+    }
+
+    fn ticket(&self, context: &Context, kind: Kind, body: &Digest) -> Result<Ticket, Reply> {
+        let key = digest(&[self.client.as_bytes(), self.key.as_bytes()]);
+        let request = digest(&[&[kind as u8], body]);
+        match context.idempotency.claim(key, request, Instant::now()) {
+            Claim::First(ticket) => Ok(ticket),
+            Claim::Answered(reply) => {
+                stats::add(&context.stats.repeats_answered, 1);
+                Err(reply.with("Idempotent-Replayed", "true"))
+            }
+            Claim::InFlight => {
+                stats::add(&context.stats.repeats_in_flight, 1);
+                Err(Reply::in_flight(retry_after(RETRY_AFTER_IN_FLIGHT_S)))
+            }
+            Claim::OtherRequest => {
+                stats::add(&context.stats.refused_invalid, 1);
+                Err(wrong("Idempotency-Key was used for another request"))
+            }
+        }
+    }
+}
