@@ -15,7 +15,7 @@ const TRIAL_MOST: Duration = Duration::from_secs(2);
 const HOLD_FIRST: Duration = Duration::from_millis(500);
 const HOLD_MOST: Duration = Duration::from_secs(4);
 /// A store that stayed up this long is steady again.
-const STEADY_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const STEADY_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -239,7 +239,7 @@ pub const WORKER_LOOK: Duration = Duration::from_millis(500);
 /// Of the time for a stop, this share is kept for what comes after the last answer.
 pub const STOP_RESERVE_SHARE: u32 = 4;
 /// Log lines a minute about one store lost and back, about drains, and about dead letters.
-pub const LOG_EDGES_PER_MINUTE: u32 = 4;
+pub const LOG_EDGES_PER_MINUTE: u32 = 2;
 /// Keys of held events that one pass of recovery leaves behind; more, and it begins anew.
 pub const RECOVERY_BLOCKED_MAX: usize = 1_000;
 /// Bytes of events that a command reads at once, unless a single event is larger.

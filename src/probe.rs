@@ -2,10 +2,14 @@
 //! whatever the number of attempts.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use log::{info, warn};
 
+use crate::failover::STEADY_AFTER;
 use crate::health::Vitals;
+use crate::limits::LOG_EDGES_PER_MINUTE;
+use crate::logging::Throttle;
 use crate::store::link::Connect;
 use crate::store::{Connected, Standing, StoreError, kafka, postgres};
 
@@ -34,7 +38,8 @@ impl Prober {
     #[must_use]
     pub fn telling(mut self, name: &'static str, place: String, vitals: &Arc<Vitals>) -> Self {
         let vitals = Arc::clone(vitals);
-        self.report = Some(Report { name, place, vitals, connected_as: None, last_error: None });
+        let (news, lines) = (News::default(), Throttle::new(LOG_EDGES_PER_MINUTE));
+        self.report = Some(Report { name, place, vitals, connected_as: None, news, lines });
         self
     }
 }
@@ -61,17 +66,19 @@ struct Report {
     place: String,
     vitals: Arc<Vitals>,
     connected_as: Option<&'static str>,
-    last_error: Option<String>,
+    news: News,
+    lines: Throttle,
 }
 
 impl Report {
     fn failed(&mut self, error: &StoreError) {
-        let text = error.to_string();
-        if self.last_error.as_deref() != Some(&text) {
-            warn!("{} can't be used now: {text}", self.name);
+        let (text, now) = (error.to_string(), Instant::now());
+        if self.news.is_news(&text, now)
+            && let Some(hidden) = self.lines.pass(now)
+        {
+            warn!("{} can't be used now: {text} hidden_before={hidden}", self.name);
         }
-        self.vitals.not_connected(text.clone());
-        self.last_error = Some(text);
+        self.vitals.not_connected(text);
     }
 
     fn connected(&mut self, connected: &Connected) {
@@ -81,6 +88,51 @@ impl Report {
             connected.notes.iter().for_each(|note| info!("{note}"));
             self.connected_as = Some(connected.client);
         }
-        self.last_error = None;
+        self.news.is_well(Instant::now());
+    }
+}
+
+/// Which troubles are worth a line. Pure: time comes in.
+#[derive(Debug, Default)]
+struct News {
+    told: Option<String>,
+    well_since: Option<Instant>,
+}
+
+impl News {
+    /// Whether this trouble is another one than the last, or the last is over: not one that comes and goes.
+    fn is_news(&mut self, text: &str, now: Instant) -> bool {
+        let is_over = self.well_since.take().is_some_and(|since| now - since >= STEADY_AFTER);
+        if self.told.as_deref() == Some(text) && !is_over {
+            return false;
+        }
+        self.told = Some(text.to_owned());
+        true
+    }
+
+    fn is_well(&mut self, now: Instant) {
+        self.well_since.get_or_insert(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_trouble_that_comes_and_goes_is_told_once() {
+        let (mut news, mut now) = (News::default(), Instant::now());
+        assert!(news.is_news("refused", now));
+        for _ in 0..100 {
+            now += Duration::from_secs(2);
+            assert!(!news.is_news("refused", now));
+            now += Duration::from_secs(2);
+            news.is_well(now);
+        }
+        assert!(news.is_news("no such topic", now));
+        news.is_well(now);
+        news.is_well(now + STEADY_AFTER);
+        assert!(news.is_news("no such topic", now + STEADY_AFTER), "it was over");
     }
 }
