@@ -13,11 +13,6 @@ use crate::support::load::{Load, Report, Until, valid_events};
 use crate::support::random::Seed;
 use crate::support::stores::Found;
 
-fn add(total: &mut Report, report: Report) {
-    total.answers.extend(report.answers);
-    total.unanswered.extend(report.unanswered);
-}
-
 /// F1: rounds of kill -9 under the load of eight tills, the spool as home.
 #[test]
 fn kill_9_at_random_moments_loses_no_acknowledged_event() {
@@ -30,7 +25,7 @@ fn kill_9_at_random_moments_loses_no_acknowledged_event() {
         let moment = Duration::from_millis(20 + seed.below(200));
         crate::support::pause(moment);
         daemon.kill9();
-        add(&mut total, load.stop());
+        total.add(load.stop());
         let began = Instant::now();
         daemon.restart();
         let ready = daemon.get("/readyz");
@@ -64,7 +59,7 @@ fn kill_9_between_kafka_and_spool_loses_no_acknowledged_event() {
         }
         crate::support::pause(Duration::from_millis(100 + seed.below(400)));
         daemon.kill9();
-        add(&mut total, load.stop());
+        total.add(load.stop());
         if frozen {
             broker.thaw();
         }

@@ -46,6 +46,9 @@ mod crash;
 mod failover;
 /// Postgres between Kafka and the spool (F9): who takes over, and that everything comes back.
 mod fallback;
+/// Brokers, servers and networks at their worst, on real ones (F6, F7, F8, F9, F11, F19), and a cluster whose
+/// brokers come and go.
+mod faults;
 /// Clients that are slow, many, broken or hostile, against the whole daemon (F14 to F17), and its own producer (F20).
 mod hostile;
 /// Events that Kafka refuses for their own sake, wherever it learns of them (F13).

@@ -3,6 +3,7 @@
 //! Jars come from `scripts/kafka fetch`. A broker's guardian (a shell that waits for the end of its
 //! standard input) ends it and removes its folder even when the test process is killed.
 
+mod cluster;
 mod guarded;
 mod read;
 
@@ -16,10 +17,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use krafka::Kafka;
-use krafka::admin::{AclBinding, AclPatternType};
+use krafka::admin::{AclBinding, AclPatternType, ClientQuotaAlteration, ClientQuotaEntity};
 use krafka::error::KrafkaError;
 use rustix::process::Signal;
 
+pub(crate) use cluster::Cluster;
 use guarded::Guarded;
 pub(crate) use read::{Record, read_all, read_by_java};
 
@@ -95,14 +97,9 @@ impl Builder {
 
     /// Starts the broker and waits until it answers.
     pub(crate) fn start(self) -> Broker {
-        let libs = self.version.libs();
         let port = free_ports();
-        let folder = std::env::temp_dir().join(format!("logs-ingest-kafka-{}-{port}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("server.properties"), self.server_properties(port, &folder)).unwrap();
-        let guarded = Guarded::start(&libs, &folder);
-        let broker = Broker { port, folder, libs, guarded: Some(guarded) };
-        broker.wait_until_it_answers();
+        let mut broker = Broker::create(self.version, port, |folder| self.server_properties(port, folder));
+        broker.restart();
         broker
     }
 
@@ -170,6 +167,15 @@ impl Broker {
         Self::builder(version).start()
     }
 
+    /// With its folder and nothing running.
+    fn create(version: Version, port: u16, properties: impl Fn(&Path) -> String) -> Self {
+        let libs = version.libs();
+        let folder = std::env::temp_dir().join(format!("logs-ingest-kafka-{}-{port}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("server.properties"), properties(&folder)).unwrap();
+        Self { port, folder, libs, guarded: None }
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -184,9 +190,13 @@ impl Broker {
     /// The same broker again, after `kill`. It answers metadata when this returns; it acknowledges
     /// only when the session of its former life has run out.
     pub(crate) fn restart(&mut self) {
+        self.launch();
+        self.wait_until_it_answers();
+    }
+
+    fn launch(&mut self) {
         self.kill();
         self.guarded = Some(Guarded::start(&self.libs, &self.folder));
-        self.wait_until_it_answers();
     }
 
     /// Stops the process in its tracks: connections stay, nothing answers.
@@ -218,15 +228,42 @@ impl Broker {
 
     /// Creates a topic with settings of its own.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32, config: &[(&str, &str)]) {
+        self.create_replicated_topic(topic, partitions, 1, config);
+    }
+
+    fn create_replicated_topic(&self, topic: &str, partitions: i32, replicas: i16, config: &[(&str, &str)]) {
         block_on(async {
             let kafka = client(&self.address()).await.unwrap();
-            let mut new = krafka::admin::NewTopic::new(topic, partitions, 1).unwrap();
+            let mut new = krafka::admin::NewTopic::new(topic, partitions, replicas).unwrap();
             for (name, value) in config {
                 new = new.with_config(*name, *value);
             }
             let results = kafka.admin().create_topics(vec![new], Default::default()).await.unwrap();
             for (topic, result) in results {
                 result.unwrap_or_else(|error| panic!("{topic}: {error}"));
+            }
+        });
+    }
+
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            for (topic, result) in kafka.admin().delete_topics([topic], Default::default()).await.unwrap() {
+                result.unwrap_or_else(|error| panic!("{topic}: {error}"));
+            }
+        });
+    }
+
+    /// A quota for producers of this client id, in bytes a second; or none any more.
+    pub(crate) fn limit_producers(&self, client_id: &str, bytes_per_s: Option<u32>) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            let whom = ClientQuotaEntity::from_iter([("client-id", Some(client_id))]);
+            let limit = ("producer_byte_rate".to_owned(), bytes_per_s.map(f64::from));
+            let change = vec![ClientQuotaAlteration::new(whom, vec![limit])];
+            for (whom, result) in kafka.admin().alter_client_quotas(change, Default::default()).await.unwrap()
+            {
+                result.unwrap_or_else(|error| panic!("{whom:?}: {error}"));
             }
         });
     }

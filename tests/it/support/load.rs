@@ -20,6 +20,9 @@ const ANSWERS_MAX: usize = 1_000_000;
 /// After a connection failed, as a till would pause, only shorter.
 const RECONNECT_AFTER: Duration = Duration::from_millis(5);
 
+/// Between two events of a till.
+const PAUSE_BETWEEN: Duration = Duration::from_millis(10);
+
 /// When a load ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Until {
@@ -89,6 +92,12 @@ pub(crate) fn valid_events(_: usize) -> (String, Vec<u8>) {
     let event = events::event();
     let request_id = event["request_id"].as_str().expect("a string").to_owned();
     (request_id, event.to_string().into_bytes())
+}
+
+/// The same, at the pace of a till and not of a benchmark.
+pub(crate) fn paced_events(n: usize) -> (String, Vec<u8>) {
+    super::pause(PAUSE_BETWEEN);
+    valid_events(n)
 }
 
 /// A running load.

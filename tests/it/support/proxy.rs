@@ -37,6 +37,8 @@ pub(crate) enum Mode {
     Blackhole,
     /// Requests go through, answers vanish: the other side has done what was asked.
     HangAfterRequest,
+    /// Requests go through, and the first byte of an answer resets the connection.
+    CutAnswers,
     /// Each piece of up to 16 KiB waits a random time between the two, each way.
     Delay { min: Duration, max: Duration },
     /// So many bytes a second, each way.

@@ -1,4 +1,4 @@
-//! Where every event really is: the topic and the spool, read past the daemon.
+//! Where every event really is: the topic, the spools and the tables of Postgres, read past the daemon.
 //!
 //! The invariant of every fault test is [`Found::assert_safe`].
 
@@ -7,8 +7,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::kafka::Broker;
+use super::kafka::{Broker, Record};
 use super::load::Report;
+use super::postgres::Server;
 
 pub(crate) const TOPIC: &str = "pos-logs";
 
@@ -56,23 +57,62 @@ pub(crate) struct Found {
 impl Found {
     /// Looks into the topic, if there is a broker, and into the spool.
     pub(crate) fn look(broker: Option<&Broker>, data_dir: &Path) -> Self {
+        let records = broker.map(|broker| broker.read_all(TOPIC)).unwrap_or_default();
+        Self::in_topic(records).and_spool(data_dir)
+    }
+
+    /// What a topic holds.
+    pub(crate) fn in_topic(records: Vec<Record>) -> Self {
         let mut found = Self::default();
-        for record in broker.map(|broker| broker.read_all(TOPIC)).unwrap_or_default() {
+        for record in records {
             let id = record.header("ingest_id").expect("every record has its id");
             let key = String::from_utf8(record.key.expect("every record has a key")).expect("UTF-8");
             found.note(&id, &key);
             *found.in_kafka.entry(id).or_default() += 1;
         }
+        found
+    }
+
+    /// ... and a spool.
+    pub(crate) fn and_spool(mut self, data_dir: &Path) -> Self {
         for row in rows(data_dir, "raw_logs") {
-            found.note(&row.ingest_id, &row.request_id);
-            let place = if row.state == "held" { &mut found.held } else { &mut found.home };
+            self.note(&row.ingest_id, &row.request_id);
+            let place = if row.state == "held" { &mut self.held } else { &mut self.home };
             place.insert(row.ingest_id);
         }
         for row in rows(data_dir, "dead_letters") {
-            found.note(&row.ingest_id, &row.request_id);
-            found.dead.insert(row.ingest_id);
+            self.note(&row.ingest_id, &row.request_id);
+            self.dead.insert(row.ingest_id);
         }
-        found
+        self
+    }
+
+    /// ... and Postgres. What it counts as forwarded must be in the topic.
+    pub(crate) fn and_postgres(mut self, server: &Server) -> Self {
+        let table = |table: &str, state: &str| {
+            let key = "convert_from(payload, 'UTF8')::json ->> 'request_id'";
+            server.sql(&format!("SELECT ingest_id, {state}, {key} FROM {table}"))
+        };
+        for row in table("raw_logs", "CASE WHEN forwarded_at IS NULL THEN state ELSE 'forwarded' END") {
+            let id = &row[0];
+            match row[1].as_str() {
+                "forwarded" => {
+                    assert!(
+                        self.in_kafka.contains_key(id),
+                        "{id} is marked as forwarded and is not in Kafka"
+                    );
+                    continue;
+                }
+                "held" => self.held.insert(id.clone()),
+                _ => self.home.insert(id.clone()),
+            };
+            self.note(id, &row[2]);
+        }
+        for row in table("dead_letters", "state") {
+            self.note(&row[0], &row[2]);
+            self.dead.insert(row[0].clone());
+        }
+        self
     }
 
     fn note(&mut self, ingest_id: &str, request_id: &str) {

@@ -212,7 +212,10 @@ impl Pump {
                 self.forge(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
                 self.wire.client.shutdown(Shutdown::Write)
             }
-            Mode::Pass | Mode::Refuse | Mode::Blackhole | Mode::HangAfterRequest => self.write(way, bytes),
+            Mode::CutAnswers if way == Way::Down => Err(ErrorKind::ConnectionReset.into()),
+            Mode::Pass | Mode::Refuse | Mode::Blackhole | Mode::HangAfterRequest | Mode::CutAnswers => {
+                self.write(way, bytes)
+            }
         }
     }
 
