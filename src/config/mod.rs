@@ -159,7 +159,7 @@ impl Config {
             body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 3_600_000)?,
             idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 86_400_000)?,
             rules: Rules { max_event_bytes },
-            api_keys_file: api_keys_file(raw),
+            api_keys_file: file("API_KEYS_FILE", raw.api_keys_file.as_deref()),
             protect_status: read.switch("PROTECT_STATUS", &raw.protect_status)?,
             batch: BatchRules {
                 max_events: read.number("MAX_BATCH_EVENTS", &raw.max_batch_events, 1, 100_000)?,
@@ -244,7 +244,7 @@ pub fn local_url(raw: &RawSettings) -> Result<String, ConfigError> {
 /// The certificate that a daemon with these settings shows.
 #[must_use]
 pub fn own_certificate(raw: &RawSettings) -> Option<PathBuf> {
-    named(raw.tls_cert.as_deref())
+    file("TLS_CERT", raw.tls_cert.as_deref())
 }
 
 fn connections_per_address(read: &Reader, raw: &RawSettings) -> Result<Option<usize>, ConfigError> {
@@ -252,13 +252,18 @@ fn connections_per_address(read: &Reader, raw: &RawSettings) -> Result<Option<us
     Ok((most > 0).then_some(most))
 }
 
-/// A file that was named, if one was.
+/// A file that was named, or that systemd gave the service under the setting's own name.
+fn file(name: &str, typed: Option<&str>) -> Option<PathBuf> {
+    named(typed).or_else(|| credential(name))
+}
+
+/// A path that was typed, if one was.
 fn named(typed: Option<&str>) -> Option<PathBuf> {
     typed.map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn tls_files(read: &Reader, raw: &RawSettings) -> Result<Option<CertificateFiles>, ConfigError> {
-    match (named(raw.tls_cert.as_deref()), named(raw.tls_key.as_deref())) {
+    match (file("TLS_CERT", raw.tls_cert.as_deref()), file("TLS_KEY", raw.tls_key.as_deref())) {
         (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(read.refuse("TLS_KEY", "", "TLS_CERT needs its private key: name its file")),
@@ -326,11 +331,6 @@ fn is_present(text: &&str) -> bool {
 fn credential(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
     Some(PathBuf::from(folder).join(name)).filter(|path| path.exists())
-}
-
-fn api_keys_file(raw: &RawSettings) -> Option<PathBuf> {
-    let named = raw.api_keys_file.as_deref().filter(is_present).map(|file| PathBuf::from(file.trim()));
-    named.or_else(|| credential("API_KEYS_FILE"))
 }
 
 fn instance(raw: &RawSettings) -> String {

@@ -39,10 +39,10 @@ pub struct RawSettings {
     )]
     pub(super) max_connections_per_address: String,
     /// Certificate (and those between it and its authority) as PEM: the port then speaks HTTPS only, TLS 1.2
-    /// and 1.3. Read again on SIGHUP
+    /// and 1.3. A systemd credential TLS_CERT is read too. SIGHUP reads it anew
     #[arg(long, env = "TLS_CERT", value_name = "FILE", help_heading = "HTTP")]
     pub(super) tls_cert: Option<String>,
-    /// Private key of TLS_CERT as PEM
+    /// Private key of TLS_CERT as PEM; a systemd credential TLS_KEY is read too
     #[arg(long, env = "TLS_KEY", value_name = "FILE", help_heading = "HTTP")]
     pub(super) tls_key: Option<String>,
     /// Unix socket to listen on as well, for programs of this box; the daemon's user and group may connect

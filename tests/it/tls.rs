@@ -254,6 +254,29 @@ fn a_connection_ends_with_a_goodbye() {
     }
 }
 
+/// A stop in the middle of a load, of open handshakes and of idle connections.
+#[test]
+fn a_stop_answers_what_has_begun_over_tls() {
+    let certificate = Certificate::make();
+    let mut daemon = certificate.daemon().start();
+    let trust = certificate.trust();
+    let hello = hello(&trust);
+    let mut begun: Vec<TcpStream> = (0..20).map(|_| connect(daemon.addr())).collect();
+    begun.iter_mut().for_each(|client| client.write_all(&hello[..20]).unwrap());
+    let mut idle = Client::connect((daemon.addr(), Arc::clone(&trust)));
+    assert_eq!(idle.get("/livez").status, 200);
+    let load = Load::start((daemon.addr(), Arc::clone(&trust)), 8, Until::Stopped, valid_events);
+    poll(Duration::from_secs(10), "the load to run", || {
+        (idle.get("/stats").json()["ledger"]["accepted"].as_u64() > Some(50)).then_some(())
+    });
+    let began = Instant::now();
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log_text());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let report = load.stop();
+    assert!(idle.is_closed());
+    Found::look(None, &daemon.data_dir()).assert_safe(&report);
+}
+
 #[test]
 fn a_thousand_tls_connections_fit_the_cap_on_memory() {
     let certificate = Certificate::make();
@@ -304,6 +327,17 @@ fn files_that_can_not_be_used_end_the_start_with_78() {
         assert!(said.contains(part), "{part}: {said}");
         assert!(!said.contains("PRIVATE"), "{said}");
     }
+}
+
+#[test]
+fn systemd_may_hand_over_certificate_and_key() {
+    let certificate = Certificate::make();
+    let folder = TempDir::new();
+    for (name, file) in [("TLS_CERT", certificate.certificate()), ("TLS_KEY", certificate.key())] {
+        std::fs::copy(file, folder.path().join(name)).unwrap();
+    }
+    let daemon = Daemon::builder().env("CREDENTIALS_DIRECTORY", folder.path().display()).start();
+    assert_eq!(Client::connect((daemon.addr(), certificate.trust())).get("/livez").status, 200);
 }
 
 #[test]
