@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 /// A head of the backlog that fails so often while nothing else is tried is passed over.
 const HEAD_TRIES: u32 = 2;
+/// After so many writes in a row without an answer it is plain that the target was away, whatever rows were tried.
+const OUTAGE_TRIES: u32 = 8;
 
 /// See the module.
 pub(super) struct Drain {
@@ -23,6 +25,8 @@ pub(super) struct Drain {
     most: usize,
     /// Writes in a row of which nothing was acknowledged.
     failures: u32,
+    /// This pass has begun anew after an outage: once, for it may be the rows after all.
+    forgiven: bool,
     /// Per source, the row behind which the next page begins: what is before it waits for the next pass.
     after: Vec<i64>,
     /// Keys of the rows that wait: nothing of theirs may overtake them.
@@ -40,6 +44,7 @@ impl Drain {
             target,
             most: 1,
             failures: 0,
+            forgiven: false,
             after: Vec::new(),
             blocked: HashSet::new(),
             began: None,
@@ -80,13 +85,18 @@ impl Drain {
         passed_over
     }
 
-    /// Everything was answered.
+    /// Everything was answered. What was passed over while the target was away is the oldest, and comes first.
     pub(super) fn wrote(&mut self, events: usize) {
-        self.failures = 0;
         if events == 0 {
             return;
         }
+        // A write that risks one row has no blocked one beside it, which a cleared cursor would let overtake.
+        if std::mem::take(&mut self.failures) > OUTAGE_TRIES && !self.forgiven {
+            self.begin_anew();
+            self.forgiven = true;
+        }
         self.most = (2 * self.most).min(RECOVERY_EVENTS_MAX);
+        self.forgiven &= self.most < RECOVERY_EVENTS_MAX;
         if self.began.is_none() {
             self.began = Some(Instant::now());
             if let Some(hidden) = self.edges.pass(Instant::now()) {
@@ -133,6 +143,7 @@ impl Drain {
         self.last_trouble = None;
         // The next held event will be there because the target went away: it is a trial again.
         self.most = 1;
+        self.forgiven = false;
     }
 
     /// One line a trouble, until everything is drained or it changes.
@@ -199,6 +210,29 @@ mod tests {
         assert_eq!(drain.cursors(1), [0]);
         assert!(fail(&mut drain, false, 5, "a"));
         assert_eq!(drain.cursors(1), [5]);
+    }
+
+    #[test]
+    fn after_an_outage_the_oldest_come_first_again() {
+        let mut drain = Drain::new("kafka");
+        drain.cursors(1);
+        let outage = |drain: &mut Drain| (1..=20).for_each(|seq| _ = fail(drain, false, seq, "a"));
+        outage(&mut drain);
+        assert_eq!(drain.cursors(1), [20]);
+        // What waits behind its key says nothing of the target.
+        drain.wrote(0);
+        assert_eq!(drain.cursors(1), [20]);
+        drain.wrote(1);
+        assert_eq!(drain.cursors(1), [0]);
+        assert!(!drain.is_blocked(&event("a")));
+        // If they fail once more it is them: the rest goes on without them until it flows again.
+        outage(&mut drain);
+        drain.wrote(1);
+        assert_eq!(drain.cursors(1), [20]);
+        (0..9).for_each(|_| drain.wrote(1));
+        outage(&mut drain);
+        drain.wrote(1);
+        assert_eq!(drain.cursors(1), [0]);
     }
 
     #[test]
