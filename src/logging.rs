@@ -2,8 +2,10 @@
 //! than block: a full disk or a stuck journal must not stop a till.
 //!
 //! Lines read `TIME [LEVEL] what happened key=value ...`; under systemd each starts with the
-//! journal's priority. Strings that a client sent go through [`Escaped`].
+//! journal's priority. Strings that a client sent go through [`Escaped`]. No line shows a card number,
+//! whatever REDACT_PAN says of events.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, LevelPadding, WriteLogger};
 
+use crate::event::mask_text;
 use crate::limits::{LOG_FLUSH_TIMEOUT, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::thread;
 
@@ -107,6 +110,9 @@ impl Write for LineWriter {
 impl LineWriter {
     fn hand_on(&mut self) {
         let mut line = std::mem::take(&mut self.line);
+        if let Cow::Owned(masked) = mask_text(&String::from_utf8_lossy(&line)) {
+            line = masked.into_bytes();
+        }
         if line.len() > LOG_LINE_BYTES_MAX {
             line.truncate(LOG_LINE_BYTES_MAX);
             line.extend_from_slice(b" (cut)\n");
@@ -131,13 +137,14 @@ fn priority(line: &[u8]) -> &'static str {
     }
 }
 
-/// Shows a string that a client sent: quoted, control characters escaped, at most 200 characters.
+/// Shows a string that a client sent: quoted, control characters escaped, at most 200 characters. Card
+/// numbers are masked here already: cut off or behind an escape, they would be hard to know.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
-        for c in self.0.chars().take(200) {
+        for c in mask_text(self.0).chars().take(200) {
             write!(f, "{}", c.escape_debug())?;
         }
         f.write_str(if self.0.chars().nth(200).is_some() { "...\"" } else { "\"" })
@@ -191,6 +198,22 @@ mod tests {
     fn client_strings_can_not_forge_lines() {
         assert_eq!(Escaped("a\nb\"\u{1b}[31m").to_string(), r#""a\nb\"\u{1b}[31m""#);
         assert_eq!(Escaped(&"x".repeat(300)).to_string().len(), 205);
+    }
+
+    #[test]
+    fn no_line_shows_a_card_number() {
+        assert_eq!(Escaped("\t4111111111111111").to_string(), r#""\t411111******1111""#);
+        let cut = format!("{} 4111111111111111", "x".repeat(190));
+        assert!(Escaped(&cut).to_string().ends_with("x 411111***...\""));
+        let (lines, inbox) = crossbeam_channel::bounded(1);
+        let mut writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), in_journal: false };
+        for part in ["t [INFO] id=\"4111-1111-", "1111-1111\" é", "\n"] {
+            writer.write_all(part.as_bytes()).unwrap();
+        }
+        drop(writer);
+        let mut out = Vec::new();
+        write_lines(&inbox, &AtomicU64::new(0), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "t [INFO] id=\"4111-11**-****-1111\" é\n");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use crossbeam_channel::{Receiver, at, never, select};
-use log::{error, info};
+use log::{error, info, warn};
 use logs_ingest::app::App;
 use logs_ingest::commands::{self, Cli, Command};
 use logs_ingest::config::{Config, RawSettings};
@@ -58,6 +58,9 @@ fn serve(settings: &RawSettings, closed_off: io::Result<()>) -> Exit {
 
 fn run(config: &Config, died: &Receiver<()>) -> Exit {
     info!("logs-ingest {} starts pid={}", env!("CARGO_PKG_VERSION"), std::process::id());
+    if !config.rules.redact_cards {
+        warn!("REDACT_PAN=off: card numbers in events are stored and sent on as they come");
+    }
     let stopping = Arc::new(AtomicBool::new(false));
     let signals = match signals::listen_and_note(Arc::clone(&stopping)) {
         Ok(signals) => signals,

@@ -35,6 +35,8 @@ counters! {
     accepted,
     /// Of these, still on their way to a store.
     in_flight,
+    /// Card numbers masked in events that the queue took.
+    cards_masked,
     /// Requests answered 422 or 413 for what they contain.
     refused_invalid,
     /// Items of batches refused for what they contain.

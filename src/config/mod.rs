@@ -158,7 +158,7 @@ impl Config {
             head_timeout: read.duration("HEAD_TIMEOUT", &raw.head_timeout, 100, 3_600_000)?,
             body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 3_600_000)?,
             idle_timeout: read.duration("IDLE_TIMEOUT", &raw.idle_timeout, 100, 86_400_000)?,
-            rules: Rules { max_event_bytes },
+            rules: Rules { max_event_bytes, redact_cards: read.switch("REDACT_PAN", &raw.redact_pan)? },
             api_keys_file: file("API_KEYS_FILE", raw.api_keys_file.as_deref()),
             protect_status: read.switch("PROTECT_STATUS", &raw.protect_status)?,
             batch: BatchRules {

@@ -103,6 +103,9 @@ pub struct RawSettings {
         help_heading = "HTTP"
     )]
     pub(super) idempotency_window: String,
+    /// Mask card numbers in events before they are stored or sent on: on, off. Logs never show them
+    #[arg(long, env = "REDACT_PAN", default_value = "on", value_name = "SWITCH", help_heading = "HTTP")]
+    pub(super) redact_pan: String,
 
     /// Brokers as host:port, separated by commas; none: events stay in PostgreSQL or in the local spool
     #[arg(long, env = "KAFKA_BROKERS", value_name = "LIST", help_heading = "Kafka")]

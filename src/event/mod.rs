@@ -3,15 +3,16 @@
 //! Invariant: an [`Event`] holds bytes that validation made: it is built by [`Event::from_body`], or
 //! by [`Event::restored`] from a row that once was. Nothing downstream checks again.
 //!
-//! The way of a body: `scan` (is all of it strict JSON?), `members` (serde finds the top-level
-//! members), `validate` (each field by its row in `schema`, with `timestamp` and `numbers`), `normal`
-//! (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts a batch into such bodies.
+//! The way of a body: `scan` (is all of it strict JSON?), `redact` (card numbers are masked), `members`
+//! (serde finds the top-level members), `validate` (each field by its row in `schema`, with `timestamp`
+//! and `numbers`), `normal` (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts a batch into such bodies.
 
 mod columns;
 mod items;
 mod members;
 mod normal;
 mod numbers;
+mod redact;
 mod refusal;
 mod scan;
 mod schema;
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 pub use columns::{Columns, key_of};
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
+pub use redact::mask_text;
 pub use refusal::{Detail, Loc, Refusal};
 
 use members::Members;
@@ -50,6 +52,8 @@ pub struct Arrival {
 pub struct Rules {
     /// Key, payload and record headers of one event together.
     pub max_event_bytes: usize,
+    /// Whether card numbers are masked.
+    pub redact_cards: bool,
 }
 
 /// One log event, valid, in its normal form.
@@ -58,6 +62,7 @@ pub struct Event {
     arrival: Arrival,
     key: Bytes,
     payload: Bytes,
+    cards_masked: u32,
 }
 
 impl Arrival {
@@ -80,6 +85,9 @@ impl Event {
     /// payload and record headers together are larger than the rules allow.
     pub fn from_body(body: &[u8], arrival: Arrival, rules: Rules) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
+        // Before the members are read: whatever is made of them has no card number in it.
+        let masked = if rules.redact_cards { redact::mask_json(text) } else { None };
+        let (text, cards_masked) = masked.as_ref().map_or((text, 0), |masked| (&*masked.json, masked.cards));
         // Never seen to fail: the scan is the stricter of the two. If it were, it is the client's JSON.
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
@@ -88,7 +96,7 @@ impl Event {
         if key.len() + payload.len() + arrival.header_bytes() > rules.max_event_bytes {
             return Err(Refusal::TooLarge { limit_bytes: rules.max_event_bytes });
         }
-        Ok(Self { arrival, key, payload })
+        Ok(Self { arrival, key, payload, cards_masked })
     }
 
     /// The same event under another id.
@@ -128,6 +136,12 @@ impl Event {
         self.arrival.traceparent.as_deref()
     }
 
+    /// Card numbers that were masked in it when it came.
+    #[must_use]
+    pub fn cards_masked(&self) -> u32 {
+        self.cards_masked
+    }
+
     /// Bytes that the event takes in a queue or a batch.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -137,7 +151,7 @@ impl Event {
     /// An event as a store gave it back, after the store's own checksum held.
     #[must_use]
     pub fn restored(arrival: Arrival, key: Bytes, payload: Bytes) -> Self {
-        Self { arrival, key, payload }
+        Self { arrival, key, payload, cards_masked: 0 }
     }
 }
 

@@ -237,7 +237,7 @@ fn of_a_repeated_field_only_the_last_is_judged() {
 
 #[test]
 fn too_large_counts_key_payload_and_headers() {
-    let within = |max_event_bytes| Rules { max_event_bytes };
+    let within = |max_event_bytes| Rules { max_event_bytes, ..RULES };
     let body = minimal_with("");
     let key_and_payload = "r-1".len() + body.len();
     // ingest_id, received_at, content-type

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{Arrival, Event, Refusal, Rules};
 
 /// Every field of a good event and its JSON, in schema order.
-const FIELDS: [(&str, &str); 15] = [
+pub(super) const FIELDS: [(&str, &str); 15] = [
     ("request_id", r#""r-1""#),
     ("service", r#""till""#),
     ("env", r#""prod""#),
@@ -31,30 +31,30 @@ const FIELDS: [(&str, &str); 15] = [
 
 const REQUIRED: [&str; 7] = ["request_id", "service", "env", "timestamp", "action", "level", "message"];
 
-const RULES: Rules = Rules { max_event_bytes: 400 * 1024 };
+pub(super) const RULES: Rules = Rules { max_event_bytes: 400 * 1024, redact_cards: true };
 
-fn arrival() -> Arrival {
+pub(super) fn arrival() -> Arrival {
     Arrival { ingest_id: Uuid::nil(), received_at_ms: 1_763_486_495_750, traceparent: None }
 }
 
-fn from_body(body: &[u8]) -> Result<Event, Refusal> {
+pub(super) fn from_body(body: &[u8]) -> Result<Event, Refusal> {
     Event::from_body(body, arrival(), RULES)
 }
 
 /// The payload that becomes of a body that must be good.
-fn payload(body: &str) -> String {
+pub(super) fn payload(body: &str) -> String {
     let event = from_body(body.as_bytes()).unwrap_or_else(|refusal| panic!("{body}: {refusal}"));
     String::from_utf8(event.payload().to_vec()).unwrap()
 }
 
-fn object(members: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
+pub(super) fn object(members: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>) -> String {
     let members: Vec<_> =
         members.into_iter().map(|(name, json)| format!("\"{}\":{}", name.as_ref(), json.as_ref())).collect();
     format!("{{{}}}", members.join(","))
 }
 
 /// A good event with all fields, but for one whose JSON is `json`.
-fn full_with(field: &str, json: &str) -> String {
+pub(super) fn full_with(field: &str, json: &str) -> String {
     object(FIELDS.map(|(name, good)| (name, if name == field { json } else { good })))
 }
 
@@ -64,7 +64,7 @@ fn full_without(field: &str) -> String {
 }
 
 /// A good event with the required fields, and `rest` (with its leading comma) behind them.
-fn minimal_with(rest: &str) -> String {
+pub(super) fn minimal_with(rest: &str) -> String {
     let required = object(FIELDS.into_iter().filter(|(name, _)| REQUIRED.contains(name)));
     format!("{}{rest}}}", required.strip_suffix('}').unwrap())
 }

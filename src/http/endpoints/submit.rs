@@ -46,13 +46,14 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     let Accepted { events: own, answer, ticket } = accepted;
     let first = own.first().map(|event| (event.key().clone(), event.ingest_id())).unwrap_or_default();
     let waiting = Waiting { request, answer, first, ticket, received_at: Instant::now() };
+    let cards: usize = own.iter().map(|event| event.cards_masked() as usize).sum();
     let stats = &context.stats;
     // Counted before the producer can settle them; taken back when the queue refuses them.
     stats::add(&stats.accepted, events);
     stats::add(&stats.in_flight, events);
     let submission = Submission::new(own, Box::new(waiting));
     let (submission, why) = match context.inlet.offer(submission) {
-        Ok(()) => return,
+        Ok(()) => return stats::add(&stats.cards_masked, cards),
         Err(NotTaken::Full(submission)) => (submission, "the queue is full"),
         Err(NotTaken::Closed(submission)) => (submission, STOPPING),
     };
