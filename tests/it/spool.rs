@@ -35,10 +35,20 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(test: &str) -> Self {
+        Self::below(&std::env::temp_dir(), test)
+    }
+
+    /// The same where a sync costs nothing, if there is such a place: for the many starts of one test.
+    fn in_memory(test: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory, test) } else { Self::new(test) }
+    }
+
+    fn below(parent: &Path, test: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("logs-ingest-{test}-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
     }

@@ -61,7 +61,7 @@ fn each_file_may_be_damaged_in_any_way_and_what_is_good_is_kept() {
             ("missing", 1),
         ] {
             for _ in 0..times {
-                let folder = Folder::new("file");
+                let folder = Folder::in_memory("file");
                 pristine.iter().for_each(|(name, bytes)| fs::write(folder.0.join(name), bytes).unwrap());
                 match damaged(bytes, how, &mut random) {
                     Some(bytes) => fs::write(folder.0.join(name), bytes).unwrap(),

@@ -134,7 +134,7 @@ fn a_fault_at_any_call_costs_nothing_that_was_answered() {
                 if !long && index != call % 4 {
                     continue;
                 }
-                let folder = Folder::new("call");
+                let folder = Folder::in_memory("call");
                 disk.fails_with(mode, &format!("{call} {errno}"));
                 let life = live(&folder.settings());
                 fired = disk.has_fired();
@@ -152,6 +152,36 @@ fn a_fault_at_any_call_costs_nothing_that_was_answered() {
             }
         }
         assert!(call > 50, "{mode}: the faults went through {call} calls only");
+    }
+}
+
+#[test]
+fn an_update_that_fails_at_any_call_is_done_by_the_next_start() {
+    if on_failing_disk("spool::disk::an_update_that_fails_at_any_call_is_done_by_the_next_start").is_some() {
+        return;
+    }
+    let disk = Disk::watched();
+    for mode in ["once", "from"] {
+        for call in 1.. {
+            let folder = versions::first_release(Folder::in_memory("old-disk"));
+            // EIO
+            disk.fails_with(mode, &format!("{call} 5"));
+            drop(Spool::open(&folder.settings()).map(|spool| spool.close(PATIENCE)));
+            let fired = disk.has_fired();
+            disk.works();
+            let spool = folder.open();
+            versions::is_whole(&spool);
+            close(&spool);
+            assert_eq!(
+                versions::version(&folder),
+                (versions::newest(), versions::newest()),
+                "{mode} call {call}"
+            );
+            if !fired {
+                assert!(call > 10, "{mode}: the faults went through {call} calls only");
+                break;
+            }
+        }
     }
 }
 

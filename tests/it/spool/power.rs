@@ -103,7 +103,7 @@ fn parse(mut rest: &[u8]) -> Vec<(u8, Note)> {
 
 /// Opens the files of a power cut and looks for every event that was answered before it.
 fn survives(what: &str, database: &[u8], log: &[u8], answered: &BTreeSet<u64>) {
-    let folder = Folder::new("power-cut");
+    let folder = Folder::in_memory("power-cut");
     fs::write(folder.database(), database).unwrap();
     fs::write(folder.0.join("spool.sqlite3-wal"), log).unwrap();
     let spool = folder.open();

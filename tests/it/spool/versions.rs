@@ -11,13 +11,12 @@ use super::*;
 const FIRST_RELEASE: &str = include_str!("version-1.sql");
 
 /// The version that this program writes: there is a file for each.
-fn newest() -> i64 {
+pub(super) fn newest() -> i64 {
     let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/spool")).unwrap();
     files.count().try_into().unwrap()
 }
 
-fn first_release(test: &str) -> Folder {
-    let folder = Folder::new(test);
+pub(super) fn first_release(folder: Folder) -> Folder {
     let sql = folder.sql();
     sql.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").unwrap();
     sql.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
@@ -26,13 +25,13 @@ fn first_release(test: &str) -> Folder {
     folder
 }
 
-fn version(folder: &Folder) -> (i64, i64) {
+pub(super) fn version(folder: &Folder) -> (i64, i64) {
     let sql = "SELECT value, (SELECT user_version FROM pragma_user_version) FROM figures WHERE name = 'schema_version'";
     folder.sql().query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
 }
 
 /// Everything of the first release is there, and the file works.
-fn is_whole(spool: &Spool) {
+pub(super) fn is_whole(spool: &Spool) {
     assert_eq!(numbers(&held(spool))[..2], [1, 2]);
     let figures = spool.figures();
     assert_eq!((figures.home, figures.dead_letters, figures.damaged), (1, 1, 0), "{figures:?}");
@@ -41,7 +40,7 @@ fn is_whole(spool: &Spool) {
 
 #[test]
 fn a_spool_of_the_first_release_is_brought_up_to_date_with_all_its_rows() {
-    let folder = first_release("old");
+    let folder = first_release(Folder::new("old"));
     let spool = folder.open();
     is_whole(&spool);
     close(&spool);
@@ -55,7 +54,7 @@ fn a_spool_of_the_first_release_is_brought_up_to_date_with_all_its_rows() {
 #[test]
 fn an_updated_spool_survives_the_loss_of_its_first_page() {
     // Which is put right from a fresh spool's: both must have been made in the same way.
-    let folder = first_release("old-page");
+    let folder = first_release(Folder::new("old-page"));
     close(&folder.open());
     let mut bytes = fs::read(folder.database()).unwrap();
     bytes[..4_096].fill(0);
@@ -68,7 +67,7 @@ fn an_updated_spool_survives_the_loss_of_its_first_page() {
 
 #[test]
 fn a_damaged_spool_of_the_first_release_is_saved_and_updated_at_once() {
-    let folder = first_release("old-damaged");
+    let folder = first_release(Folder::new("old-damaged"));
     let mut bytes = fs::read(folder.database()).unwrap();
     bytes[..64].fill(0xa5);
     fs::write(folder.database(), bytes).unwrap();
@@ -87,7 +86,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
     }
     let mut random = Seed::new();
     for round in 0..20 {
-        let folder = first_release("old-kill");
+        let folder = first_release(Folder::new("old-kill"));
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -111,7 +110,7 @@ fn an_update_that_is_killed_at_any_moment_is_done_by_the_next_start() {
 
 #[test]
 fn a_newer_spool_is_refused_and_left_alone() {
-    let folder = first_release("newer");
+    let folder = first_release(Folder::new("newer"));
     close(&folder.open());
     for version in [newest() + 1, 99] {
         folder.sql().pragma_update(None, "user_version", version).unwrap();
