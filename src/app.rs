@@ -304,6 +304,7 @@ fn start_recovery(
         link: Link::start("probe-r", prober)?,
         spool,
         postgres: config.postgres.clone().map(|settings| (settings, standing, keep)),
+        postgres_rows: &health.postgres_rows,
         pace: Pace::new(config.recovery_rate),
         stats,
         vitals,

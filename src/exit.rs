@@ -10,7 +10,7 @@ pub enum Exit {
     Ok = 0,
     /// A command could not do what it was asked to; it said why.
     Failed = 1,
-    /// `ledger` can't tell whether the books agree.
+    /// `ledger` can't tell whether the books agree; `status` finds a daemon that stores nothing, or none.
     Unknown = 2,
     /// The command line makes no sense.
     Usage = 64,

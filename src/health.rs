@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock;
+use crate::store::postgres::Figures;
 
 /// What is known of a store behind the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -124,6 +125,24 @@ impl Vitals {
     }
 }
 
+/// What PostgreSQL was last seen to hold. Recovery counts it now and then.
+#[derive(Debug, Default)]
+pub struct Counted(Mutex<Option<(Instant, Figures)>>);
+
+impl Counted {
+    /// It holds this now.
+    pub fn note(&self, figures: Figures) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), figures));
+    }
+
+    /// How long ago that was, and what it was. None: it was never counted.
+    #[must_use]
+    pub fn last(&self) -> Option<(Duration, Figures)> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map(|(at, figures)| (at.elapsed(), figures))
+    }
+}
+
 /// A thread's proof that it moves.
 #[derive(Debug, Default)]
 pub struct Beat(AtomicU64);
@@ -137,6 +156,8 @@ pub struct Health {
     pub kafka: Arc<Vitals>,
     /// Those of Postgres.
     pub postgres: Arc<Vitals>,
+    /// What Postgres holds.
+    pub postgres_rows: Arc<Counted>,
     /// The producer's loop.
     pub producer: Beat,
 }
@@ -150,6 +171,7 @@ impl Health {
             stopping: AtomicBool::new(false),
             kafka: Arc::new(Vitals::new(has_kafka)),
             postgres: Arc::new(Vitals::new(has_postgres)),
+            postgres_rows: Arc::default(),
             producer: Beat::default(),
         }
     }

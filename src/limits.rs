@@ -262,3 +262,14 @@ pub const CONTROL_LOOK: Duration = Duration::from_millis(250);
 
 const _: () = assert!(CONTROL_ANSWER_LIMIT.as_millis() > SPOOL_DEADLINE.as_millis());
 const _: () = assert!(SETTLE_LETTERS_MAX as u64 * 400 < CONTROL_BYTES_MAX);
+
+/// How often the spool's size is noted for telling when it will be full.
+pub const SPOOL_SAMPLE_EVERY: Duration = Duration::from_secs(5);
+/// The last ten minutes.
+pub const SPOOL_SAMPLES_MAX: usize = 120;
+/// Nothing is told from a shorter time.
+pub const SPOOL_SAMPLES_SPAN_MIN: Duration = Duration::from_secs(10);
+/// How often PostgreSQL's rows are counted for `/health`.
+pub const POSTGRES_COUNT_EVERY: Duration = Duration::from_secs(10);
+/// The same when the last count was not done within its deadline.
+pub const POSTGRES_COUNT_AGAIN: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ mod output;
 pub mod replay;
 pub mod selection;
 pub mod spool;
+pub mod status;
 mod whole_file;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +54,8 @@ pub enum Command {
     Events(events::EventsArgs),
     /// Count the stores' events and compare them with the daemon's books
     Ledger(ledger::LedgerArgs),
+    /// Show how the running daemon is
+    Status(status::StatusArgs),
     /// Check, count or export the events in the spool
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
@@ -73,6 +76,7 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::Serve => Ok(Exit::Ok),
         Command::Events(args) => events::run(args, &data_dir(settings)).map(|()| Exit::Ok),
         Command::Ledger(args) => with_config(settings, |config| ledger::run(args, config, settings)),
+        Command::Status(args) => status::run(args, settings),
         Command::Spool(command) => spool::run(command, &data_dir(settings)),
         Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
         Command::Init(args) => init::run(args).map(|()| Exit::Ok),

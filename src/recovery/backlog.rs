@@ -9,8 +9,10 @@ use log::{info, warn};
 
 use super::merge::Page;
 use super::source::Source;
+use crate::health::Counted;
 use crate::limits::{
-    POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_PAUSE, POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
+    POSTGRES_COUNT_AGAIN, POSTGRES_COUNT_EVERY, POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_PAUSE,
+    POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
 };
 use crate::stats::Stats;
 use crate::store::link::{Connect, Link};
@@ -38,6 +40,8 @@ pub(super) struct PostgresBacklog {
     is_drainer: bool,
     look_at: Instant,
     sweep_at: Instant,
+    counted: Arc<Counted>,
+    count_at: Instant,
     trouble: Option<String>,
 }
 
@@ -56,7 +60,12 @@ impl Connect for Prober {
 }
 
 impl PostgresBacklog {
-    pub(super) fn start(settings: Settings, standing: Standing, keep: Keep) -> std::io::Result<Self> {
+    pub(super) fn start(
+        settings: Settings,
+        standing: Standing,
+        keep: Keep,
+        counted: Arc<Counted>,
+    ) -> std::io::Result<Self> {
         let now = Instant::now();
         Ok(Self {
             link: Link::start("pg-probe-r", Prober(settings))?,
@@ -66,6 +75,8 @@ impl PostgresBacklog {
             is_drainer: false,
             look_at: now,
             sweep_at: now + POSTGRES_SWEEP,
+            counted,
+            count_at: now,
             trouble: None,
         })
     }
@@ -147,6 +158,23 @@ impl PostgresBacklog {
 impl Source for PostgresBacklog {
     fn name(&self) -> &'static str {
         "postgres"
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        if now < self.count_at {
+            return;
+        }
+        // A server that has no time for it keeps its connection's other work waiting, too: not so soon again.
+        let had_client = self.client.is_some();
+        match self.call(Postgres::figures) {
+            Ok(figures) => {
+                self.counted.note(figures);
+                self.count_at = now + POSTGRES_COUNT_EVERY;
+            }
+            Err(_) if had_client => self.count_at = now + POSTGRES_COUNT_AGAIN,
+            Err(_) => {}
+        }
     }
 
     fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {

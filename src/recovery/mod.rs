@@ -26,7 +26,7 @@ use self::drain::Drain;
 use self::merge::Picked;
 use self::source::{Source, SpoolBacklog};
 use crate::event::Event;
-use crate::health::Vitals;
+use crate::health::{Counted, Vitals};
 use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_TICK};
 use crate::pacing::Pace;
 use crate::queue::StoredIn;
@@ -71,6 +71,8 @@ pub struct Plan<'a> {
     pub spool: &'a Spool,
     /// Postgres, if there is one: its settings, what rows are there for, and how long they stay.
     pub postgres: Option<(postgres::Settings, Standing, Keep)>,
+    /// What Postgres holds, for people.
+    pub postgres_rows: &'a Arc<Counted>,
     /// `RECOVERY_RATE`.
     pub pace: Pace,
     /// Counters.
@@ -87,7 +89,12 @@ impl Recovery {
     pub fn new(plan: Plan<'_>) -> io::Result<Self> {
         let mut sources: Vec<Box<dyn Source>> = vec![Box::new(SpoolBacklog::new(plan.spool.clone()))];
         if let Some((settings, standing, keep)) = plan.postgres {
-            sources.push(Box::new(PostgresBacklog::start(settings, standing, keep)?));
+            sources.push(Box::new(PostgresBacklog::start(
+                settings,
+                standing,
+                keep,
+                Arc::clone(plan.postgres_rows),
+            )?));
         }
         Ok(Self {
             link: plan.link,
@@ -126,6 +133,7 @@ impl Recovery {
     }
 
     fn step(&mut self) -> Step {
+        self.sources.iter_mut().for_each(|source| source.look());
         // What was acknowledged leaves its store before anything else is sent, or it would be sent for ever.
         if let Some(fate) = self.unsettled.take()
             && !self.settle(fate)

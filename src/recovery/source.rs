@@ -14,6 +14,9 @@ pub(super) trait Source: Send {
     /// Its name in logs.
     fn name(&self) -> &'static str;
 
+    /// Called now and then, also while nothing can be sent: for what people want to know of it.
+    fn look(&mut self) {}
+
     /// Where events that left it are counted: acknowledged, and dead letters.
     fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64);
 

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod replay;
 mod spool;
+mod status;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

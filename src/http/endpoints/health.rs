@@ -1,6 +1,8 @@
 //! `GET /health`: the state of the stores, for people and monitoring. 200 as long as the process
 //! serves: `degraded` means that every event is safe but does not reach Kafka now.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::json;
@@ -8,6 +10,8 @@ use crate::clock;
 use crate::health::{RemoteHealth, RemoteState, Vitals};
 use crate::http::Context;
 use crate::http::reply::Reply;
+use crate::limits::POSTGRES_COUNT_MAX;
+use crate::store::postgres::Figures;
 
 #[derive(Serialize)]
 struct Body {
@@ -16,8 +20,42 @@ struct Body {
     version: &'static str,
     timestamp: String,
     kafka: RemotePart,
-    postgres: RemotePart,
+    postgres: PostgresPart,
     spool: SpoolPart,
+}
+
+#[derive(Serialize)]
+struct PostgresPart {
+    #[serde(flatten)]
+    remote: RemotePart,
+    /// What was counted there, by state up to `counted_up_to`, and how long ago. Null: not yet.
+    rows: Option<PostgresRows>,
+}
+
+/// Rows of every daemon that uses this server.
+#[derive(Serialize)]
+struct PostgresRows {
+    held: u64,
+    oldest_held_at: Option<String>,
+    oldest_held_age_s: Option<i64>,
+    home: u64,
+    dead_letters: u64,
+    counted_up_to: u32,
+    counted_s_ago: u64,
+}
+
+impl PostgresRows {
+    fn of((ago, figures): (Duration, Figures), now: i64) -> Self {
+        Self {
+            held: figures.held,
+            oldest_held_at: figures.oldest_held_ms.map(clock::rfc3339),
+            oldest_held_age_s: figures.oldest_held_ms.map(|at| age_s(at, now)),
+            home: figures.home,
+            dead_letters: figures.dead_letters,
+            counted_up_to: POSTGRES_COUNT_MAX,
+            counted_s_ago: ago.as_secs(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -45,6 +83,9 @@ struct SpoolPart {
     dead_letters: u64,
     bytes: u64,
     max_bytes: u64,
+    /// At the rate of the last minutes. Null: it does not grow, or it is too early to tell.
+    full_in_hours: Option<f64>,
+    disk_free_bytes: u64,
     full: bool,
     writable: bool,
     /// Rows lost to damage since start, damaged files set aside since start, and those that are kept.
@@ -52,6 +93,10 @@ struct SpoolPart {
     rescues: u64,
     damaged_files: u64,
     error: Option<String>,
+}
+
+fn age_s(at: i64, now: i64) -> i64 {
+    (now - at).max(0) / 1_000
 }
 
 pub(super) fn reply(context: &Context) -> Reply {
@@ -62,21 +107,27 @@ pub(super) fn reply(context: &Context) -> Reply {
     let well =
         matches!(home.state(), RemoteState::Off | RemoteState::Up) && figures.writable && !figures.full;
     let now = clock::record_ms();
+    let in_postgres = context.health.postgres_rows.last();
     let body = Body {
         status: if well { "healthy" } else { "degraded" },
         service: "logs-ingest",
         version: env!("CARGO_PKG_VERSION"),
         timestamp: clock::rfc3339(now),
         kafka: RemotePart::of(kafka),
-        postgres: RemotePart::of(postgres),
+        postgres: PostgresPart {
+            remote: RemotePart::of(postgres),
+            rows: in_postgres.map(|rows| PostgresRows::of(rows, now)),
+        },
         spool: SpoolPart {
             held: figures.held,
             oldest_held_at: figures.oldest_held_ms.map(clock::rfc3339),
-            oldest_held_age_s: figures.oldest_held_ms.map(|at| (now - at).max(0) / 1_000),
+            oldest_held_age_s: figures.oldest_held_ms.map(|at| age_s(at, now)),
             home: figures.home,
             dead_letters: figures.dead_letters,
             bytes: figures.bytes,
             max_bytes: figures.max_bytes,
+            full_in_hours: figures.full_in.map(|left| (left.as_secs_f64() / 360.0).round() / 10.0),
+            disk_free_bytes: figures.disk_free,
             full: figures.full,
             writable: figures.writable,
             damaged: figures.damaged,

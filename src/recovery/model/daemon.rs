@@ -70,6 +70,7 @@ impl Daemon {
             link: dial("m-recovery", Target::Kafka),
             spool: &spool,
             postgres: None,
+            postgres_rows: &health.postgres_rows,
             pace: Pace::new(0),
             stats: &stats,
             vitals: &health.kafka,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How the spool stands. Cheap to take: nothing is read from the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,11 @@ pub struct Figures {
     pub bytes: u64,
     /// The limit for `bytes`.
     pub max_bytes: u64,
+    /// When `bytes` will reach its limit, or the disk be full, at the rate of the last minutes. None: it does not
+    /// grow, or it is too early to tell.
+    pub full_in: Option<Duration>,
+    /// Bytes that are free on the spool's disk.
+    pub disk_free: u64,
     /// When the held row that is next in order arrived.
     pub oldest_held_ms: Option<i64>,
     /// Rows since start whose checksum did not hold or that could not be read from a damaged file.

@@ -28,6 +28,7 @@ mod keep;
 mod letters;
 mod lock;
 mod mend;
+mod outlook;
 mod recount;
 mod repair;
 mod row;

@@ -37,6 +37,18 @@ impl Writer {
         self.checkpoint_if_due(1);
     }
 
+    /// Notes how much there is, and tells when it will be too much.
+    pub(super) fn look_ahead(&mut self) {
+        let now = Instant::now();
+        if !self.outlook.is_due(now) {
+            return;
+        }
+        let (used, free) = (self.shared.figures().bytes, self.files.free_bytes());
+        self.outlook.note(now, used);
+        let full_in = self.outlook.full_in(self.max_bytes.saturating_sub(used).min(free));
+        self.shared.update(|figures| (figures.full_in, figures.disk_free) = (full_in, free));
+    }
+
     /// Whether the spool can be written again is found out without an event: nobody may send one while
     /// the daemon says that it can't store it.
     fn try_again(&mut self) {

@@ -16,6 +16,7 @@ use super::fault::{self, Fault};
 use super::figures::Shared;
 use super::files::Files;
 use super::lock::Lock;
+use super::outlook::Outlook;
 use super::settled::Clock;
 use super::work::{self, Command, Done, Job, Outcomes, Work};
 use super::write::{self, Counts};
@@ -26,7 +27,7 @@ use crate::store::StoreError;
 
 pub(super) struct Writer {
     pub(super) files: Files,
-    max_bytes: u64,
+    pub(super) max_bytes: u64,
     pub(super) keep: Duration,
     pub(super) clock: Clock,
     instance: String,
@@ -49,6 +50,7 @@ pub(super) struct Writer {
     /// For the line about a log that can't start anew.
     pub(super) log_lines: Throttle,
     pub(super) failing: Option<Failing>,
+    pub(super) outlook: Outlook,
     /// Home rows removed since that was last logged.
     pub(super) removed_unsaid: u64,
     _lock: Lock,
@@ -81,12 +83,14 @@ impl Writer {
             kept_at: None,
             log_lines: Throttle::default(),
             failing: None,
+            outlook: Outlook::default(),
             removed_unsaid: 0,
             _lock: lock,
         };
         writer.reopen()?;
         writer.reserve();
         writer.say_limit(settings.max_bytes.is_some());
+        writer.look_ahead();
         Ok(writer)
     }
 
@@ -115,6 +119,7 @@ impl Writer {
 
     fn tend(&mut self, inbox: &Receiver<Command>) {
         self.idle(inbox);
+        self.look_ahead();
         self.tended_at = Instant::now();
     }
 
