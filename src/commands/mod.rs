@@ -47,24 +47,18 @@ pub struct Cli {
 
 /// What the program can do beside serving.
 #[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a command's help is what its arguments say of it")]
 pub enum Command {
     /// Run the daemon (what happens without a command)
     Serve,
-    /// Show events that are in the spool
     Events(events::EventsArgs),
-    /// Count the stores' events and compare them with the daemon's books
     Ledger(ledger::LedgerArgs),
-    /// Show how the running daemon is
     Status(status::StatusArgs),
-    /// Check, count or export the events in the spool
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
-    /// List, show, send again or delete events that no broker will have as they are
     #[command(subcommand, name = "dead-letters")]
     DeadLetters(dead_letters::DeadLettersCommand),
-    /// Write a commented file of all settings
     Init(init::InitArgs),
-    /// Send stored events to Kafka once more
     Replay(replay::ReplayArgs),
 }
 

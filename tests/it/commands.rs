@@ -71,3 +71,46 @@ fn post(daemon: &Daemon, count: usize, change: impl Fn(usize, &mut Value)) -> Ve
     };
     (0..count).map(&mut send).collect()
 }
+
+/// Every command in the guide, as the shell would run it, but asked for its help: a flag that is not there fails.
+#[test]
+fn every_command_in_the_operations_guide_is_understood() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide is there");
+    let lines = guide.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+    let commands: Vec<&str> =
+        lines.filter(|line| line.starts_with("logs-ingest ") && !line.contains("DEGRADED")).collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    let folder = Path::new(env!("CARGO_BIN_EXE_logs-ingest")).parent().expect("a folder");
+    let shell = |line: &str| {
+        let line = line.split("  #").next().unwrap_or(line);
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{line} --help")).env("PATH", folder).stdin(Stdio::null());
+        Ran::of(command.output().expect("sh starts"))
+    };
+    for line in commands {
+        let help = shell(line).ok();
+        assert!(help.out.contains("Usage: logs-ingest "), "{line}: {help:?}");
+    }
+    assert_eq!(shell("logs-ingest spool export --no-such-flag").code, Some(64));
+}
+
+/// What a command's arguments say of it is its help, exit codes and all.
+#[test]
+fn help_says_what_a_command_does_and_how_it_ends() {
+    for (args, said) in [
+        (&["status"][..], "Exit code: 0 all is well"),
+        (&["ledger"], "Exit code: 0"),
+        (&["events"], "Reads DATA_DIR/spool.sqlite3"),
+        (&["spool"], "Check every row's checksum"),
+        (&["spool", "verify"], "Exit code 0: all is sound"),
+        (&["spool", "export"], "A line is {\"seq\":..,"),
+        (&["dead-letters"], "Safe beside a running"),
+        (&["dead-letters", "retry"], "Exit code 0: all of them do"),
+        (&["replay"], "Exit code 0: every wanted event was acknowledged"),
+    ] {
+        let help = run(&[], &[args, &["--help"]].concat()).ok().out;
+        let on_one_line = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(on_one_line.contains(said), "{args:?}: {help}");
+    }
+}

@@ -22,14 +22,11 @@ const PAGE_ROWS: usize = 100;
 /// daemon, which makes the changes to the spool itself. Run it as the daemon's user, or as root while the
 /// daemon runs.
 #[derive(Clone, Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "a command's help is what its arguments say of it")]
 pub enum DeadLettersCommand {
-    /// One line a letter, oldest first
     List(ListArgs),
-    /// Everything about one letter, its event as it would be sent
     Show(ShowArgs),
-    /// Have letters wait for Kafka again, behind everything that waits already
     Retry(RetryArgs),
-    /// Delete letters for good
     Drop(DropArgs),
 }
 
@@ -59,7 +56,7 @@ pub struct PlaceArgs {
     store: Option<Place>,
 }
 
-/// `dead-letters list`
+/// List dead letters, oldest first, a line each.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListArgs {
     /// Where.
@@ -79,7 +76,7 @@ pub struct ListArgs {
     which: Selection,
 }
 
-/// `dead-letters show`
+/// Show everything about one letter, its event as it would be sent.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
     /// Its ingest_id, as `list` and the answer's X-Ingest-Id have it
@@ -94,7 +91,9 @@ pub struct ShowArgs {
     json: bool,
 }
 
-/// `dead-letters retry`
+/// Have letters wait for Kafka again, behind everything that waits already.
+///
+/// Exit code 0: all of them do. 1: some could not be found or can't be sent.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["ids", "all"]))]
 pub struct RetryArgs {
@@ -119,7 +118,9 @@ pub struct RetryArgs {
     which: Selection,
 }
 
-/// `dead-letters drop`
+/// Delete letters for good.
+///
+/// They are stored nowhere else. Exit code 0: all of them are gone. 1: some could not be found.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DropArgs {
     /// With --all: yes, they may go

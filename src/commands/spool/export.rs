@@ -19,9 +19,9 @@ use crate::limits::EXPORT_PAGE_BYTES;
 use crate::signals::{self, Signal};
 use crate::store::spool::Journal;
 
-/// Write events as lines of JSON, oldest first.
+/// Write events as lines of JSON, for a file or a USB stick; `replay --file` sends them to Kafka.
 ///
-/// A line is {"seq":..,"ingest_id":..,"received_at":..,"state":"held"|"home","reason":..,"crc":..,"event":{..}};
+/// Oldest first. A line is {"seq":..,"ingest_id":..,"received_at":..,"state":"held"|"home","reason":..,"crc":..,"event":{..}};
 /// a damaged row has "damaged":.. and "event":null. The spool is not changed. Interrupted by Ctrl-C, the file
 /// ends with a whole line and is kept, the exit code is 1, and the report says how to go on.
 #[derive(Clone, Debug, clap::Args)]

@@ -16,12 +16,10 @@ const PAGE_ROWS: usize = 500;
 /// Reads DATA_DIR/spool.sqlite3, beside a running daemon or without one, in short reads that don't hold the
 /// daemon up. Run it as the daemon's user, or as root.
 #[derive(Clone, Debug, clap::Subcommand)]
+#[expect(missing_docs, reason = "a command's help is what its arguments say of it")]
 pub enum SpoolCommand {
-    /// Check every row's checksum and the file's structure
     Verify(verify::VerifyArgs),
-    /// Count events by state, level, service and day
     Stats(stats::StatsArgs),
-    /// Write events as lines of JSON, for a file or a USB stick; `replay --file` sends them to Kafka
     Export(export::ExportArgs),
 }
 

@@ -126,6 +126,10 @@ fn backlog(page: &mut Page, spool: &spool::Figures) {
     page.gauge("logs_ingest_spool_dead_letters", "Dead letters in the spool.").is(spool.dead_letters);
     page.gauge("logs_ingest_spool_bytes", "Data in the spool.").is(spool.bytes);
     page.gauge("logs_ingest_spool_max_bytes", "What the spool may hold.").is(spool.max_bytes);
+    page.gauge("logs_ingest_spool_disk_free_bytes", "What is free on the spool's disk.").is(spool.disk_free);
+    let full_in = spool.full_in.map_or(f64::INFINITY, |left| left.as_secs_f64());
+    page.gauge("logs_ingest_spool_full_in_seconds", "When it will be full, at the rate of the last minutes.")
+        .is(full_in);
     page.gauge("logs_ingest_spool_writable", "1 when the spool's last write reached the disk.")
         .is(spool.writable);
     page.gauge("logs_ingest_spool_full", "1 while the spool refuses events for want of room.").is(spool.full);
