@@ -31,6 +31,7 @@ use crate::recovery::{Keep, Plan, Recovery};
 use crate::reload::Reloads;
 use crate::rounds::Rounds;
 use crate::route::Route;
+use crate::skews::Skews;
 use crate::stats::Stats;
 use crate::store::link::Link;
 use crate::store::spool::{self, OpenError, Spool};
@@ -134,6 +135,7 @@ impl App {
             max_connections: config.max_connections,
             rules: config.rules,
             idempotency: Arc::new(Memory::new(config.idempotency_window)),
+            skews: Skews::default(),
             batch: config.batch,
             slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),

@@ -54,6 +54,7 @@ pub mod rounds;
 pub mod route;
 pub mod scheduling;
 pub mod signals;
+pub mod skews;
 pub mod stats;
 pub mod store;
 pub mod thread;

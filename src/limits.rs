@@ -98,6 +98,10 @@ pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 /// What those answers may take.
 pub const IDEMPOTENCY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Services whose worst clock is shown; events of further ones count as one service.
+pub const SKEW_SERVICES_MAX: usize = 100;
+/// Characters of a service's name there.
+pub const SKEW_NAME_CHARS_MAX: usize = 64;
 /// `Retry-After` while the first request with a key is still being stored, in seconds, before jitter.
 pub const RETRY_AFTER_IN_FLIGHT_S: u32 = 1;
 /// `Retry-After` when there is no room, in seconds, before jitter.

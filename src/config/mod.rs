@@ -368,10 +368,11 @@ fn kafka_settings(
         .parse::<ClientChoice>()
         .map_err(|legal| read.refuse("KAFKA_CLIENT", &raw.kafka_client, legal))?;
     let deadline = read.duration("KAFKA_DEADLINE", &raw.kafka_deadline, 500, 60_000)?;
+    let embed_id = read.switch("KAFKA_EMBED_ID", &raw.kafka_embed_id)?;
     let typed = raw.kafka_brokers.as_deref().unwrap_or_default();
     if typed.trim().is_empty() {
         return Ok(None);
     }
     let brokers = parse::brokers(typed).map_err(|why| read.refuse("KAFKA_BROKERS", typed, why))?;
-    Ok(Some(kafka::Settings { brokers, topic, client, deadline, max_event_bytes }))
+    Ok(Some(kafka::Settings { brokers, topic, client, deadline, max_event_bytes, embed_id }))
 }

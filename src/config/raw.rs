@@ -122,6 +122,16 @@ pub struct RawSettings {
     /// Client library: modern (Kafka 2.8 and later), classic (for brokers that refuse modern; not Kafka 4), or auto
     #[arg(long, env = "KAFKA_CLIENT", default_value = "auto", value_name = "NAME", help_heading = "Kafka")]
     pub(super) kafka_client: String,
+    /// Whether the value of a record has ingest_id and received_at as its last members, for readers that see no
+    /// record headers, and for the classic client, which has none: on or off
+    #[arg(
+        long,
+        env = "KAFKA_EMBED_ID",
+        default_value = "off",
+        value_name = "SWITCH",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_embed_id: String,
     /// Longest wait for the broker before events go to the next store instead
     #[arg(
         long,

@@ -5,9 +5,11 @@
 //!
 //! The way of a body: `scan` (is all of it strict JSON?), `redact` (card numbers are masked), `members`
 //! (serde finds the top-level members), `validate` (each field by its row in `schema`, with `timestamp`
-//! and `numbers`), `normal` (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts a batch into such bodies.
+//! and `numbers`), `normal` (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts
+//! a batch into such bodies; `embed` puts an event's id into its value.
 
 mod columns;
+mod embed;
 mod items;
 mod members;
 mod normal;
@@ -63,7 +65,11 @@ pub struct Event {
     key: Bytes,
     payload: Bytes,
     cards_masked: u32,
+    skew_ms: Option<i64>,
 }
+
+/// The longest text of a number of 64 bits.
+const SKEW_DIGITS_MAX: usize = "-9223372036854775808".len();
 
 impl Arrival {
     /// Bytes of the headers that the event's record has where the protocol has headers: names and values.
@@ -73,7 +79,9 @@ impl Arrival {
             + "received_at".len()
             + "2025-11-18T17:21:35.750Z".len()
             + "content-type".len()
-            + "application/json".len();
+            + "application/json".len()
+            + "skew_ms".len()
+            + SKEW_DIGITS_MAX;
         FIXED + self.traceparent.as_ref().map_or(0, |value| "traceparent".len() + value.len())
     }
 }
@@ -92,11 +100,12 @@ impl Event {
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
         let values = validate::validate(&members).map_err(Refusal::Invalid)?;
+        let skew_ms = skew_ms(&members, arrival.received_at_ms);
         let (key, payload) = normal::write(&values, &members, text.len());
         if key.len() + payload.len() + arrival.header_bytes() > rules.max_event_bytes {
             return Err(Refusal::TooLarge { limit_bytes: rules.max_event_bytes });
         }
-        Ok(Self { arrival, key, payload, cards_masked })
+        Ok(Self { arrival, key, payload, cards_masked, skew_ms })
     }
 
     /// The same event under another id.
@@ -142,6 +151,29 @@ impl Event {
         self.cards_masked
     }
 
+    /// Milliseconds from the event's own time to its receipt: how far its sender's clock is behind, or how long it
+    /// was on its way; negative for a clock that is ahead. `None`: it has no time, as only a damaged row has.
+    #[must_use]
+    pub fn skew_ms(&self) -> Option<i64> {
+        self.skew_ms
+    }
+
+    /// The name of the service that sent it.
+    #[must_use]
+    pub fn service(&self) -> Option<Cow<'_, str>> {
+        // In the normal form no quote in a string stands without a backslash.
+        const LABEL: &[u8] = b",\"service\":";
+        let start = memchr::memmem::find(&self.payload, LABEL)? + LABEL.len();
+        text::decode_first(str::from_utf8(&self.payload[start..]).ok()?)
+    }
+
+    /// The payload with the event's id and time of receipt as its last members, for readers that see no record
+    /// headers. Members of its own that have these names give way.
+    #[must_use]
+    pub fn payload_with_id(&self, received_at: &str) -> Bytes {
+        embed::embed(&self.payload, self.arrival.ingest_id, received_at)
+    }
+
     /// Bytes that the event takes in a queue or a batch.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -151,8 +183,16 @@ impl Event {
     /// An event as a store gave it back, after the store's own checksum held.
     #[must_use]
     pub fn restored(arrival: Arrival, key: Bytes, payload: Bytes) -> Self {
-        Self { arrival, key, payload, cards_masked: 0 }
+        let members: Option<Members<'_>> = serde_json::from_slice(&payload).ok();
+        let skew_ms = members.and_then(|members| skew_ms(&members, arrival.received_at_ms));
+        Self { arrival, key, payload, cards_masked: 0, skew_ms }
     }
+}
+
+/// From the event's own time to the time of receipt. Never a reason to refuse it.
+fn skew_ms(members: &Members<'_>, received_at_ms: i64) -> Option<i64> {
+    let timestamp = members.token(schema::Field::Timestamp).and_then(text::decode)?;
+    timestamp::instant_ms(&timestamp).map(|instant| received_at_ms.saturating_sub(instant))
 }
 
 /// The `request_id` in a body that is no event, to tell the sender which one it was. `None`: it has none that

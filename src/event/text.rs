@@ -14,6 +14,19 @@ pub(super) fn decode(token: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(token).ok().map(Cow::Owned)
 }
 
+/// The text of the JSON string that `json` begins with.
+pub(super) fn decode_first(json: &str) -> Option<Cow<'_, str>> {
+    let bytes = json.as_bytes();
+    let mut at = 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return decode(&json[..=at]);
+        }
+        at += 2;
+    }
+}
+
 /// Appends `value` as JSON.
 pub(super) fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("BUG: a text or number could not be written to memory");
@@ -30,6 +43,16 @@ mod tests {
         assert_eq!(decode(r#""\u006cevel\n\ud83d\ude00\/""#).as_deref(), Some("level\n😀/"));
         for token in ["", "\"", "1", "null", "{}", r#""\ud800""#, r#""\x""#, r#"a""#, r#""a"#] {
             assert_eq!(decode(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn the_first_string_ends_at_its_own_quote() {
+        for (json, text) in [(r#""a","b""#, "a"), (r#""\"\\","b""#, "\"\\"), (r#""""#, "")] {
+            assert_eq!(decode_first(json).as_deref(), Some(text), "{json}");
+        }
+        for json in ["", "\"", "\"a", r#""\""#, "1", r#""a\"#] {
+            assert_eq!(decode_first(json), None, "{json}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! The grammar of timestamps: `DATE [SEP TIME [OFFSET]]`, ISO 8601 in its calendar and week forms,
-//! basic and extended. The text is only judged: what was sent is what is stored.
+//! basic and extended. The text is judged and its instant found: what was sent is what is stored.
 
-/// Is the whole of `text` a timestamp?
-pub(super) fn is_iso8601(text: &str) -> bool {
+/// The instant that the whole of `text` names, in milliseconds since 1970; without an offset it is UTC. `None`:
+/// it is no timestamp.
+pub(super) fn instant_ms(text: &str) -> Option<i64> {
     let mut rest = Rest(text.as_bytes());
-    date_and_time(&mut rest).is_some() && rest.0.is_empty()
+    date_and_time(&mut rest).filter(|_| rest.0.is_empty())
 }
 
 /// What is left to read. `None` anywhere below means: not in the grammar.
@@ -41,65 +42,95 @@ impl Rest<'_> {
     }
 }
 
-fn date_and_time(rest: &mut Rest<'_>) -> Option<()> {
-    date(rest)?;
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+
+fn date_and_time(rest: &mut Rest<'_>) -> Option<i64> {
+    let midnight = date(rest)? * DAY_MS;
     if rest.eat(b'T') || rest.eat(b' ') {
-        time(rest)?;
-        offset(rest)?;
+        let time = time(rest)?;
+        return Some(midnight + time - offset(rest)?);
     }
-    Some(())
+    Some(midnight)
 }
 
-fn date(rest: &mut Rest<'_>) -> Option<()> {
+/// In days since 1970.
+fn date(rest: &mut Rest<'_>) -> Option<i64> {
     let year = rest.number(4).filter(|&year| year >= 1)?;
     let extended = rest.eat(b'-');
     if rest.eat(b'W') {
         let week = rest.number(2)?;
         let has_day = if extended { rest.eat(b'-') } else { rest.at_digit() };
         let day = if has_day { rest.number(1)? } else { 1 };
-        return is_week_date(year, week, day).then_some(());
+        return is_week_date(year, week, day).then(|| week_day(year, week, day));
     }
     let month = rest.number(2)?;
     if extended && !rest.eat(b'-') {
         return None;
     }
     let day = rest.number(2)?;
-    ((1..=days_in(year, month)).contains(&day)).then_some(())
+    ((1..=days_in(year, month)).contains(&day)).then(|| day_of(year, month, day))
 }
 
-fn time(rest: &mut Rest<'_>) -> Option<()> {
-    rest.below(24)?;
+/// In milliseconds; what is finer is cut off.
+fn time(rest: &mut Rest<'_>) -> Option<i64> {
+    let hours = rest.below(24)?;
     let extended = rest.eat(b':');
     if !extended && !rest.at_digit() {
-        return Some(());
+        return Some(i64::from(hours) * 60 * MINUTE_MS);
     }
-    rest.below(60)?;
+    let minutes = i64::from(hours * 60 + rest.below(60)?);
     let has_seconds = if extended { rest.eat(b':') } else { rest.at_digit() };
     if !has_seconds {
-        return Some(());
+        return Some(minutes * MINUTE_MS);
     }
-    rest.below(60)?;
+    let seconds = i64::from(rest.below(60)?);
+    let mut fraction = 0;
     if rest.eat(b'.') || rest.eat(b',') {
-        rest.number(1)?;
+        let mut unit = 100;
+        fraction += unit * i64::from(rest.number(1)?);
         while rest.at_digit() {
-            rest.number(1)?;
+            unit /= 10;
+            fraction += unit * i64::from(rest.number(1)?);
         }
     }
-    Some(())
+    Some(minutes * MINUTE_MS + seconds * 1_000 + fraction)
 }
 
-fn offset(rest: &mut Rest<'_>) -> Option<()> {
+/// In milliseconds east of UTC.
+fn offset(rest: &mut Rest<'_>) -> Option<i64> {
     if rest.0.is_empty() || rest.eat(b'Z') {
-        return Some(());
+        return Some(0);
     }
-    if !rest.eat(b'+') && !rest.eat(b'-') {
+    let sign = if rest.eat(b'+') {
+        1
+    } else if rest.eat(b'-') {
+        -1
+    } else {
         return None;
-    }
-    rest.below(24)?;
+    };
+    let mut minutes = rest.below(24)? * 60;
     if rest.eat(b':') || rest.at_digit() {
-        rest.below(60)?;
+        minutes += rest.below(60)?;
     }
-    Some(())
+    Some(sign * i64::from(minutes) * MINUTE_MS)
+}
+
+/// Days since 1970 of a day that exists: years begin in March here, so that the leap day is their last.
+fn day_of(year: u32, month: u32, day: u32) -> i64 {
+    const TO_1970: i64 = 719_468;
+    let year = i64::from(year) - i64::from(month <= 2);
+    let month = i64::from((month + 9) % 12);
+    let in_year = (153 * month + 2) / 5 + i64::from(day) - 1;
+    365 * year + year / 4 - year / 100 + year / 400 + in_year - TO_1970
+}
+
+/// The same of a day in a week. The 4th of January is always in the first.
+fn week_day(year: u32, week: u32, day: u32) -> i64 {
+    let fourth = day_of(year, 1, 4);
+    // 1970 began on a Thursday.
+    let monday = fourth - (fourth + 3).rem_euclid(7);
+    monday + i64::from(week - 1) * 7 + i64::from(day - 1)
 }
 
 const fn is_leap(year: u32) -> bool {
@@ -137,6 +168,34 @@ mod tests {
     use super::*;
     use chrono::{Datelike, NaiveDate, Weekday};
     use proptest::prelude::*;
+
+    fn is_iso8601(text: &str) -> bool {
+        instant_ms(text).is_some()
+    }
+
+    #[test]
+    fn every_form_names_its_instant() {
+        let at = 1_763_486_495_000;
+        for (text, ms) in [
+            ("1970-01-01", 0),
+            ("1970-01-01T00:00:00.001Z", 1),
+            ("1969-12-31T23:59:59.999", -1),
+            ("2025-11-18T17:21:35Z", at),
+            ("20251118T172135", at),
+            ("2025-W47-2 17:21:35", at),
+            ("2025-11-18T18:21:35.7509+01", at + 750),
+            ("2025-11-18T11:51:35,75-0530", at + 750),
+            ("2025-11-19T17:20:35+23:59", at),
+            ("2025-11-18T17:21", at - 35_000),
+            ("2025-11-18T17", at - 21 * 60_000 - 35_000),
+            ("0001-01-01", -62_135_596_800_000),
+            ("0001-01-01T00:00+23:59", -62_135_596_800_000 - 86_340_000),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+            ("2020-W53-7", 1_609_632_000_000),
+        ] {
+            assert_eq!(instant_ms(text), Some(ms), "{text}");
+        }
+    }
 
     #[test]
     fn every_form_is_accepted() {
@@ -268,6 +327,19 @@ mod tests {
             prop_assert_eq!(is_iso8601(&format!("{year:04}W{week:02}")), real(monday));
             prop_assert_eq!(is_iso8601(&format!("{year:04}-W{week:02}-{day}")), real(date));
             prop_assert_eq!(is_iso8601(&format!("{year:04}W{week:02}{day} 00")), real(date));
+            if let Some(date) = date.filter(|_| year >= 1) {
+                let midnight = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_millis();
+                prop_assert_eq!(instant_ms(&format!("{year:04}-W{week:02}-{day}")), Some(midnight));
+            }
+        }
+
+        #[test]
+        fn an_instant_is_chronos(ms in -62_135_596_800_000_i64..=253_402_300_799_999, minutes in -1_439_i32..=1_439) {
+            let offset = chrono::FixedOffset::east_opt(minutes * 60).unwrap();
+            let time = chrono::DateTime::from_timestamp_millis(ms).unwrap().with_timezone(&offset);
+            prop_assume!((1..=9999).contains(&time.year()));
+            prop_assert_eq!(instant_ms(&time.format("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()), Some(ms));
+            prop_assert_eq!(instant_ms(&time.format("%Y%m%d %H%M%S%.3f%z").to_string()), Some(ms));
         }
     }
 }

@@ -44,7 +44,7 @@ fn judge<'a>(spec: &Spec, token: Option<&'a str>) -> Result<Value<'a>, Problem> 
     match spec.kind {
         Kind::Text => string(token, Problem::StringType, |_| Ok(())),
         Kind::Timestamp => string(token, Problem::StringType, |text| {
-            if timestamp::is_iso8601(text) { Ok(()) } else { Err(Problem::NotIso8601) }
+            timestamp::instant_ms(text).map(drop).ok_or(Problem::NotIso8601)
         }),
         Kind::Level => string(token, Problem::UnknownLevel, |text| {
             if LEVELS.contains(&text) { Ok(()) } else { Err(Problem::UnknownLevel) }

@@ -4,16 +4,17 @@ use std::io::Write;
 
 use tiny_http::Request;
 
+use super::endpoints;
 use super::reply::{Reply, reason};
 
 /// Answers a request. A door that is gone has taken its client with it, so errors end here.
 pub(super) fn answer(request: Request, reply: &Reply) {
-    let text = render(reply);
+    let text = render(reply, endpoints::traceparent(&request));
     let mut writer = request.into_writer();
     let _ = writer.write_all(&text).and_then(|()| writer.flush());
 }
 
-fn render(reply: &Reply) -> Vec<u8> {
+fn render(reply: &Reply, traceparent: Option<&str>) -> Vec<u8> {
     let body = reply.body();
     let mut text = Vec::with_capacity(256 + body.len());
     // Writing to a Vec can't fail.
@@ -27,6 +28,9 @@ fn render(reply: &Reply) -> Vec<u8> {
     for (name, value) in reply.headers() {
         let _ = write!(text, "{name}: {value}\r\n");
     }
+    if let Some(parent) = traceparent {
+        let _ = write!(text, "traceparent: {parent}\r\n");
+    }
     text.extend_from_slice(b"\r\n");
     text.extend_from_slice(body);
     text
@@ -38,10 +42,12 @@ mod tests {
 
     #[test]
     fn an_answer_is_whole() {
-        let text = String::from_utf8(render(&Reply::unavailable("full", 2))).unwrap();
+        let text = String::from_utf8(render(&Reply::unavailable("full", 2), None)).unwrap();
         assert_eq!(
             text,
             "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 17\r\nRetry-After: 2\r\n\r\n{\"detail\":\"full\"}"
         );
+        let text = String::from_utf8(render(&Reply::not_found(), Some("00-1"))).unwrap();
+        assert!(text.contains("\r\ntraceparent: 00-1\r\n\r\n{"), "{text}");
     }
 }

@@ -10,6 +10,7 @@ pub mod idempotency;
 pub mod reply;
 pub mod routes;
 mod server;
+mod traceparent;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +21,7 @@ use crate::event::{BatchRules, Rules};
 use crate::health::Health;
 use crate::keys::Guard;
 use crate::queue::{Gauge, Inlet};
+use crate::skews::Skews;
 use crate::stats::Stats;
 use crate::store::spool::Spool;
 use crate::timings::Timings;
@@ -50,6 +52,8 @@ pub struct Context {
     pub rules: Rules,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: Arc<idempotency::Memory>,
+    /// The worst clocks.
+    pub skews: Skews,
     /// How large a batch may be.
     pub batch: BatchRules,
     /// A loop that has not moved for this long could not store the next event soon.

@@ -119,6 +119,7 @@ fn returns(broker: &Broker) -> Instant {
         client: kafka::ClientChoice::Modern,
         deadline: Duration::from_secs(2),
         max_event_bytes: 1024,
+        embed_id: false,
     };
     let arrival = Arrival { ingest_id: uuid::Uuid::now_v7(), received_at_ms: 1, traceparent: None };
     let batch: Batch = vec![Event::restored(arrival, "probe".into(), "{}".into())].into();

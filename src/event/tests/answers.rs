@@ -240,8 +240,8 @@ fn too_large_counts_key_payload_and_headers() {
     let within = |max_event_bytes| Rules { max_event_bytes, ..RULES };
     let body = minimal_with("");
     let key_and_payload = "r-1".len() + body.len();
-    // ingest_id, received_at, content-type
-    let headers = (9 + 36) + (11 + 24) + (12 + 16);
+    // ingest_id, received_at, content-type, skew_ms
+    let headers = (9 + 36) + (11 + 24) + (12 + 16) + (7 + 20);
     let traced = Arrival { traceparent: Some("00-4bf9-00f0-01".into()), ..arrival() };
     let traceparent = 11 + 15;
     for (arrival, exact) in

@@ -7,13 +7,12 @@ use uuid::Uuid;
 
 use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
-use super::{Handled, header, json, keyed, refused};
+use super::{Handled, json, keyed, refused, traceparent};
 use crate::clock;
 use crate::event::{Arrival, Event, Refusal};
 use crate::http::Context;
 use crate::http::body::Body;
 use crate::http::reply::Reply;
-use crate::limits::TRACEPARENT_MAX;
 use crate::queue::StoredIn;
 
 /// Reads and validates the body.
@@ -45,9 +44,7 @@ pub(super) fn arrival(request: &Request) -> Arrival {
     Arrival {
         ingest_id: Uuid::now_v7(),
         received_at_ms: clock::record_ms(),
-        traceparent: header(request, "traceparent")
-            .filter(|text| text.len() <= TRACEPARENT_MAX)
-            .map(Box::from),
+        traceparent: traceparent(request).map(Box::from),
     }
 }
 

@@ -18,6 +18,7 @@ pub use submit::{Accepted, submit};
 use super::Context;
 use super::reply::Reply;
 use super::routes::{self, Endpoint};
+use super::traceparent::is_valid;
 
 /// What a worker made of a request.
 pub enum Handled {
@@ -62,6 +63,11 @@ pub(super) fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a
 /// The name that the client's API key gives it: the door says so, and no client can.
 fn client(request: &Request) -> &str {
     header(request, "X-Door-Client").unwrap_or("-")
+}
+
+/// The W3C trace context of a request, if it has one that means something.
+pub(super) fn traceparent(request: &Request) -> Option<&str> {
+    header(request, "traceparent").filter(|text| is_valid(text))
 }
 
 /// A JSON answer from anything that serialises.

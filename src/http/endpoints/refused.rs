@@ -6,7 +6,7 @@ use std::time::Instant;
 use log::info;
 use tiny_http::Request;
 
-use super::{Handled, client, header};
+use super::{Handled, client, header, traceparent};
 use crate::http::Context;
 use crate::http::reply::Reply;
 use crate::limits::LOG_REFUSED_PER_MINUTE;
@@ -30,8 +30,9 @@ pub(super) fn note(request: &Request, status: u16, why: &str) {
     let id = header(request, "X-Request-ID").unwrap_or("-");
     let peer = header(request, "X-Door-Peer").unwrap_or("-");
     let client = client(request);
+    let parent = traceparent(request).unwrap_or("-");
     info!(
-        "a request is refused status={status} x_request_id={} peer={peer} client={client} hidden_before={hidden} detail={}",
+        "a request is refused status={status} x_request_id={} peer={peer} client={client} traceparent={parent} hidden_before={hidden} detail={}",
         Escaped(id),
         Escaped(why)
     );

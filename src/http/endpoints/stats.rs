@@ -19,6 +19,8 @@ struct Body {
     queue: Queue,
     ledger: Ledger,
     door: door::Figures,
+    /// By service, the worst difference in milliseconds between the time of an event and its receipt.
+    worst_skew_ms: BTreeMap<Box<str>, i64>,
     /// Requests that were let in with an API key, by its name.
     clients: BTreeMap<Box<str>, u64>,
 }
@@ -64,6 +66,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
         door: context.door.get().map(door::Watch::figures).unwrap_or_default(),
+        worst_skew_ms: context.skews.worst(),
         clients: context.guard.requests().into_iter().collect(),
     };
     json(200, &body)

@@ -9,7 +9,7 @@ use log::{debug, error};
 use tiny_http::Request;
 use uuid::Uuid;
 
-use super::{batch, client, header, ingest};
+use super::{batch, client, header, ingest, traceparent};
 use crate::event::Event;
 use crate::http::Context;
 use crate::http::answer::answer;
@@ -48,6 +48,11 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     let waiting = Waiting { request, answer, first, ticket, received_at: Instant::now() };
     let cards: usize = own.iter().map(|event| event.cards_masked() as usize).sum();
     let stats = &context.stats;
+    for event in &own {
+        if let (Some(service), Some(skew_ms)) = (event.service(), event.skew_ms()) {
+            context.skews.note(&service, skew_ms);
+        }
+    }
     // Counted before the producer can settle them; taken back when the queue refuses them.
     stats::add(&stats.accepted, events);
     stats::add(&stats.in_flight, events);
@@ -80,6 +85,7 @@ impl Settle for Waiting {
     fn settle(self: Box<Self>, outcomes: &[Outcome]) {
         let id = header(&self.request, "X-Request-ID").unwrap_or("-");
         let client = client(&self.request);
+        let parent = traceparent(&self.request).unwrap_or("-");
         let refused = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Refused(why) => Some(why),
             Outcome::Stored(_) => None,
@@ -90,7 +96,7 @@ impl Settle for Waiting {
                 let (key, ingest_id) = &self.first;
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 debug!(
-                    "an event is stored in={} ingest_id={ingest_id} x_request_id={} client={client} ms={took:.1}",
+                    "an event is stored in={} ingest_id={ingest_id} x_request_id={} client={client} traceparent={parent} ms={took:.1}",
                     place.name(),
                     Escaped(id)
                 );
@@ -100,7 +106,7 @@ impl Settle for Waiting {
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 let places = places(outcomes);
                 debug!(
-                    "a batch is stored in={places:?} events={} x_request_id={} client={client} ms={took:.1}",
+                    "a batch is stored in={places:?} events={} x_request_id={} client={client} traceparent={parent} ms={took:.1}",
                     outcomes.len(),
                     Escaped(id)
                 );

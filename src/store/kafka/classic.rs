@@ -9,9 +9,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
 use krafka::producer::murmur2;
 
+use crate::clock;
 use crate::event::Event;
 use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
 use crate::store::{Batch, Store, StoreError, isolate};
@@ -45,18 +47,23 @@ pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Re
     match Helper::start("kafka-classic", &LEFT_BEHIND, deadline, build) {
         Ok(Ok((helper, ()))) => {
             let store = Classic { helper, at: at.clone(), deadline };
-            Ok(Connected { store: Box::new(store), client: "classic", notes: notes() })
+            Ok(Connected { store: Box::new(store), client: "classic", notes: notes(settings.embed_id) })
         }
         Ok(Err(error)) => Err(error),
         Err(gone) => Err(explain(gone, at)),
     }
 }
 
-fn notes() -> Vec<String> {
+fn notes(embed_id: bool) -> Vec<String> {
+    let lost = match embed_id {
+        true => "traceparent and skew_ms do not reach Kafka",
+        false => {
+            "ingest_id, received_at, skew_ms and traceparent do not reach Kafka; KAFKA_EMBED_ID=on puts the first \
+             two into the value"
+        }
+    };
     vec![
-        "the classic client writes records without headers and timestamps: ingest_id, received_at and \
-         traceparent do not reach Kafka"
-            .to_owned(),
+        format!("the classic client writes records without headers and timestamps: {lost}"),
         "the classic client can't tell how many replicas the topic has: with one, an acknowledgement means \
          the memory of one broker; set the topic's flush.messages=1, or more replicas"
             .to_owned(),
@@ -99,6 +106,7 @@ struct Client {
     topic: String,
     partitions: u32,
     ack_timeout: Duration,
+    embed_id: bool,
     at: Place,
 }
 
@@ -110,7 +118,7 @@ impl Client {
         let partitions = partitions(&mut client, &settings, &at)?;
         // Sooner than the deadline of `write`, so that the broker names the outcome.
         let ack_timeout = settings.deadline - settings.deadline / 10;
-        Ok(Self { client, topic: settings.topic, partitions, ack_timeout, at })
+        Ok(Self { client, topic: settings.topic, partitions, ack_timeout, embed_id: settings.embed_id, at })
     }
 
     fn write(&mut self, job: &Job) -> Vec<Outcome> {
@@ -124,16 +132,24 @@ impl Client {
         outcomes.into_iter().map(|outcome| at.pardon_the_clock(outcome)).collect()
     }
 
+    fn value(&self, event: &Event) -> Bytes {
+        match self.embed_id {
+            true => event.payload_with_id(&clock::rfc3339(event.received_at_ms())),
+            false => event.payload().clone(),
+        }
+    }
+
     /// One produce round. What the client says of the whole call holds for every event of it.
     fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<Outcome> {
         let to: Vec<i32> =
             group.iter().map(|&index| partition_of(batch[index].key(), self.partitions)).collect();
         // One message to a partition without a leader would fail the whole call.
         let led = led(&self.client, &self.topic);
-        let messages = group.iter().zip(&to).filter(|(_, partition)| led.contains(partition));
-        let messages = messages.map(|(&index, &partition)| ProduceMessage {
+        let values: Vec<Bytes> = group.iter().map(|&index| self.value(&batch[index])).collect();
+        let messages = group.iter().zip(&values).zip(&to).filter(|(_, partition)| led.contains(partition));
+        let messages = messages.map(|((&index, value), &partition)| ProduceMessage {
             key: Some(batch[index].key()),
-            value: Some(batch[index].payload()),
+            value: Some(value),
             topic: &self.topic,
             partition,
         });

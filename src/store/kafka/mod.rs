@@ -37,6 +37,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// The largest event that validation lets through (`MAX_EVENT_BYTES`).
     pub max_event_bytes: usize,
+    /// Whether the value has the event's id and time of receipt too (`KAFKA_EMBED_ID`).
+    pub embed_id: bool,
 }
 
 /// Which Kafka client to use (`KAFKA_CLIENT`).
@@ -130,6 +132,7 @@ mod tests {
             client: ClientChoice::Auto,
             deadline: Duration::from_secs(3),
             max_event_bytes: 1024,
+            embed_id: false,
         };
         let Err(StoreError::Unavailable(why)) = connect(&settings) else { panic!("connected to nothing") };
         assert!(why.contains(&address) && why.contains("KAFKA_BROKERS"), "{why}");

@@ -40,6 +40,7 @@ struct Modern {
     at: Place,
     topic: String,
     deadline: Duration,
+    embed_id: bool,
 }
 
 /// Connects within `until`. The error is the client's own, for it decides about the classic client.
@@ -88,6 +89,7 @@ pub(super) fn connect(
         at: at.clone(),
         topic: settings.topic.clone(),
         deadline: settings.deadline,
+        embed_id: settings.embed_id,
     };
     let notes = notes(&settings.topic, &partitions);
     Ok(Connected { store: Box::new(store), client: "modern", notes })
@@ -104,12 +106,20 @@ fn notes(topic: &str, partitions: &[PartitionInfo]) -> Vec<String> {
 
 impl Modern {
     fn record(&self, event: &Event) -> Record {
-        let record = Record::new(self.topic.as_str(), event.payload().clone())
+        let received_at = clock::rfc3339(event.received_at_ms());
+        let value = match self.embed_id {
+            true => event.payload_with_id(&received_at),
+            false => event.payload().clone(),
+        };
+        let mut record = Record::new(self.topic.as_str(), value)
             .key(event.key().clone())
             .timestamp(event.received_at_ms())
             .header("ingest_id", event.ingest_id().to_string())
-            .header("received_at", clock::rfc3339(event.received_at_ms()))
+            .header("received_at", received_at)
             .header("content-type", "application/json");
+        if let Some(skew_ms) = event.skew_ms() {
+            record = record.header("skew_ms", skew_ms.to_string());
+        }
         match event.traceparent() {
             Some(parent) => record.header("traceparent", parent.to_owned()),
             None => record,

@@ -20,7 +20,7 @@ const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
 macro_rules! columns {
     () => {
         "ingest_id, received_at, traceparent, payload, price, quantity, event_timestamp, request_id, service, env, \
-         action, level, message, user_id, product_id, error_code, stack, app_version, raw_data"
+         action, level, message, user_id, product_id, error_code, stack, app_version, raw_data, skew_ms"
     };
 }
 /// The same as arrays, from the fourth parameter on: those before hold for all rows.
@@ -28,7 +28,7 @@ macro_rules! arrays {
     () => {
         "$4::uuid[], $5::timestamptz[], $6::text[], $7::bytea[], $8::float8[], $9::int8[], $10::text[], $11::text[], \
          $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], \
-         $20::text[], $21::text[], $22::text[]"
+         $20::text[], $21::text[], $22::text[], $23::int8[]"
     };
 }
 
@@ -53,7 +53,7 @@ pub(super) const INSERT_DEAD_LETTERS: &str = concat!(
     columns!(),
     ", error FROM unnest(",
     arrays!(),
-    ", $23::text[]) WITH ORDINALITY AS row (",
+    ", $24::text[]) WITH ORDINALITY AS row (",
     columns!(),
     ", error, place) ORDER BY place ON CONFLICT (ingest_id) DO NOTHING"
 );
@@ -121,6 +121,7 @@ pub(super) struct Rows<'a> {
     payloads: Vec<&'a [u8]>,
     prices: Vec<Option<f64>>,
     quantities: Vec<Option<i64>>,
+    skews: Vec<Option<i64>>,
     texts: [Vec<Option<Cow<'a, str>>>; TEXTS],
 }
 
@@ -141,6 +142,7 @@ impl<'a> Rows<'a> {
         self.payloads.push(event.payload());
         self.prices.push(c.price);
         self.quantities.push(c.quantity);
+        self.skews.push(event.skew_ms());
         let texts: [_; TEXTS] = [
             c.event_timestamp,
             c.request_id,
@@ -171,6 +173,7 @@ impl<'a> Rows<'a> {
             [&self.ids, &self.received, &self.traceparents, &self.payloads, &self.prices, &self.quantities];
         parameters.extend(first);
         parameters.extend(self.texts.iter().map(|column| column as &(dyn ToSql + Sync)));
+        parameters.push(&self.skews);
         parameters
     }
 }

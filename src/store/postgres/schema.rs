@@ -9,7 +9,8 @@ use crate::store::StoreError;
 
 /// One file a version, oldest first. Never edited once released; a new version is a new file, which notes
 /// its number itself, so that an administrator can apply it too.
-const MIGRATIONS: &[&str] = &[include_str!("../../../sql/postgres/001.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../../sql/postgres/001.sql"), include_str!("../../../sql/postgres/002.sql")];
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Advisory locks of this program: the first of the two numbers; the second tells what is locked.

@@ -25,7 +25,7 @@ macro_rules! columns {
     () => {
         "ingest_id, received_at, state, reason, instance, traceparent, crc, event_timestamp, request_id, service, \
          env, action, level, message, user_id, product_id, price, quantity, error_code, app_version, stack, \
-         raw_data, payload"
+         raw_data, payload, skew_ms"
     };
 }
 pub(super) const COLUMNS: &str = columns!();
@@ -34,13 +34,13 @@ const INSERT_LOG: &str = concat!(
     "INSERT INTO raw_logs (",
     columns!(),
     ", seq) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-     ?20, ?21, ?22, ?23, ?24) ON CONFLICT (ingest_id) DO NOTHING"
+     ?20, ?21, ?22, ?23, ?24, ?25) ON CONFLICT (ingest_id) DO NOTHING"
 );
 const INSERT_DEAD_LETTER: &str = concat!(
     "INSERT INTO dead_letters (",
     columns!(),
     ", seq, failed_at, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26) ON CONFLICT (ingest_id) DO NOTHING"
+     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27) ON CONFLICT (ingest_id) DO NOTHING"
 );
 
 /// What the daemon says of a row beside the event itself.
@@ -95,6 +95,7 @@ pub(super) fn insert(
         shown(c.stack.as_ref()),
         shown(c.raw_data.as_ref()),
         &event.payload()[..],
+        event.skew_ms(),
         label.seq,
     ];
     for (index, value) in common.iter().enumerate() {

@@ -17,7 +17,8 @@ const APPLICATION_ID: i64 = 0x6c6f_6773;
 /// Versions beyond this are no release of ours: the four bytes in the header are damaged.
 const VERSION_PLAUSIBLE_MAX: i64 = 9_999;
 /// One file a version, oldest first. Never edited once released; a new version is a new file.
-const MIGRATIONS: &[&str] = &[include_str!("../../../sql/spool/001.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../../sql/spool/001.sql"), include_str!("../../../sql/spool/002.sql")];
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 

@@ -44,6 +44,7 @@ fn settings(broker: &Broker, topic: &str, client: ClientChoice) -> Settings {
         client,
         deadline: DEADLINE,
         max_event_bytes: 400 * 1024,
+        embed_id: false,
     }
 }
 
