@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -27,6 +28,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 INGEST = "/api/logs/ingest"
+BATCH = "/api/logs/ingest/batch"
 SERVICE = "validate-logs-ingest"
 RUN_ID = uuid.uuid4().hex[:8]
 
@@ -1055,6 +1057,122 @@ def stats_count(client: Client) -> None:
         raise Mismatch("a counter named accepted that went up", short(found))
 
 
+# ------------------------------------------------------------------- checks: batches and repeats
+
+
+def batch_checks() -> Iterator[Tuple[str, Run]]:
+    two = [event_body(), event_body()]
+    for name, body in (
+        ("lines", b"\n".join(two)), ("lines that end in CR LF", b"\r\n".join([*two, b""])), ("one line", two[0]),
+        ("blank lines and a byte order mark", b"\xef\xbb\xbf\n \n" + b"\n\n".join(two)),
+        ("an array", b"[" + b",".join(two) + b"]"), ("an array over several lines", b" [\n" + b" ,\n".join(two) + b"\n]\n"),
+    ):
+        count = 1 if body == two[0] else 2
+        yield f"stored: {name}", partial(batch, body=body, status=202, word="accepted", accepted=count, rejected=0)
+        yield f"stored: {name}, in gzip", partial(
+            batch, body=gzip.compress(body), status=202, word="accepted", accepted=count, rejected=0, encoded=True
+        )
+    mixed = b"\n".join([two[0], b"{oops", b"{}", two[1]])
+    yield "a wrong line costs only itself", partial(batch, body=mixed, status=207, word="partial", accepted=2, rejected=2)
+    yield "all or none", partial(
+        batch, body=mixed, status=422, word="rejected", accepted=0, rejected=4, path=BATCH + "?atomic=true"
+    )
+    for name, body in (("an empty array", b"[]"), ("blank", b" \n"), ("no byte", b""), ("a broken array", b"[{]")):
+        yield f"nothing to store: {name}", partial(
+            batch, body=body, status=422, word="rejected", accepted=0, rejected=0
+        )
+    yield "an array that is no JSON names the character", broken_array
+    yield "gzip is taken for one event", partial(
+        stored, body=gzip.compress(event_body()), headers=["Content-Encoding: gzip"]
+    )
+    yield "what is no gzip is 400", no_gzip
+
+
+def batch(
+    client: Client, body: bytes, status: int, word: str, accepted: int, rejected: int, path: str = BATCH,
+    encoded: bool = False,
+) -> None:
+    answer = want_status(client.request("POST", path, body, ["Content-Encoding: gzip"] if encoded else []), status)
+    found = answer.json()
+    wanted = {"status": word, "accepted": accepted, "rejected": rejected}
+    if not isinstance(found, dict) or any(found.get(key) != value for key, value in wanted.items()):
+        raise Mismatch(short(wanted), answer.shown())
+    if not isinstance(found.get("errors"), list) or not UTC_MILLISECONDS.fullmatch(str(found.get("timestamp"))):
+        raise Mismatch("a list of errors and a timestamp", answer.shown())
+    if (answer.header("x-stored-in") is not None) != (accepted > 0):
+        raise Mismatch("X-Stored-In where something is stored", f"X-Stored-In: {answer.header('x-stored-in')}")
+
+
+def broken_array(client: Client) -> None:
+    answer = want_status(client.request("POST", BATCH, b'["\xc3\xa9",]'), 422)
+    if answer.json().get("detail") != [{"loc": ["body", 5], "msg": MESSAGES["json_invalid"], "type": "json_invalid"}]:
+        raise Mismatch('detail with loc ["body", 5]', answer.shown())
+
+
+def no_gzip(client: Client) -> None:
+    for path in (INGEST, BATCH):
+        want_detail(client.request("POST", path, event_body(), ["Content-Encoding: gzip"]), 400)
+
+
+def repeat_checks() -> Iterator[Tuple[str, Run]]:
+    yield "a repeat gets the first answer: one event", partial(replayed, path=INGEST)
+    yield "a repeat gets the first answer: a batch", partial(replayed, path=BATCH)
+    yield "the id is derived: a UUID v8", derived
+    yield "another body under the same key is 422", other_body
+    for name, key in (("empty", ""), ("too long", "k" * 256), ("beyond ASCII", "caf\u00e9")):
+        yield f"422 for a key that is {name}", partial(wrong_key, key=key)
+    yield "a refusal leaves the key free", freed
+    yield "a valid traceparent comes back", partial(traced_back, parent=f"00-{uuid.uuid4().hex}-{RUN_ID}{RUN_ID}-01", is_valid=True)
+    yield "an invalid traceparent does not", partial(traced_back, parent="00-0-0-0", is_valid=False)
+
+
+def keyed(client: Client, key: str, body: bytes, path: str = INGEST) -> Answer:
+    return client.request("POST", path, body, [f"Idempotency-Key: {key}"])
+
+
+def replayed(client: Client, path: str) -> None:
+    key, body = str(uuid.uuid4()), event_body()
+    first, again = want_status(keyed(client, key, body, path), 202), want_status(keyed(client, key, body, path), 202)
+    if first.header("idempotent-replayed") is not None or again.header("idempotent-replayed") != "true":
+        raise Mismatch("Idempotent-Replayed: true, on the second alone", again.shown())
+    if (first.body, first.header("x-ingest-id")) != (again.body, again.header("x-ingest-id")):
+        raise Mismatch(first.shown(), again.shown())
+
+
+def derived(client: Client) -> None:
+    found = want_stored(keyed(client, str(uuid.uuid4()), event_body())).header("x-ingest-id")
+    if uuid.UUID(found or "").version != 8:
+        raise Mismatch("X-Ingest-Id: a UUID v8", f"X-Ingest-Id: {found}")
+
+
+def want_key_refused(answer: Answer) -> None:
+    detail = want_status(answer, 422).json().get("detail")
+    if not isinstance(detail, list) or detail[0].get("loc") != ["header", "idempotency-key"]:
+        raise Mismatch('loc ["header", "idempotency-key"]', answer.shown())
+
+
+def other_body(client: Client) -> None:
+    key = str(uuid.uuid4())
+    want_stored(keyed(client, key, event_body()))
+    want_key_refused(keyed(client, key, event_body()))
+
+
+def wrong_key(client: Client, key: str) -> None:
+    want_key_refused(keyed(client, key, event_body()))
+
+
+def freed(client: Client) -> None:
+    key = str(uuid.uuid4())
+    want_status(keyed(client, key, b"{}"), 422)
+    want_stored(keyed(client, key, event_body()))
+
+
+def traced_back(client: Client, parent: str, is_valid: bool) -> None:
+    found = want_stored(client.post(event_body(), [f"traceparent: {parent}"])).header("traceparent")
+    if found != (parent if is_valid else None):
+        raise Mismatch(f"traceparent: {parent if is_valid else None}", f"traceparent: {found}")
+
+
 # ------------------------------------------------------------------------------------------ the run
 
 GROUPS: Dict[str, Callable[[], Iterator[Tuple[str, Run]]]] = {
@@ -1067,6 +1185,8 @@ GROUPS: Dict[str, Callable[[], Iterator[Tuple[str, Run]]]] = {
     "http": http_checks,
     "framing": framing_checks,
     "headers": header_checks,
+    "batches": batch_checks,
+    "repeats": repeat_checks,
     "endpoints": endpoint_checks,
 }
 

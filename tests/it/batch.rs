@@ -14,6 +14,9 @@ use crate::support::http::{BATCH, INGEST, Response, chunked};
 use crate::support::ledger::Ledger;
 use crate::support::stores::rows;
 
+/// What becomes of large ones: rounds, outages, no room, and others that wait.
+mod stores;
+
 const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
 const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
 /// Far above what the daemon needs idle, far below what the bodies here would take.

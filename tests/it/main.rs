@@ -62,6 +62,9 @@ mod privilege;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.
 mod tls;
 
+/// What travels with an event: trace contexts, how far clocks are off, ids inside the value.
+mod tracing;
+
 /// The door before a real `tiny_http`: framing, limits, bursts, stalls, descriptors (F14, F15, F16).
 mod door;
 /// store/kafka on real brokers of three generations.

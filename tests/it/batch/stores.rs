@@ -1,0 +1,127 @@
+//! Large batches and their stores: several rounds, outages between them, no room, and others that wait.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{assert_result, gzip, post, some};
+use crate::support::daemon::Daemon;
+use crate::support::events::Body;
+use crate::support::http::{BATCH, Client};
+use crate::support::kafka::{Broker, Version};
+use crate::support::ledger::Ledger;
+use crate::support::load::{Load, Until, valid_events};
+use crate::support::pause;
+use crate::support::stores::{TOPIC, rows};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn daemon(broker: &Broker) -> Daemon {
+    let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 0).start();
+    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon
+}
+
+#[test]
+fn ten_thousand_events_reach_kafka_in_their_order_by_key() {
+    let broker = Broker::builder(Version::V4_3).partitions(3).start();
+    let daemon = daemon(&broker);
+    let event = |n: usize| {
+        let key = format!("\"till-{}\"", n % 7);
+        Body::minimal().with("request_id", &key).with("message", &format!("\"{n}\"")).text()
+    };
+    let lines: Vec<String> = (0..10_000).map(event).collect();
+    let response =
+        daemon.client().post(BATCH, &[("Content-Encoding", "gzip")], gzip(lines.join("\n").as_bytes()));
+    assert_eq!(
+        (response.status, response.header("X-Stored-In")),
+        (202, Some("kafka")),
+        "{}",
+        response.text()
+    );
+    assert_eq!(response.json()["accepted"], 10_000);
+    let records = broker.read_all(TOPIC);
+    assert_eq!(records.len(), 10_000);
+    let mut last: HashMap<Vec<u8>, u64> = HashMap::new();
+    for record in records {
+        let value: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
+        let number = value["message"].as_str().unwrap().parse().unwrap();
+        let before = last.insert(record.key.unwrap(), number);
+        assert!(before.is_none_or(|before| before + 7 == number), "{before:?} before {number}");
+    }
+    assert!(Ledger::settled(&daemon, LIMIT).balances());
+}
+
+#[test]
+fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
+    let mut broker = Broker::start(Version::V3_9);
+    let daemon = daemon(&broker);
+    let addr = daemon.addr();
+    let sender = logs_ingest::thread::start("sender", move || {
+        let mut sent = Vec::new();
+        for _ in 0..12 {
+            let (texts, ids) = some(2_500);
+            let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
+            assert_eq!(response.status, 202, "{}", response.text());
+            sent.extend(ids);
+        }
+        sent
+    });
+    daemon.wait_for("/stats", LIMIT, |stats| stats["ledger"]["accepted"].as_u64() > Some(2_500));
+    broker.kill();
+    let sent = sender.unwrap().join().unwrap();
+    broker.restart();
+    daemon.wait_for("/health", LIMIT, |health| {
+        health["kafka"]["state"] == "up" && health["spool"]["held"] == 0
+    });
+    let keys =
+        broker.read_all(TOPIC).into_iter().map(|record| String::from_utf8(record.key.unwrap()).unwrap());
+    let found: std::collections::HashSet<String> = keys.collect();
+    assert_eq!(sent.iter().filter(|id| !found.contains(*id)).count(), 0);
+    assert_eq!(daemon.stats()["ledger"]["balanced"], true, "{}", daemon.stats());
+}
+
+#[test]
+fn where_no_store_takes_the_rest_it_is_503_and_a_repeat_makes_no_new_ids() {
+    let daemon = Daemon::builder()
+        .env("KAFKA_BROKERS", "127.0.0.1:9")
+        .env("MAX_EVENT_BYTES", "1KiB")
+        .env("SPOOL_MAX_BYTES", "4MiB")
+        .start();
+    let (texts, _) = some(10_000);
+    let lines = texts.join("\n");
+    let send = || daemon.client().post(BATCH, &[("Idempotency-Key", "b")], &lines);
+    let response = send();
+    assert_eq!(response.status, 503, "{}", response.text());
+    assert!(response.header("Retry-After").is_some());
+    let stored = rows(&daemon.data_dir(), "raw_logs");
+    assert!(!stored.is_empty() && stored.len() < 10_000, "{}", stored.len());
+    let part = format!("{} of 10000 events are stored", stored.len());
+    assert!(response.detail().contains(&part), "{}", response.text());
+    assert_eq!(send().status, 503);
+    let again = rows(&daemon.data_dir(), "raw_logs");
+    let ids = |rows: &[crate::support::stores::Row]| {
+        rows.iter().map(|row| row.ingest_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&again)[..stored.len()], ids(&stored));
+    let distinct: std::collections::HashSet<&str> = again.iter().map(|row| row.request_id.as_str()).collect();
+    assert_eq!(distinct.len(), again.len());
+    daemon.wait_for("/stats", LIMIT, |stats| stats["ledger"]["in_flight"] == 0);
+    assert_eq!(daemon.stats()["ledger"]["balanced"], true, "{}", daemon.stats());
+}
+
+#[test]
+fn single_events_do_not_wait_for_large_batches() {
+    let daemon = Daemon::start();
+    let (texts, _) = some(10_000);
+    let lines = texts.join("\n");
+    let load = Load::start(daemon.addr(), 4, Until::Stopped, valid_events);
+    for _ in 0..4 {
+        assert_result(&post(&daemon, &lines), 202, "accepted", 10_000, 0);
+        pause(Duration::from_millis(50));
+    }
+    let report = load.stop();
+    assert!(report.answers.len() > 50 && report.answers.iter().all(|answer| answer.status == 202));
+    // A round of 2,000 rows in an unoptimised build, and one's own.
+    let p99 = report.percentile(0.99);
+    assert!(p99 < Duration::from_secs(1), "p99 {p99:?} of {}", report.answers.len());
+}
