@@ -200,6 +200,8 @@ pub const DOOR_MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const DOOR_TLS_BYTES_MAX: usize = 16 * 1024;
 /// A file of certificates or of a key.
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// How often a certificate is looked at, beside each time that it is read.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(86_400);
 /// A certificate that ends within this is warned about.
 pub const CERTIFICATE_WARNING_S: i64 = 30 * 86_400;
 /// Linux takes no longer path for a socket.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::DateTime;
@@ -37,13 +38,18 @@ pub struct Certificates {
     config: Arc<ServerConfig>,
 }
 
-/// What a handshake asks. Locked for writing only while a certificate is replaced.
+/// What a handshake asks.
 #[derive(Debug)]
-struct Current(RwLock<Arc<CertifiedKey>>);
+struct Current {
+    /// Locked for writing only while it is replaced.
+    shown: RwLock<Arc<CertifiedKey>>,
+    /// In seconds since 1970; 0 where that can't be read.
+    ends_at_s: AtomicI64,
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -53,14 +59,18 @@ impl Certificates {
     /// Errors: which file can't be used, why, and what to do.
     pub fn read(files: Files) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
-        let current = Arc::new(Current(RwLock::new(Arc::new(load(&files, &provider)?))));
+        let (shown, ends_at_s) = load(&files, &provider)?;
+        let current = Current { shown: RwLock::new(Arc::new(shown)), ends_at_s: AtomicI64::new(ends_at_s) };
+        let current = Arc::new(current);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .map_err(|error| format!("cannot start TLS: {error}"))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { files, current, config: Arc::new(config) })
+        let read = Self { files, current, config: Arc::new(config) };
+        read.warn_of_end();
+        Ok(read)
     }
 
     /// For the connections to come.
@@ -68,12 +78,29 @@ impl Certificates {
         Arc::clone(&self.config)
     }
 
+    /// When the certificate in use ends, in seconds since 1970; 0 where that can't be read.
+    pub(super) fn ends_at_s(&self) -> i64 {
+        self.current.ends_at_s.load(Ordering::Relaxed)
+    }
+
+    /// Says so when the end is near. Nobody looks at a box that works.
+    pub(super) fn warn_of_end(&self) {
+        let left_s = self.ends_at_s() - clock::record_ms() / 1_000;
+        if self.ends_at_s() > 0
+            && let Some(advice) = advice(left_s)
+        {
+            let file = self.files.certificate.display();
+            warn!("the certificate in {file} {advice}: make a new one and send SIGHUP");
+        }
+    }
+
     /// One line about the certificate in use: until when it holds.
     #[must_use]
     pub fn describe(&self) -> String {
-        let current = self.current.0.read().unwrap_or_else(PoisonError::into_inner);
-        let until = current.cert.first().and_then(ends_at_s);
-        let until = until.map_or_else(|| "?".to_owned(), show);
+        let until = match self.ends_at_s() {
+            0 => "?".to_owned(),
+            ends_at_s => show(ends_at_s),
+        };
         format!("tls certificate={:?} valid_until={until}", self.files.certificate)
     }
 }
@@ -81,13 +108,16 @@ impl Certificates {
 impl Reload for Certificates {
     fn reload(&self) -> Result<String, String> {
         let provider = self.config.crypto_provider();
-        let fresh = Arc::new(load(&self.files, provider)?);
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let (fresh, ends_at_s) = load(&self.files, provider)?;
+        *self.current.shown.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.current.ends_at_s.store(ends_at_s, Ordering::Relaxed);
+        self.warn_of_end();
         Ok(self.describe())
     }
 }
 
-fn load(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+/// The certificate with its key, and when it ends.
+fn load(files: &Files, provider: &CryptoProvider) -> Result<(CertifiedKey, i64), String> {
     let (certificate, key) = (files.certificate.display(), files.key.display());
     let chain: Vec<CertificateDer<'static>> = read(&files.certificate)
         .and_then(|pem| {
@@ -97,7 +127,7 @@ fn load(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, String
     let Some(own) = chain.first() else {
         return Err(format!("TLS_CERT {certificate} can't be used: it holds no certificate in PEM form"));
     };
-    let left = ends_at_s(own).map(|ends| ends - clock::record_ms() / 1_000);
+    let ends_at_s = ends_at_s(own).unwrap_or_default();
     let secret = read(&files.key)
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|e| e.to_string()))
         .map_err(|error| {
@@ -109,10 +139,7 @@ fn load(files: &Files, provider: &CryptoProvider) -> Result<CertifiedKey, String
              use a version 3 certificate and its own key: RSA, ECDSA or Ed25519"
         )
     })?;
-    if let Some(advice) = left.and_then(advice) {
-        warn!("the certificate in {certificate} {advice}: make a new one and send SIGHUP");
-    }
-    Ok(certified)
+    Ok((certified, ends_at_s))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

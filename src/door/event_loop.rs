@@ -23,7 +23,9 @@ use super::slots::Slots;
 use super::timers::Timers;
 use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
-use crate::limits::{DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_DENIED_PER_MINUTE};
+use crate::limits::{
+    CERTIFICATE_LOOK, DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_DENIED_PER_MINUTE,
+};
 use crate::logging::Throttle;
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
@@ -90,6 +92,8 @@ pub(super) struct EventLoop {
     pub(super) listeners: Vec<Listener>,
     /// Listeners that could not go on accepting are tried again then.
     pub(super) accept_again: Option<Instant>,
+    /// Certificates are looked at again then, whether their end is near.
+    certificates_at: Instant,
     /// The process has been out of descriptors and not yet got its reserve back.
     pub(super) is_tight: bool,
     pub(super) clients: Slots<Client>,
@@ -135,6 +139,7 @@ impl EventLoop {
             rebuild,
             listeners,
             accept_again: None,
+            certificates_at: Instant::now() + CERTIFICATE_LOOK,
             is_tight: false,
             clients: Slots::new(),
             addresses,
@@ -239,6 +244,10 @@ impl EventLoop {
             self.accept_again = None;
             (0..self.listeners.len()).for_each(|number| self.accept(number));
         }
+        if self.certificates_at <= self.now {
+            self.certificates_at = self.now + CERTIFICATE_LOOK;
+            self.listeners.iter().filter_map(Listener::certificates).for_each(|one| one.warn_of_end());
+        }
         self.check_opening();
         self.open_upstreams();
     }
@@ -269,6 +278,12 @@ impl EventLoop {
         figures::set(&counters.in_flight, busy.map(|kind| self.pool.waits.len(kind)).iter().sum());
         figures::set(&counters.waiting, waiting);
         figures::set(&counters.memory_bytes, self.memory);
+        if let Some(certificates) = self.listeners.iter().find_map(Listener::certificates) {
+            figures::set(
+                &counters.tls_certificate_ends_s,
+                usize::try_from(certificates.ends_at_s()).unwrap_or(0),
+            );
+        }
         figures::set(&counters.upstream_open, self.pool.connections.len());
         self.shared.drained.store(self.is_closing && self.clients.len() == 0, Ordering::Release);
     }

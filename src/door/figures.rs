@@ -25,6 +25,8 @@ pub struct Figures {
     pub tls_handshakes: u64,
     /// TLS handshakes that failed, or took too long.
     pub tls_failures: u64,
+    /// When the TLS certificate ends, in seconds since 1970; 0 without TLS.
+    pub tls_certificate_ends_s: u64,
     /// Connections refused because their address had all that it may have.
     pub refused_by_address: u64,
     /// Requests whose head was whole.
@@ -55,6 +57,7 @@ pub(super) struct Counters {
     pub(super) accept_errors: AtomicU64,
     pub(super) tls_handshakes: AtomicU64,
     pub(super) tls_failures: AtomicU64,
+    pub(super) tls_certificate_ends_s: AtomicU64,
     pub(super) refused_by_address: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) in_flight: AtomicU64,
@@ -83,6 +86,7 @@ impl Counters {
             accept_errors: get(&self.accept_errors),
             tls_handshakes: get(&self.tls_handshakes),
             tls_failures: get(&self.tls_failures),
+            tls_certificate_ends_s: get(&self.tls_certificate_ends_s),
             refused_by_address: get(&self.refused_by_address),
             requests: get(&self.requests),
             in_flight: get(&self.in_flight),

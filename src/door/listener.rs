@@ -40,6 +40,14 @@ impl Listener {
         Ok(Self(Kind::Unix(UnixListener::from_std(listener))))
     }
 
+    /// What TLS clients are shown.
+    pub(super) fn certificates(&self) -> Option<&Arc<Certificates>> {
+        match &self.0 {
+            Kind::Tcp(_, tls) => tls.as_ref(),
+            Kind::Unix(_) => None,
+        }
+    }
+
     /// Takes in one connection.
     pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.0 {

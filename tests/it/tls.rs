@@ -17,7 +17,7 @@ use crate::support::healthy::healthy;
 use crate::support::http::{Client, INGEST};
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::stores::Found;
-use crate::support::tls::{Certificate, connection, make_cert};
+use crate::support::tls::{Certificate, connection};
 use crate::support::{TempDir, poll};
 
 fn run(command: &mut Command, input: &[u8]) -> Output {
@@ -342,15 +342,17 @@ fn systemd_may_hand_over_certificate_and_key() {
 
 #[test]
 fn a_certificate_that_ends_soon_is_warned_about_and_used() {
-    let folder = TempDir::new();
-    make_cert(folder.path(), &["--days", "7", "till-server.lan", "192.168.1.5"]);
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let daemon = Daemon::builder().env("TLS_CERT", file("cert.pem")).env("TLS_KEY", file("key.pem")).start();
+    let certificate = Certificate::made_with(&["--days", "7", "till-server.lan", "192.168.1.5"]);
+    let daemon = certificate.daemon().start();
     let line = daemon.wait_for_log("make a new one", Duration::from_secs(5));
     assert!(line.contains("[WARN]") && line.contains(" ends in "), "{line}");
-    let mode = std::fs::metadata(file("key.pem")).unwrap().permissions().mode();
+    let figures = daemon_stats(&daemon, &certificate)["door"].clone();
+    let left_s = figures["tls_certificate_ends_s"].as_i64().unwrap() - chrono::Utc::now().timestamp();
+    assert!((6 * 86_400..=7 * 86_400).contains(&left_s), "{left_s} s");
+    let mode = std::fs::metadata(certificate.key()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let said = s_client(daemon.addr(), &["-CAfile", &file("cert.pem"), "-verify_ip", "192.168.1.5"]);
+    let authority = certificate.certificate().display().to_string();
+    let said = s_client(daemon.addr(), &["-CAfile", &authority, "-verify_ip", "192.168.1.5"]);
     assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
 }
 

@@ -18,8 +18,13 @@ pub(crate) struct Certificate(TempDir);
 
 impl Certificate {
     pub(crate) fn make() -> Self {
+        Self::made_with(&[])
+    }
+
+    /// With these arguments to the script.
+    pub(crate) fn made_with(args: &[&str]) -> Self {
         let folder = TempDir::new();
-        make_cert(folder.path(), &[]);
+        make_cert(folder.path(), args);
         Self(folder)
     }
 
@@ -64,9 +69,8 @@ pub(crate) fn connection(trust: &Arc<ClientConfig>) -> ClientConnection {
 }
 
 /// Runs the script, which must succeed.
-pub(crate) fn make_cert(folder: &Path, args: &[&str]) -> String {
+fn make_cert(folder: &Path, args: &[&str]) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/make-cert");
     let output = Command::new(script).arg(folder).args(args).output().expect("scripts/make-cert runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

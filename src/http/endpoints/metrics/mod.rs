@@ -162,6 +162,11 @@ fn connections(page: &mut Page, context: &Context, door: &door::Figures) {
         .is(door.refused_by_address);
     page.counter("logs_ingest_tls_handshakes_total", "TLS handshakes, by how they ended.")
         .by("result", [("done", door.tls_handshakes), ("failed", door.tls_failures)]);
+    page.gauge(
+        "logs_ingest_tls_certificate_end_time_seconds",
+        "When the certificate ends, since 1970; 0 without TLS.",
+    )
+    .is(door.tls_certificate_ends_s);
     page.counter("logs_ingest_requests_total", "Requests whose head was whole.").is(door.requests);
     page.gauge("logs_ingest_requests_waiting", "Requests that wait in the door for a worker.")
         .is(door.waiting);
