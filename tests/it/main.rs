@@ -17,6 +17,8 @@ mod validation;
 
 /// `ledger`: the stores counted and compared with the daemon's figures.
 mod books;
+/// Card numbers in any place, in any store, file, log or answer (F23).
+mod cards;
 /// The commands beside the daemon, on real stores.
 mod commands;
 /// Health, readiness, counters; 404, 405, how a target is read.
