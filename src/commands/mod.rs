@@ -1,5 +1,6 @@
 //! The command line. One file a subcommand; without one the daemon serves.
 
+pub mod check;
 pub mod daemon;
 pub mod dead_letters;
 pub mod events;
@@ -58,6 +59,7 @@ pub enum Command {
     Spool(spool::SpoolCommand),
     #[command(subcommand, name = "dead-letters")]
     DeadLetters(dead_letters::DeadLettersCommand),
+    CheckConfig(check::CheckArgs),
     Init(init::InitArgs),
     Replay(replay::ReplayArgs),
 }
@@ -73,6 +75,7 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::Status(args) => status::run(args, settings),
         Command::Spool(command) => spool::run(command, &data_dir(settings)),
         Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
+        Command::CheckConfig(args) => with_config(settings, |config| check::run(args, config, settings)),
         Command::Init(args) => init::run(args).map(|()| Exit::Ok),
         Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),
     };

@@ -4,6 +4,7 @@
 //! Invariant: every error names the setting, the value as typed and what is legal.
 
 mod definition;
+mod origin;
 mod parse;
 mod raw;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 pub use definition::{Definition, definitions};
+pub use origin::{InForce, Origin, in_force};
 pub use raw::RawSettings;
 use raw::Reader;
 
@@ -327,8 +329,14 @@ fn is_present(text: &&str) -> bool {
     !text.trim().is_empty()
 }
 
+/// Settings whose file systemd may give the service as a credential of the setting's name.
+const CREDENTIALS: [&str; 4] = ["API_KEYS_FILE", "POSTGRES_URL", "TLS_CERT", "TLS_KEY"];
+
 /// The file that systemd gave the service under this name, if it did.
 fn credential(name: &str) -> Option<PathBuf> {
+    if !CREDENTIALS.contains(&name) {
+        return None;
+    }
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
     Some(PathBuf::from(folder).join(name)).filter(|path| path.exists())
 }

@@ -149,7 +149,9 @@ impl KeyRing {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn contents(&self) -> String {
+    /// The file and how many clients and keys it has.
+    #[must_use]
+    pub fn contents(&self) -> String {
         let set = self.current();
         format!("API keys file={:?} clients={} keys={}", self.path, set.clients.len(), set.entries.len())
     }

@@ -10,6 +10,7 @@
 mod classic;
 mod classic_probe;
 mod errors;
+mod inspect;
 mod modern;
 mod runtime;
 
@@ -20,6 +21,8 @@ use krafka::error::KrafkaError;
 
 use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
 use crate::store::{Connected, StoreError};
+
+pub use inspect::{Inspection, Topic, inspect};
 
 use errors::Place;
 use runtime::Runtime;

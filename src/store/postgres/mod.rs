@@ -16,6 +16,7 @@
 mod browse;
 mod drain;
 mod errors;
+mod inspect;
 mod keep;
 mod letters;
 mod live;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::bounded;
 
 pub use self::browse::{Mark, Shelf};
+pub use self::inspect::{Inspection, inspect};
 pub use self::live::connect_live;
 
 use self::errors::Place;

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 /// its number itself, so that an administrator can apply it too.
 const MIGRATIONS: &[&str] =
     &[include_str!("../../../sql/postgres/001.sql"), include_str!("../../../sql/postgres/002.sql")];
-const VERSION: i32 = MIGRATIONS.len() as i32;
+pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Advisory locks of this program: the first of the two numbers; the second tells what is locked.
 pub(super) const ADVISORY: i32 = 0x6c6f_6773;
@@ -56,7 +56,7 @@ fn apply(client: &mut Client) -> Result<i32, Error> {
 }
 
 /// The version noted in the first schema of the path that has a note, 0 where none has.
-fn version(client: &mut impl GenericClient) -> Result<i32, Error> {
+pub(super) fn version(client: &mut impl GenericClient) -> Result<i32, Error> {
     let is_noted: bool =
         client.query_one("SELECT to_regclass('logs_ingest_schema') IS NOT NULL", &[])?.get(0);
     if !is_noted {

@@ -119,7 +119,7 @@ fn millis(limit: Duration) -> u128 {
 /// lost power are free again in seconds; `synchronous_commit` is never made weaker than an administrator
 /// has it. Every statement has its index: a plan made while the tables were small would read all of them
 /// when they are large.
-fn settings(limit: Duration, deadline: Duration) -> String {
+pub(super) fn settings(limit: Duration, deadline: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
          SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {}; SET tcp_keepalives_count = {}; \
