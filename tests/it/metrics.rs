@@ -156,7 +156,7 @@ fn every_metric_is_documented_and_every_documented_metric_is_there() {
     assert_eq!(named_in(&docs), families(&page), "docs/metrics.md and the page name other metrics");
     // The values of labels, but for those that the administrator gives.
     for line in page.lines().filter(|line| !line.starts_with('#')) {
-        for label in ["store", "reason", "result"] {
+        for label in ["store", "reason", "result", "answer"] {
             let Some((_, rest)) = line.split_once(&format!("{label}=\"")) else { continue };
             let value = rest.split('"').next().unwrap();
             assert!(docs.contains(&format!("`{value}`")), "docs/metrics.md says nothing of {line}");

@@ -59,30 +59,57 @@ pub(super) fn reply(context: &Context) -> Reply {
 }
 
 fn events(page: &mut Page, counters: &Snapshot) {
+    // Without `..`, so that a new counter is shown, or left out on purpose.
+    let Snapshot {
+        // It goes down when no store takes an event: what was stored is what was accepted.
+        accepted: _,
+        // Shown below.
+        in_flight: _,
+        refused_invalid: _,
+        refused_items: _,
+        refused_full: _,
+        refused_unstored: _,
+        internal_errors: _,
+        // The count of the histogram of their sizes.
+        rounds: _,
+        cards_masked,
+        repeats_answered,
+        repeats_in_flight,
+        stored_kafka,
+        stored_postgres,
+        stored_held,
+        stored_home,
+        stored_dead_letter,
+        recovered,
+        recovered_dead_letter,
+        recovered_postgres,
+        recovered_postgres_dead_letter,
+    } = *counters;
+    let stored = [
+        ("kafka", stored_kafka),
+        ("postgres", stored_postgres),
+        ("spool_held", stored_held),
+        ("spool_home", stored_home),
+        ("dead_letter", stored_dead_letter),
+    ];
     page.counter("logs_ingest_events_stored_total", "Events answered 202, by where they were stored first.")
-        .by(
-            "store",
-            [
-                ("kafka", counters.stored_kafka),
-                ("postgres", counters.stored_postgres),
-                ("spool_held", counters.stored_held),
-                ("spool_home", counters.stored_home),
-                ("dead_letter", counters.stored_dead_letter),
-            ],
-        );
+        .by("store", stored);
     page.counter(
         "logs_ingest_events_recovered_total",
         "Held events that reached the store they waited for, by where they were held.",
     )
-    .by("store", [("spool", counters.recovered), ("postgres", counters.recovered_postgres)]);
+    .by("store", [("spool", recovered), ("postgres", recovered_postgres)]);
     page.counter(
         "logs_ingest_recovered_dead_letters_total",
         "Held events that Kafka refused for their own sake, by where they were held.",
     )
-    .by(
-        "store",
-        [("spool", counters.recovered_dead_letter), ("postgres", counters.recovered_postgres_dead_letter)],
-    );
+    .by("store", [("spool", recovered_dead_letter), ("postgres", recovered_postgres_dead_letter)]);
+    page.counter("logs_ingest_cards_masked_total", "Card numbers masked in events.").is(cards_masked);
+    page.counter(
+        "logs_ingest_repeats_total",
+        "Repeats of requests with an Idempotency-Key, by their answer.",
+    )
+    .by("answer", [("first", repeats_answered), ("conflict", repeats_in_flight)]);
 }
 
 fn refusals(page: &mut Page, counters: &Snapshot, door: &door::Figures) {
