@@ -199,7 +199,7 @@ impl Source for PostgresBacklog {
     }
 
     fn rest(&mut self, away: Duration) {
-        if self.is_drainer && away >= POSTGRES_YIELD {
+        if self.standing == Standing::Held && self.is_drainer && away >= POSTGRES_YIELD {
             info!("postgres is left to daemons that reach kafka");
             self.lose();
         }
