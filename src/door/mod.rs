@@ -28,6 +28,8 @@ mod client;
 mod event_loop;
 mod figures;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handshake;
 mod head;
 mod listener;
