@@ -1,6 +1,7 @@
 //! What each fact is taken for.
 
 use super::*;
+use crate::store::{kafka, postgres, spool};
 
 fn levels(findings: &[Finding]) -> Vec<(Level, &str)> {
     findings.iter().map(|finding| (finding.level, &*finding.text)).collect()
