@@ -1,6 +1,7 @@
 //! Dead letters: what Kafka refuses for its own sake is kept, and costs its neighbours nothing, whether it comes
 //! live or out of a backlog.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use logs_ingest::clock;
@@ -52,6 +53,36 @@ fn backlog(daemon: Builder, place: &str) -> (Broker, Daemon, Report) {
     assert!(report.accepted().all(|answer| answer.stored_in.as_deref() == Some(place)));
     broker.restart();
     (broker, daemon, report)
+}
+
+#[test]
+fn live_events_give_up_their_one_bad_in_500() {
+    for client in ["modern", "classic"] {
+        let broker = Broker::start(Version::V3_9);
+        broker.create_topic(TOPIC, 3, &[SMALL]);
+        let daemon =
+            Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("KAFKA_CLIENT", client).start();
+        daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+        // Of all clients together, so that it shares its round with others.
+        let next = AtomicUsize::new(0);
+        let report = Load::run(daemon.addr(), 16, Until::Count(500), move |_| {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            event(number, number == 321)
+        });
+        let stored_in = |place: &str| {
+            report.accepted().filter(|answer| answer.stored_in.as_deref() == Some(place)).count()
+        };
+        assert_eq!((stored_in("kafka"), stored_in("dead-letter")), (499, 1), "{client}");
+        assert_eq!(broker.read_all(TOPIC).len(), 499, "{client}");
+        let letters = rows(&daemon.data_dir(), "dead_letters");
+        let dead =
+            report.accepted().find(|answer| answer.stored_in.as_deref() == Some("dead-letter")).unwrap();
+        assert_eq!(letters.len(), 1, "{client}");
+        assert_eq!(Some(&letters[0].ingest_id), dead.ingest_id.as_ref(), "{client}");
+        assert!(daemon.logged("max.message.bytes"), "{client}: the reason is said");
+        assert_eq!(daemon.stats()["counters"]["kafka_lost"], 0, "{client}: the broker is not to blame");
+        assert!(Ledger::settled(&daemon, LIMIT).balances());
+    }
 }
 
 #[test]
