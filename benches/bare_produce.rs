@@ -1,0 +1,48 @@
+//! The broker's limit that recovery is measured against: the daemon's own Kafka client alone, one write after
+//! the other, nothing read, nothing marked.
+//!
+//! Usage: `bare_produce BROKER TOPIC EVENTS EVENTS_A_WRITE`
+
+use std::time::{Duration, Instant};
+
+use logs_ingest::event::{Arrival, Event};
+use logs_ingest::store::Batch;
+use logs_ingest::store::kafka::{ClientChoice, Settings, connect};
+use uuid::Uuid;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [broker, topic, events, a_write] = &args[..] else {
+        return Err("usage: bare_produce BROKER TOPIC EVENTS EVENTS_A_WRITE".into());
+    };
+    let (events, a_write): (usize, usize) = (events.parse()?, a_write.parse()?);
+    let mut connected = connect(&Settings {
+        brokers: vec![broker.clone()],
+        topic: topic.clone(),
+        client: ClientChoice::Modern,
+        deadline: Duration::from_secs(10),
+        max_event_bytes: 400 * 1024,
+    })?;
+    let event = |number: usize| {
+        let arrival = Arrival {
+            ingest_id: Uuid::now_v7(),
+            received_at_ms: logs_ingest::clock::record_ms(),
+            traceparent: None,
+        };
+        let key = format!("till-{number}");
+        let payload = format!(r#"{{"request_id":"{key}","message":"{:250}"}}"#, "Sale completed");
+        Event::restored(arrival, key.into(), payload.into())
+    };
+    let batches = events / a_write;
+    let batches: Vec<Batch> =
+        (0..batches).map(|batch| (0..a_write).map(|n| event(batch * a_write + n)).collect()).collect();
+    let began = Instant::now();
+    for batch in &batches {
+        connected.store.write(batch).into_iter().collect::<Result<(), _>>()?;
+    }
+    let written = batches.len() * a_write;
+    println!("{:.0}", written as f64 / began.elapsed().as_secs_f64());
+    Ok(())
+}
