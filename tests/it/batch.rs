@@ -243,7 +243,7 @@ fn bombs_and_many_large_batches_at_once_leave_the_memory_flat() {
     }
     let line = Body::minimal().with("message", &format!("\"{}\"", "m".repeat(700))).text() + "\n";
     let batch = line.repeat((8 << 20) / line.len());
-    let senders: Vec<_> = (0..16)
+    let senders: Vec<_> = (0..8)
         .map(|n| {
             let (mut client, batch) = (daemon.client(), batch.clone());
             let send = move || client.post(BATCH, &[LINES], batch).status;
@@ -253,6 +253,6 @@ fn bombs_and_many_large_batches_at_once_leave_the_memory_flat() {
     let statuses: Vec<u16> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
     assert!(statuses.iter().all(|status| [202, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&202), "{statuses:?}");
-    assert!(daemon.peak_rss_kib() < 3 * RSS_KIB_MAX, "{} KiB", daemon.peak_rss_kib());
+    assert!(daemon.peak_rss_kib() < 2 * RSS_KIB_MAX, "{} KiB", daemon.peak_rss_kib());
     assert!(Ledger::settled(&daemon, Duration::from_secs(20)).balances());
 }
