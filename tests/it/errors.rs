@@ -220,12 +220,12 @@ fn other_expectations_are_417_and_other_encodings_415() {
     let mut client = daemon.client();
     client.send_raw(post_head("Expect: a miracle\r\nContent-Length: 2\r\n")).expect("the daemon reads");
     assert_last(&mut client, 417, "Expect");
-    for encoding in ["gzip", "br", "deflate", "zstd", "identity, gzip", "nonsense"] {
+    for encoding in ["br", "deflate", "zstd", "identity, gzip", "nonsense"] {
         let response =
             daemon.client().post(INGEST, &[("Content-Encoding", encoding)], Body::minimal().text());
         assert_eq!(response.status, 415, "{encoding}: {}", response.text());
         assert!(!response.detail().is_empty());
-        assert!(response.header("Accept-Encoding").is_some_and(|list| !list.is_empty()), "{encoding}");
+        assert_eq!(response.header("Accept-Encoding"), Some("gzip, identity"), "{encoding}");
     }
 }
 
