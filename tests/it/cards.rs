@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::support::daemon::Daemon;
 use crate::support::events;
 use crate::support::http::{BATCH, INGEST};
-use crate::support::stores::rows;
+use crate::support::kafka::{Broker, Version};
+use crate::support::postgres::Server;
+use crate::support::stores::{TOPIC, rows};
 
 const PUBLISHED: &str = include_str!("../cards.txt");
 const LIMIT: Duration = Duration::from_secs(30);
@@ -114,6 +116,62 @@ fn no_card_number_is_in_the_spools_files_the_log_or_an_answer() {
     let log = daemon.log_text();
     assert!(log.contains(&masked(numbers[0])), "the log names requests: {log}");
     assert_no_trace("the log", log.as_bytes(), &numbers);
+}
+
+#[test]
+fn no_card_number_is_in_kafka_in_postgres_or_among_the_dead_letters() {
+    let mut broker = Broker::start(Version::V3_9);
+    broker.create_topic(TOPIC, 1, &[("max.message.bytes", "20000")]);
+    let mut server = Server::start();
+    let daemon = Daemon::builder()
+        .env("KAFKA_BROKERS", broker.address())
+        .env("POSTGRES_URL", server.url())
+        .env("LOG_LEVEL", "debug")
+        .start();
+    daemon.wait_for("/health", LIMIT, |health| {
+        health["kafka"]["state"] == "up" && health["postgres"]["state"] == "up"
+    });
+    let numbers = &published()[..12];
+    let send = |large: bool, place: &str| {
+        for number in numbers {
+            let mut event = event(number);
+            if large {
+                event["filler"] = json!("x".repeat(50_000));
+            }
+            let answer = daemon.client().post_event(event.to_string());
+            assert_eq!(
+                (answer.status, answer.header("X-Stored-In")),
+                (202, Some(place)),
+                "{}",
+                answer.text()
+            );
+        }
+    };
+    send(false, "kafka");
+    let records = broker.read_all(TOPIC);
+    assert_eq!(records.len(), numbers.len());
+    for (record, number) in records.iter().zip(numbers) {
+        assert_no_trace("Kafka", &record.value, numbers);
+        assert!(String::from_utf8_lossy(&record.value).contains(&masked(number)));
+    }
+    send(true, "dead-letter");
+    let letters = rows(&daemon.data_dir(), "dead_letters");
+    assert_eq!(letters.len(), numbers.len());
+    letters.iter().for_each(|letter| assert_no_trace("a dead letter", &letter.payload, numbers));
+
+    broker.kill();
+    send(false, "postgres");
+    let stored =
+        server.sql("SELECT convert_from(payload, 'UTF8'), raw_logs::text FROM raw_logs ORDER BY seq");
+    assert_eq!(stored.len(), numbers.len());
+    for (columns, number) in stored.iter().zip(numbers) {
+        assert!(columns.iter().all(|text| text.contains(&masked(number))), "{columns:?}");
+        assert_no_trace("Postgres", columns.concat().as_bytes(), numbers);
+    }
+    server.kill();
+    send(false, "spool");
+    assert_files_are_clean(&daemon, numbers);
+    assert_no_trace("the log", daemon.log_text().as_bytes(), numbers);
 }
 
 #[test]
