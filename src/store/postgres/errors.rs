@@ -107,8 +107,8 @@ fn advice_on(code: &str) -> &'static str {
         "57014" => "look at the server's load and locks, or raise POSTGRES_DEADLINE",
         "57P01" | "57P02" | "57P03" => "the server is starting or stopping: it is tried again",
         "42501" => {
-            "grant the role CREATE on its schema, or have sql/postgres/001.sql applied and grant SELECT, INSERT, \
-             UPDATE, DELETE on its tables"
+            "grant the role CREATE on its schema, or have the files of sql/postgres/ applied, one after the other, \
+             and grant SELECT, INSERT, UPDATE, DELETE on its tables"
         }
         "42P01" | "3F000" | "42703" => {
             "the tables are not as sql/postgres/ makes them: look at the role's search_path, restore them, or \

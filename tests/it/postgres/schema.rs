@@ -4,13 +4,26 @@ use super::*;
 
 const VERSIONS: &str = "SELECT version FROM logs_ingest_schema ORDER BY version";
 
+/// The files that make the tables, oldest first: one a version.
+fn versions() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/postgres");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// What the tables note when all of them were applied.
+fn all_noted() -> Vec<Vec<String>> {
+    (1..=versions().len()).map(|version| vec![version.to_string()]).collect()
+}
+
 #[test]
 fn the_first_connection_makes_the_tables_and_says_so_once() {
     let bench = Bench::new();
     let notes = connected(&bench.server.url()).notes;
-    assert_eq!(notes, ["the tables were brought from version 0 to 1"]);
+    assert_eq!(notes, [format!("the tables were brought from version 0 to {}", versions().len())]);
     assert_eq!(connected(&bench.server.url()).notes, [""; 0]);
-    assert_eq!(bench.server.sql(VERSIONS), [["1"]]);
+    assert_eq!(bench.server.sql(VERSIONS), all_noted());
 }
 
 #[test]
@@ -32,17 +45,18 @@ fn many_daemons_that_start_at_once_make_the_tables_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(made.iter().sum::<usize>(), 1, "{made:?}");
-    assert_eq!(bench.server.sql(VERSIONS), [["1"]]);
+    assert_eq!(bench.server.sql(VERSIONS), all_noted());
 }
 
 #[test]
 fn tables_of_a_newer_program_are_left_alone() {
     let bench = Bench::new();
     drop(bench.connect());
-    bench.server.sql("INSERT INTO logs_ingest_schema (version) VALUES (2)");
+    let newer = versions().len() + 1;
+    bench.server.sql(&format!("INSERT INTO logs_ingest_schema (version) VALUES ({newer})"));
     let why = bench.refused(&bench.server.url());
-    assert!(why.contains("version 2") && why.contains("upgrade"), "{why}");
-    bench.server.sql("DELETE FROM logs_ingest_schema WHERE version = 2");
+    assert!(why.contains(&format!("version {newer}")) && why.contains("upgrade"), "{why}");
+    bench.server.sql(&format!("DELETE FROM logs_ingest_schema WHERE version = {newer}"));
     hold(&mut bench.connect(), [1]);
 }
 
@@ -72,10 +86,10 @@ fn a_role_with_rights_on_the_tables_alone_is_enough() {
     bench.server.sql(&format!("CREATE ROLE clerk LOGIN PASSWORD '{}'", bench.server.password()));
     let url = bench.server.url_as("clerk");
     let why = bench.refused(&url);
-    assert!(why.contains("42501") && why.contains("sql/postgres/001.sql"), "{why}");
+    assert!(why.contains("42501") && why.contains("sql/postgres/"), "{why}");
 
     // As an administrator does it by hand.
-    bench.server.sql(include_str!("../../../sql/postgres/001.sql"));
+    versions().iter().for_each(|file| drop(bench.server.sql(file)));
     let why = bench.refused(&url);
     assert!(why.contains("42501") && why.contains("grant"), "{why}");
     bench.server.sql(
