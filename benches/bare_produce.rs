@@ -24,6 +24,7 @@ fn main() -> Result<(), Failure> {
         client: ClientChoice::Modern,
         deadline: Duration::from_secs(10),
         max_event_bytes: 400 * 1024,
+        embed_id: false,
     })?;
     let event = |number: usize| {
         let arrival = Arrival {
