@@ -133,6 +133,10 @@ const _: () = assert!(KAFKA_REQUEST_BYTES_MAX <= KAFKA_BUFFER_BYTES);
 const _: () = assert!(KAFKA_WIRE_BATCH_BYTES < KAFKA_REQUEST_BYTES_MAX);
 /// PostgreSQL connections left behind in a server that does not answer: one, then no more are made.
 pub const POSTGRES_LEFT_BEHIND_MAX: usize = 1;
+/// How often a statement is tried again that met a deadlock or lost to another session.
+pub const POSTGRES_CONFLICT_RETRIES: u32 = 4;
+/// The wait before the first of these, doubled before each further one.
+pub const POSTGRES_CONFLICT_PAUSE: Duration = Duration::from_millis(25);
 /// A silent PostgreSQL connection is asked for a sign of life after this, by both ends,
 pub const POSTGRES_KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 /// then this often,

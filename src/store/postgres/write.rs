@@ -4,6 +4,7 @@
 //! out only when the server has committed: one round trip a batch.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use postgres::Error;
@@ -12,6 +13,7 @@ use super::errors::Fault;
 use super::rows::{INSERT_DEAD_LETTERS, INSERT_LOGS, Rows};
 use super::session::Session;
 use crate::event::Event;
+use crate::limits::{POSTGRES_CONFLICT_PAUSE, POSTGRES_CONFLICT_RETRIES};
 use crate::store::{Standing, StoreError, isolate};
 
 type Outcome = Result<(), StoreError>;
@@ -80,10 +82,17 @@ pub(super) fn dead_letter(
     }
 }
 
-/// Tries once more when another session was in the way and there is time.
+/// Tries again a few times when another session was in the way and there is time. The pause lets that session
+/// finish: at once, this one would take the same locks before the other wakes up, and both would wait again.
 pub(super) fn retried<T>(until: Instant, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    match attempt() {
-        Err(error) if Fault::of(&error) == Fault::Conflict && Instant::now() < until => attempt(),
-        outcome => outcome,
+    let mut pause = POSTGRES_CONFLICT_PAUSE;
+    for _ in 0..POSTGRES_CONFLICT_RETRIES {
+        match attempt() {
+            Err(error) if Fault::of(&error) == Fault::Conflict && Instant::now() + pause < until => {}
+            outcome => return outcome,
+        }
+        thread::sleep(pause);
+        pause *= 2;
     }
+    attempt()
 }
