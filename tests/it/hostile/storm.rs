@@ -104,6 +104,8 @@ fn every_till_comes_back_at_once_and_nothing_is_lost() {
     assert!(refused > 100, "the storm was none: {waits:?}");
     assert!(waits.len() >= 3, "they are told to come back together: {waits:?}");
     assert!(waits.values().all(|times| *times < refused * 3 / 4), "{waits:?}");
-    assert!(daemon.peak_rss_kib() < 64 * 1024, "{} KiB at most", daemon.peak_rss_kib());
+    // What a healthy crowd may take, and the answers that are remembered for their keys, half a KiB each.
+    let rss_max = 64 * 1024 + TILLS * count / 2;
+    assert!(daemon.peak_rss_kib() < rss_max as u64, "{} KiB at most", daemon.peak_rss_kib());
     assert!(daemon.threads() <= super::THREADS_MAX, "{} threads", daemon.threads());
 }
