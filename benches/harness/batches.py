@@ -1,0 +1,44 @@
+"""Batches of NDJSON beside the Kafka client alone that the daemon uses."""
+
+import subprocess
+
+from .load import Requests
+from .machine import ROOT, memory_mib
+from .single import WARM_UP_S
+from .table import median, medians, say, show
+
+EVENTS = 1_000
+CONNECTIONS = 4
+# What the bare loop writes a round.
+BARE_EVENTS = 300_000
+
+
+def bare_produce(bench, a_write, events=BARE_EVENTS):
+    """Events a second of the Kafka client alone, one write after the other."""
+    out = subprocess.run([ROOT / "target/release/examples/bare_produce", bench.brokers, "bare", str(events), str(a_write)],
+                         check=True, capture_output=True, text=True).stdout
+    return float(out)
+
+
+def run(bench):
+    args = bench.args
+    requests = Requests(bench.folder, "batch", batch=EVENTS)
+    targets = [bench.daemon("logs-ingest, Kafka acks=all", kafka=True, requests=requests),
+               bench.daemon("logs-ingest, spool only", requests=requests)]
+    targets[0].load(WARM_UP_S, keep=False, connections=CONNECTIONS)
+    targets[1].load(2, keep=False, connections=CONNECTIONS)
+    bare = []
+    for number in range(args.rounds):
+        bare.append(bare_produce(bench, EVENTS))
+        for target in targets:
+            sample = target.load(args.seconds, connections=CONNECTIONS)
+            say(f"round {number + 1}  {target.name:<32}{sample['rps']:>10,.0f}/s")
+    limit = median(bare)
+    rows = [["the Kafka client alone", f"{limit:,.0f}", "100%", "", "", "", "", ""]]
+    for target in targets:
+        column = medians(target.samples)
+        rows.append([target.name, f"{column['rps']:,.0f}", f"{column['rps'] / limit:.0%}", f"{column['cpu_us']:.1f}",
+                     f"{column['p50']:.1f}", f"{column['p99']:.1f}", f"{sum(s['errors'] for s in target.samples):.0f}",
+                     f"{memory_mib(target.pid, 'VmHWM'):.1f}"])
+    show(f"Batches of {EVENTS:,} NDJSON events, {CONNECTIONS} connections",
+         ["", "events/s", "of the client", "CPU us", "p50 ms a batch", "p99", "errors", "peak MiB"], rows)
