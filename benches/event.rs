@@ -1,11 +1,14 @@
-//! The pure parts on one core: from a body to an event, and masking alone. `cargo bench --bench event`.
+//! The pure parts on one core: from a body to an event (parse, validate, mask, normal form), masking alone,
+//! timestamps, a batch cut into its items, a step of failover. `cargo bench --bench event`.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use logs_ingest::event::{Arrival, Columns, Event, Rules, mask_text};
+use logs_ingest::event::{Arrival, Columns, Event, Items, Rules, instant_ms, mask_text};
+use logs_ingest::failover::Switch;
 use uuid::Uuid;
 
 const RULES: Rules = Rules { max_event_bytes: 400 << 10, redact_cards: true };
@@ -68,6 +71,54 @@ fn masking(c: &mut Criterion) {
     group.finish();
 }
 
+/// The forms that tills send.
+fn timestamps(c: &mut Criterion) {
+    let mut group = c.benchmark_group("timestamp");
+    for text in ["2025-11-18T17:21:35.750Z", "20251118T172135+0100", "2025-W47-2"] {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(text, |b| b.iter(|| instant_ms(black_box(text)).expect("a timestamp")));
+    }
+    group.finish();
+}
+
+/// A thousand events cut out of a body.
+fn items(c: &mut Criterion) {
+    let mut group = c.benchmark_group("batch");
+    let events = vec![bodies().swap_remove(0).1; 1_000];
+    for (form, body) in [("lines", events.join("\n")), ("an array", format!("[{}]", events.join(",")))] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(form, |b| {
+            b.iter(|| {
+                let mut items = Items::open(black_box(body.as_bytes()), false).expect("a slice");
+                let mut count = 0;
+                while items.next_item().expect("a good body").is_some() {
+                    count += 1;
+                }
+                assert_eq!(count, events.len());
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What a round asks and tells the switch while the store is well, and while it is away.
+fn failover(c: &mut Criterion) {
+    let mut group = c.benchmark_group("failover");
+    let start = Instant::now();
+    let mut up = Switch::new(start, Duration::ZERO);
+    up.succeeded(start);
+    let mut down = Switch::new(start, Duration::ZERO);
+    down.failed(start);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("a round that is stored", |b| {
+        b.iter(|| (black_box(&up).advise(start, true, false), black_box(&mut up).succeeded(start)));
+    });
+    group.bench_function("a round that passes it by", |b| {
+        b.iter(|| black_box(&down).advise(start, false, true));
+    });
+    group.finish();
+}
+
 /// What is refused: the timestamp is the last thing that is looked at before the answer is made.
 fn refusal(c: &mut Criterion) {
     let mut group = c.benchmark_group("refusal");
@@ -95,8 +146,8 @@ criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(30)
-        .warm_up_time(std::time::Duration::from_millis(300))
-        .measurement_time(std::time::Duration::from_secs(1));
-    targets = from_body, masking, refusal, columns
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = from_body, masking, refusal, timestamps, items, columns, failover
 }
 criterion_main!(benches);

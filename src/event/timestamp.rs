@@ -3,7 +3,8 @@
 
 /// The instant that the whole of `text` names, in milliseconds since 1970; without an offset it is UTC. `None`:
 /// it is no timestamp.
-pub(super) fn instant_ms(text: &str) -> Option<i64> {
+#[must_use]
+pub fn instant_ms(text: &str) -> Option<i64> {
     let mut rest = Rest(text.as_bytes());
     date_and_time(&mut rest).filter(|_| rest.0.is_empty())
 }
