@@ -259,6 +259,17 @@ pub const EXPORT_LINE_BYTES_MAX: usize = 18 * 1024 * 1024;
 /// A replay gives up when Kafka takes nothing for this long.
 pub const REPLAY_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Lines that `send` reads ahead; each is at most a batch long.
+pub const SEND_LINES_AHEAD: usize = 64;
+/// What `send` puts into one request, before it is made smaller by gzip.
+pub const SEND_BATCH_BYTES: usize = 1024 * 1024;
+/// A line is sent this long after it was read at the latest, though its batch has room.
+pub const SEND_LINGER: Duration = Duration::from_millis(200);
+/// How long `send` waits after the first failure, doubled for each further one, and at the most.
+pub const SEND_WAIT_FIRST: Duration = Duration::from_millis(500);
+/// See above.
+pub const SEND_WAIT_MOST: Duration = Duration::from_secs(30);
+
 /// Dead letters that a command settles at once: one transaction of the spool.
 pub const SETTLE_LETTERS_MAX: usize = 500;
 /// A question over the control socket, or its answer: an id has some 40 bytes, a reason some 200.

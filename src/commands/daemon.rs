@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
 use crate::config::{RawSettings, local_url, own_certificate};
 use crate::keys;
@@ -23,6 +24,8 @@ use crate::limits::PEM_BYTES_MAX;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// For the whole answer: what commands ask for, the daemon has at hand.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The same for events that are to be stored: longer than the daemon itself takes at the most.
+const STORED_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer to a command is some kilobytes.
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -35,6 +38,9 @@ pub struct DaemonArgs {
     /// File that holds the API key to show it, alone; needed where its status is protected
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Certificate to trust with https:// [default: TLS_CERT, else public authorities]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// What the daemon said.
@@ -42,6 +48,8 @@ pub struct DaemonArgs {
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// What it says of coming again, in seconds.
+    pub retry_after: Option<u64>,
     /// The body.
     pub json: Value,
 }
@@ -88,7 +96,11 @@ impl Daemon {
             Some(url) => checked(url)?,
             None => local_url(settings).map_err(|error| format!("{error}, or name the daemon by --url"))?,
         };
-        let roots = own_certificate(settings).map_or(Ok(RootCerts::WebPki), |path| trusted(&path))?;
+        let roots = match (&args.ca_file, own_certificate(settings)) {
+            (Some(path), _) => trusted("--ca-file", path)?,
+            (None, Some(path)) => trusted("TLS_CERT", &path)?,
+            (None, None) => RootCerts::WebPki,
+        };
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_LIMIT))
@@ -118,18 +130,53 @@ impl Daemon {
         if let Some(key) = &self.api_key {
             request = request.header("X-API-Key", key);
         }
-        let mut answer = request.call().map_err(|error| self.trouble(&error))?;
+        self.understood(path, request.call(), ANSWER_LIMIT)
+    }
+
+    /// Sends a body, gzip, under an Idempotency-Key, and waits until it is stored; whatever the status of the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn post(
+        &self,
+        path: &str,
+        kind: &str,
+        idempotency_key: &str,
+        gzip: &[u8],
+    ) -> Result<Answer, AskError> {
+        let mut request = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header("Content-Type", kind)
+            .header("Content-Encoding", "gzip")
+            .header("Idempotency-Key", idempotency_key);
+        if let Some(key) = &self.api_key {
+            request = request.header("X-API-Key", key);
+        }
+        let request = request.config().timeout_global(Some(STORED_LIMIT)).build();
+        self.understood(path, request.send(gzip), STORED_LIMIT)
+    }
+
+    fn understood(
+        &self,
+        path: &str,
+        answer: Result<Response<Body>, Error>,
+        limit: Duration,
+    ) -> Result<Answer, AskError> {
+        let mut answer = answer.map_err(|error| self.trouble(&error, limit))?;
         let status = answer.status().as_u16();
+        let retry_after =
+            answer.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        let body = body.map_err(|error| self.trouble(&error))?;
+        let body = body.map_err(|error| self.trouble(&error, limit))?;
         let json = serde_json::from_slice(&body).map_err(|_| {
             let text = format!("{} answers {path} with {status} and no JSON", self.url);
             AskError::Strange(format!("{text}: is that logs-ingest? name the daemon by --url"))
         })?;
-        Ok(Answer { status, json })
+        Ok(Answer { status, retry_after, json })
     }
 
-    fn trouble(&self, error: &Error) -> AskError {
+    fn trouble(&self, error: &Error, limit: Duration) -> AskError {
         let url = &self.url;
         let away = |why: &str| {
             AskError::Away(format!(
@@ -142,9 +189,9 @@ impl Daemon {
             Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
                 away(&format!("no connection within {CONNECT_LIMIT:?}"))
             }
-            Error::Timeout(_) => AskError::Strange(format!(
-                "the daemon at {url} did not answer within {ANSWER_LIMIT:?}: see its log"
-            )),
+            Error::Timeout(_) => {
+                AskError::Strange(format!("the daemon at {url} did not answer within {limit:?}: see its log"))
+            }
             error => AskError::Strange(format!(
                 "the daemon at {url} can't be understood: {error}: is that logs-ingest?"
             )),
@@ -153,8 +200,8 @@ impl Daemon {
 }
 
 /// The certificates of a PEM file.
-fn trusted(path: &Path) -> Result<RootCerts, String> {
-    let unusable = |why: String| format!("TLS_CERT {} can't be used: {why}", path.display());
+fn trusted(name: &str, path: &Path) -> Result<RootCerts, String> {
+    let unusable = |why: String| format!("{name} {} can't be used: {why}", path.display());
     let mut pem = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
     file.take(PEM_BYTES_MAX).read_to_end(&mut pem).map_err(|error| unusable(error.to_string()))?;
@@ -267,7 +314,7 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let args = DaemonArgs { url: Some(url), api_key_file: Some(file.clone()) };
+        let args = DaemonArgs { url: Some(url), api_key_file: Some(file.clone()), ca_file: None };
         let daemon = Daemon::new(&args, &RawSettings::default());
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).unwrap();
         let refused = Daemon::new(&args, &RawSettings::default());
@@ -295,7 +342,10 @@ mod tests {
             ("HTTP/1.1 302 x\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\n{}", 302),
         ] {
             let (daemon, says) = stranger(text);
-            assert_eq!(daemon.get("/readyz"), Ok(Answer { status, json: serde_json::json!({}) }));
+            assert_eq!(
+                daemon.get("/readyz"),
+                Ok(Answer { status, retry_after: None, json: serde_json::json!({}) })
+            );
             says.join().unwrap();
         }
     }

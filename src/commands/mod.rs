@@ -5,13 +5,17 @@ pub mod daemon;
 pub mod dead_letters;
 pub mod events;
 pub mod init;
+mod input;
 pub mod ledger;
 mod line;
+mod meter;
 mod output;
 pub mod replay;
 pub mod selection;
+pub mod send;
 pub mod spool;
 pub mod status;
+pub mod validate;
 mod whole_file;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +66,8 @@ pub enum Command {
     CheckConfig(check::CheckArgs),
     Init(init::InitArgs),
     Replay(replay::ReplayArgs),
+    Send(send::SendArgs),
+    Validate(validate::ValidateArgs),
 }
 
 /// Runs a command other than `serve`, with the daemon's settings; what went wrong is said on stderr.
@@ -77,6 +83,8 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
         Command::CheckConfig(args) => with_config(settings, |config| check::run(args, config, settings)),
         Command::Init(args) => init::run(args).map(|()| Exit::Ok),
+        Command::Send(args) => with_config(settings, |config| send::run(args, config, settings)),
+        Command::Validate(args) => with_config(settings, |config| validate::run(args, config)),
         Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),
     };
     result.unwrap_or_else(|problem| {

@@ -17,6 +17,7 @@ use log::LevelFilter;
 
 pub use definition::{Definition, definitions};
 pub use origin::{InForce, Origin, in_force};
+pub use parse::duration as parse_duration;
 pub use raw::RawSettings;
 use raw::Reader;
 

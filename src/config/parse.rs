@@ -1,5 +1,7 @@
 //! Sizes, durations and broker lists from text. Pure.
 
+use std::time::Duration;
+
 /// `1048576`, `64KiB`, `64 MiB`, `1G`. None: not a size.
 pub(super) fn bytes(text: &str) -> Option<usize> {
     let (number, unit) = split_unit(text)?;
@@ -40,6 +42,15 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// A duration of a command's option, as settings have it.
+///
+/// # Errors
+/// What is legal.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let ms = duration_ms(text).ok_or("write seconds, or a number with ms, s, m or h")?;
+    Ok(Duration::from_millis(ms))
 }
 
 /// `till-server:9092, [::1]:9092, broker` (port 9092 when none is named).

@@ -154,6 +154,19 @@ impl Refusal {
         }
     }
 
+    /// What is wrong, where, in the words of the answer.
+    #[must_use]
+    pub fn for_people(&self) -> String {
+        match self {
+            Self::Invalid(details) => {
+                let texts: Vec<_> =
+                    details.iter().map(|detail| format!("{}: {}", detail.loc, detail.msg)).collect();
+                texts.join("; ")
+            }
+            Self::TooLarge { .. } => self.to_string(),
+        }
+    }
+
     /// The answer's body: `{"detail":[...]}` with the items, or `{"detail":"..."}` naming the limit.
     #[must_use]
     pub fn detail_json(&self) -> Vec<u8> {
@@ -166,6 +179,24 @@ impl Refusal {
             Self::TooLarge { .. } => serde_json::to_vec(&Answer { detail: self.to_string() }),
         }
         .expect("BUG: texts and numbers could not be written as JSON")
+    }
+}
+
+/// A list of items; an event that is too large stands in a list of items like one that is wrong.
+impl Serialize for Refusal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct TooLarge {
+            loc: [&'static str; 1],
+            msg: String,
+            r#type: &'static str,
+        }
+        match self {
+            Self::Invalid(details) => details.serialize(serializer),
+            Self::TooLarge { .. } => {
+                [TooLarge { loc: ["body"], msg: self.to_string(), r#type: "too_large" }].serialize(serializer)
+            }
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod dead_letters;
 mod replay;
+mod send;
 mod spool;
 mod status;
+mod validate;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -107,6 +109,8 @@ fn help_says_what_a_command_does_and_how_it_ends() {
         (&["spool", "export"], "A line is {\"seq\":..,"),
         (&["dead-letters"], "Safe beside a running"),
         (&["dead-letters", "retry"], "Exit code 0: all of them do"),
+        (&["send"], "Exit code 0: all is stored"),
+        (&["validate"], "Exit code 0: every event would be taken"),
         (&["replay"], "Exit code 0: every wanted event was acknowledged"),
     ] {
         let help = run(&[], &[args, &["--help"]].concat()).ok().out;

@@ -27,9 +27,6 @@ use crate::limits::RECOVERY_EVENTS_MAX;
 use crate::pacing::Pace;
 use crate::signals::{self, Signal};
 
-/// Troubles that are told one by one.
-const TROUBLES_TOLD: u64 = 20;
-
 /// Send stored events to Kafka once more: from the spool, from PostgreSQL or from an exported file.
 ///
 /// Sends with the daemon's settings (KAFKA_BROKERS, KAFKA_TOPIC, ...), each event with its own ingest_id and time
@@ -121,7 +118,7 @@ fn copy(
     let is_stopped = || signals.try_iter().any(|signal| matches!(signal, Signal::Stop(_)));
     while let Some(chunk) = source.next()? {
         for why in &chunk.damaged {
-            progress.trouble(why);
+            progress.meter.trouble(why);
         }
         for part in chunk.events.chunks(portion) {
             if let Some(sender) = sender.as_deref_mut() {
@@ -129,13 +126,13 @@ fn copy(
                 pace.spend(Instant::now(), part.len());
                 let events = part.iter().map(|found| found.event.clone()).collect();
                 for (id, why) in sender.send(events, &is_stopped)? {
-                    progress.trouble(&format!("kafka refuses {id}: {why}"));
+                    progress.meter.trouble(&format!("kafka refuses {id}: {why}"));
                     progress.report.refused += 1;
                 }
             }
             progress.report.count(part);
             bookmark.move_to(&part.last().expect("BUG: an empty part").at)?;
-            progress.show(source.share());
+            progress.meter.show(progress.report.events, source.share());
         }
         progress.report.damaged += chunk.damaged.len() as u64;
         bookmark.move_to(&chunk.end)?;

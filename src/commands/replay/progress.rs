@@ -1,18 +1,10 @@
-//! What a replay tells: a bar on a terminal, a line now and then elsewhere, and the report at the end.
-
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+//! What a replay tells: how far it is, and the report at the end.
 
 use serde::Serialize;
 
-use super::TROUBLES_TOLD;
 use crate::clock;
-use crate::commands::output::{count, local_time, some, time_span};
-
-/// A terminal is told this often, everything else rarely.
-const BAR_EVERY: Duration = Duration::from_millis(200);
-const LINE_EVERY: Duration = Duration::from_secs(10);
-const BAR_WIDTH: usize = 24;
+use crate::commands::meter::Meter;
+use crate::commands::output::{count, local_time, some};
 
 /// How it went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -41,56 +33,16 @@ pub(super) struct Report {
 /// See the module.
 pub(super) struct Progress {
     pub(super) report: Report,
-    began: Instant,
-    shown: Instant,
-    bar: bool,
-    troubles: u64,
+    pub(super) meter: Meter,
 }
 
 impl Progress {
     pub(super) fn new(dry_run: bool, json: bool) -> Self {
-        let now = Instant::now();
-        let report = Report { dry_run, ..Report::default() };
-        let bar = !json && io::stderr().is_terminal();
-        Self { report, began: now, shown: now, bar, troubles: 0 }
-    }
-
-    /// Something that went wrong with one event. The first ones are told.
-    pub(super) fn trouble(&mut self, what: &str) {
-        self.troubles += 1;
-        if self.troubles <= TROUBLES_TOLD {
-            self.wipe();
-            eprintln!("{what}");
-        }
-        if self.troubles == TROUBLES_TOLD {
-            eprintln!("more of these are only counted");
-        }
-    }
-
-    pub(super) fn show(&mut self, share: Option<f64>) {
-        let every = if self.bar { BAR_EVERY } else { LINE_EVERY };
-        if self.shown.elapsed() < every {
-            return;
-        }
-        self.shown = Instant::now();
-        let line = line(self.report.events, self.began.elapsed(), share);
-        match (self.bar, share) {
-            (true, Some(share)) => eprint!("\r\x1b[K{} {line}", bar(share)),
-            (true, None) => eprint!("\r\x1b[K{line}"),
-            (false, _) => eprintln!("{line}"),
-        }
-        let _ = io::stderr().flush();
-    }
-
-    fn wipe(&self) {
-        if self.bar {
-            eprint!("\r\x1b[K");
-        }
+        Self { report: Report { dry_run, ..Report::default() }, meter: Meter::new(json) }
     }
 
     pub(super) fn finish(mut self, after: Option<String>, error: Option<String>) -> Report {
-        self.wipe();
-        self.report.seconds = self.began.elapsed().as_secs_f64();
+        self.report.seconds = self.meter.finish().as_secs_f64();
         self.report.first_received_at = self.report.first_ms.map(clock::rfc3339);
         self.report.last_received_at = self.report.last_ms.map(clock::rfc3339);
         self.report.after = after;
@@ -133,39 +85,9 @@ impl Report {
     }
 }
 
-/// `[########                ]  33 %`
-fn bar(share: f64) -> String {
-    let full = (share * BAR_WIDTH as f64) as usize;
-    format!("[{:<BAR_WIDTH$}] {:>3.0} %", "#".repeat(full.min(BAR_WIDTH)), share * 100.0)
-}
-
-/// `12,000 events, 1,000/s, 2 min 30 s left`
-fn line(events: u64, elapsed: Duration, share: Option<f64>) -> String {
-    let rate = events as f64 / elapsed.as_secs_f64().max(0.001);
-    let left = match share {
-        Some(share) if share > 0.01 => {
-            let left = elapsed.as_secs_f64() * (1.0 - share) / share;
-            format!(", {} left", time_span(Duration::from_secs_f64(left.clamp(0.0, 1e9))))
-        }
-        _ => String::new(),
-    };
-    format!("{}, {}/s{left}", some(events, "event"), count(rate as u64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_left_follows_from_the_share_that_is_done() {
-        let ten = Duration::from_secs(10);
-        assert_eq!(line(5_000, ten, Some(0.25)), "5,000 events, 500/s, 30 s left");
-        assert_eq!(line(5_000, ten, Some(0.001)), "5,000 events, 500/s");
-        assert_eq!(line(1, ten, None), "1 event, 0/s");
-        assert_eq!(bar(0.0), format!("[{}]   0 %", " ".repeat(BAR_WIDTH)));
-        assert_eq!(bar(1.0), format!("[{}] 100 %", "#".repeat(BAR_WIDTH)));
-        assert!(bar(0.5).starts_with("[############ "), "{}", bar(0.5));
-    }
 
     #[test]
     fn a_report_says_how_to_go_on() {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: `accepted` and `rejected` together are the items of the batch.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock;
@@ -39,7 +39,6 @@ pub(in crate::http::endpoints) struct Tally {
 struct ItemError<'a> {
     index: usize,
     request_id: Option<&'a str>,
-    #[serde(serialize_with = "as_details")]
     detail: &'a Refusal,
 }
 
@@ -131,22 +130,6 @@ pub(super) fn whole(refusal: &Refusal) -> Reply {
         Refusal::TooLarge { .. } => None,
     };
     json(422, &Outcome { detail, ..tally.outcome("rejected", 0, 0) })
-}
-
-/// An item that is too large stands in the list like one that is wrong.
-fn as_details<S: Serializer>(refusal: &Refusal, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct TooLarge {
-        loc: [&'static str; 1],
-        msg: String,
-        r#type: &'static str,
-    }
-    match refusal {
-        Refusal::Invalid(details) => details.serialize(serializer),
-        Refusal::TooLarge { .. } => {
-            [TooLarge { loc: ["body"], msg: refusal.to_string(), r#type: "too_large" }].serialize(serializer)
-        }
-    }
 }
 
 /// Does another object follow where the line ceases to be JSON?

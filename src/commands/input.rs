@@ -1,0 +1,145 @@
+//! What commands read: files or standard input, gzip or not, line by line. A line is never longer than its
+//! reader says, whatever is in the file.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use flate2::bufread::MultiGzDecoder;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// One file, or standard input.
+pub(super) struct Input {
+    name: String,
+    reader: Box<dyn BufRead + Send>,
+    read: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+/// A line without its end, or the end of all.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Text(Vec<u8>),
+    /// Nothing of it is kept.
+    TooLong,
+    End,
+}
+
+impl Input {
+    /// `-` is standard input.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let name =
+            if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+        let unreadable = |error: io::Error| format!("can't read {name}: {error}");
+        let (file, bytes): (Box<dyn Read + Send>, u64) = match path == Path::new("-") {
+            true => (Box::new(io::stdin()), 0),
+            false => {
+                let file = File::open(path).map_err(unreadable)?;
+                let facts = file.metadata().map_err(unreadable)?;
+                if facts.is_dir() {
+                    return Err(format!("can't read {name}: it is a folder"));
+                }
+                (Box::new(file), facts.len())
+            }
+        };
+        let read = Arc::new(AtomicU64::new(0));
+        let mut raw = BufReader::new(Counted { file, read: Arc::clone(&read) });
+        let is_gzip = raw.fill_buf().map_err(unreadable)?.starts_with(&GZIP);
+        let reader: Box<dyn BufRead + Send> = match is_gzip {
+            true => Box::new(BufReader::new(MultiGzDecoder::new(raw))),
+            false => Box::new(raw),
+        };
+        Ok(Self { name, reader, read, bytes })
+    }
+
+    /// Those that a command line names, in order; standard input where it names none.
+    pub(super) fn paths(named: &[PathBuf]) -> Vec<PathBuf> {
+        if named.is_empty() { vec![PathBuf::from("-")] } else { named.to_vec() }
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The part of it that was read, where that is known.
+    pub(super) fn share(&self) -> Option<f64> {
+        (self.bytes > 0).then(|| (self.read.load(Relaxed) as f64 / self.bytes as f64).min(1.0))
+    }
+
+    /// The next line, as far as it has at most `limit` bytes.
+    pub(super) fn line(&mut self, limit: usize) -> io::Result<Line> {
+        let mut text = Vec::new();
+        let limit = limit as u64 + 1;
+        if (&mut self.reader).take(limit).read_until(b'\n', &mut text)? == 0 {
+            return Ok(Line::End);
+        }
+        if text.last() != Some(&b'\n') && text.len() as u64 == limit {
+            drop(text);
+            self.reader.skip_until(b'\n')?;
+            return Ok(Line::TooLong);
+        }
+        Ok(Line::Text(text))
+    }
+
+    /// Its beginning, at most `limit` bytes of it, without a byte order mark. It is there again to be read.
+    pub(super) fn peek(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        (&mut self.reader).take(limit as u64).read_to_end(&mut head)?;
+        if head.starts_with(BYTE_ORDER_MARK) {
+            head.drain(..BYTE_ORDER_MARK.len());
+        }
+        let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(io::Cursor::new(head.clone()).chain(rest));
+        Ok(head)
+    }
+}
+
+struct Counted {
+    file: Box<dyn Read + Send>,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read.fetch_add(count as u64, Relaxed);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(content: &'static [u8]) -> Input {
+        let read = Arc::default();
+        Input { name: "test".into(), reader: Box::new(content), read, bytes: 0 }
+    }
+
+    #[test]
+    fn lines_have_a_bound_and_what_follows_a_long_one_is_read() {
+        let mut input = of(b"ab\nabcdefgh\nabc\n\nabc");
+        let text = |text: &[u8]| Line::Text(text.to_vec());
+        let lines: Vec<Line> = std::iter::repeat_with(|| input.line(4).unwrap()).take(6).collect();
+        assert_eq!(
+            lines,
+            [text(b"ab\n"), Line::TooLong, text(b"abc\n"), text(b"\n"), text(b"abc"), Line::End]
+        );
+    }
+
+    #[test]
+    fn what_was_looked_at_is_read_again() {
+        let mut input = of(b"\xEF\xBB\xBFab\ncd");
+        assert_eq!(input.peek(5).unwrap(), b"ab");
+        assert_eq!(input.line(9).unwrap(), Line::Text(b"ab\n".to_vec()));
+        assert_eq!(input.peek(9).unwrap(), b"cd");
+    }
+}

@@ -1,0 +1,158 @@
+//! A line becomes an event: what is missing is filled in, text that is no JSON becomes the message. Pure.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::json;
+
+use crate::clock;
+
+/// What the command line says of every event.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Filling {
+    /// For events that name no service, and for plain lines
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// For events that name no env, and for plain lines
+    #[arg(long, value_name = "NAME")]
+    pub(super) env: Option<String>,
+    /// For events without a level; plain lines are info otherwise
+    #[arg(long, value_name = "LEVEL", value_parser = ["debug", "info", "warn", "error", "critical"])]
+    pub(super) level: Option<String>,
+    /// For events without an action; that of plain lines is log otherwise
+    #[arg(long, value_name = "NAME")]
+    pub(super) action: Option<String>,
+    /// What every request_id that is made here begins with
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(super) request_id_prefix: String,
+}
+
+impl Filling {
+    /// The event of a line, as JSON on one line. `id` is new and its own; `now_ms` is when the line was read.
+    ///
+    /// Errors: why there is none, for people.
+    pub(super) fn event(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
+        // Files that were put together have their byte order marks anywhere.
+        let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
+        match Members::of(line) {
+            Some(members) => Ok(self.filled(line, &members, id, now_ms)),
+            None => self.plain(line, id, now_ms),
+        }
+    }
+
+    fn filled(&self, line: &[u8], members: &Members<'_>, id: &str, now_ms: i64) -> Vec<u8> {
+        let request_id = format!("{}{id}", self.request_id_prefix);
+        let now = clock::rfc3339(now_ms);
+        let own = [
+            ("request_id", Some(&request_id)),
+            ("service", self.service.as_ref()),
+            ("env", self.env.as_ref()),
+            ("timestamp", Some(&now)),
+            ("action", self.action.as_ref()),
+            ("level", self.level.as_ref()),
+        ];
+        let mut event = b"{".to_vec();
+        for (name, value) in own {
+            if let Some(value) = value.filter(|_| !members.0.contains(name)) {
+                event.extend_from_slice(format!("\"{name}\":{},", json!(value)).as_bytes());
+            }
+        }
+        event.extend_from_slice(line[1..].trim_ascii_start());
+        if members.0.is_empty() {
+            let comma = event.len() - 2;
+            event.remove(comma);
+        }
+        event
+    }
+
+    fn plain(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
+        let (Some(service), Some(env)) = (&self.service, &self.env) else {
+            return Err("it is no JSON object; to send plain lines, say --service and --env".to_owned());
+        };
+        let event = json!({
+            "request_id": format!("{}{id}", self.request_id_prefix),
+            "service": service,
+            "env": env,
+            "timestamp": clock::rfc3339(now_ms),
+            "action": self.action.as_deref().unwrap_or("log"),
+            "level": self.level.as_deref().unwrap_or("info"),
+            "message": String::from_utf8_lossy(line),
+        });
+        Ok(event.to_string().into_bytes())
+    }
+}
+
+/// The names of an object's members.
+struct Members<'a>(BTreeSet<Cow<'a, str>>);
+
+impl<'a> Members<'a> {
+    fn of(line: &'a [u8]) -> Option<Self> {
+        line.starts_with(b"{").then(|| serde_json::from_slice(line).ok()).flatten()
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut names = BTreeSet::new();
+                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    names.insert(Cow::Owned(name));
+                }
+                Ok(Members(names))
+            }
+        }
+        deserializer.deserialize_map(Names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_769_850_900_125;
+
+    fn text(filling: &Filling, line: &str) -> String {
+        String::from_utf8(filling.event(line.as_bytes(), "1", NOW_MS).unwrap()).unwrap()
+    }
+
+    fn till() -> Filling {
+        Filling {
+            service: Some("till \"7\"".into()),
+            env: Some("shop".into()),
+            request_id_prefix: "t-".into(),
+            ..Filling::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_missing_is_filled_in() {
+        let whole = r#"{"request_id":"a","service":"s","env":"e","timestamp":"t","action":"x","level":"l","message":1.10}"#;
+        assert_eq!(text(&till(), whole), whole);
+        assert_eq!(
+            text(&till(), r#" {"env":null, "timestamp":"now","a" : [1.10]} "#),
+            r#"{"request_id":"t-1","service":"till \"7\"","env":null, "timestamp":"now","a" : [1.10]}"#
+        );
+        let id_and_time = r#"{"request_id":"1","timestamp":"2026-01-31T09:15:00.125Z"}"#;
+        for empty in ["{}", "\u{feff}{ }"] {
+            assert_eq!(text(&Filling::default(), empty), id_and_time);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_a_message() {
+        let event = text(&till(), "Drawer \"2\" {open}\r\n");
+        let wanted = r#"{"action":"log","env":"shop","level":"info","message":"Drawer \"2\" {open}","request_id":"t-1","service":"till \"7\"","timestamp":"2026-01-31T09:15:00.125Z"}"#;
+        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(parse(&event), parse(wanted));
+        assert!(till().event(b"\xFF", "1", NOW_MS).is_ok());
+        assert!(text(&till(), "{broken").contains(r#""message":"{broken""#));
+        assert!(Filling::default().event(b"plain", "1", NOW_MS).unwrap_err().contains("--service"));
+    }
+}
