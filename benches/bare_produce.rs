@@ -31,6 +31,7 @@ fn main() -> Result<(), Failure> {
             ingest_id: Uuid::now_v7(),
             received_at_ms: logs_ingest::clock::record_ms(),
             traceparent: None,
+            x_request_id: None,
         };
         let key = format!("till-{number}");
         let payload = format!(r#"{{"request_id":"{key}","message":"{:250}"}}"#, "Sale completed");

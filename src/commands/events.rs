@@ -208,6 +208,7 @@ mod tests {
                 ingest_id: Uuid::from_u128(u128::from(n)),
                 received_at_ms: crate::limits::RELEASED_MS,
                 traceparent: None,
+                x_request_id: None,
             };
             Event::restored(arrival, format!("r-{n}").into(), payload.into())
         };

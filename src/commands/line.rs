@@ -99,6 +99,7 @@ fn on_one_line(event: &Event) -> Event {
         ingest_id: event.ingest_id(),
         received_at_ms: event.received_at_ms(),
         traceparent: event.traceparent().map(Box::from),
+        x_request_id: None,
     };
     Event::restored(arrival, event.key().clone(), payload.into())
 }
@@ -127,7 +128,12 @@ pub(super) fn parse(line: &[u8]) -> Result<(Event, String), Arc<str>> {
     let traceparent = written.traceparent.filter(|text| {
         text.len() <= TRACEPARENT_MAX && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     });
-    let arrival = Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(|text| (*text).into()) };
+    let arrival = Arrival {
+        ingest_id,
+        received_at_ms,
+        traceparent: traceparent.map(|text| (*text).into()),
+        x_request_id: None,
+    };
     let body = written.event.ok_or_else(|| wrong("it has no event"))?;
     let event = Event::from_body(body.get().as_bytes(), arrival, AS_STORED)
         .map_err(|_| wrong("its event is not one that the daemon would take"))?;
@@ -152,6 +158,7 @@ mod tests {
             ingest_id: Uuid::from_u128(7),
             received_at_ms: crate::limits::RELEASED_MS + 7,
             traceparent: Some("00-ab-cd-01".into()),
+            x_request_id: None,
         };
         let event = Event::restored(arrival, "r-1".into(), PAYLOAD.into());
         let id = Uuid::from_u128(7).to_string();

@@ -155,8 +155,12 @@ impl<W: io::Write> Check<'_, W> {
     /// The character at which it is no JSON, if that is what is wrong with it.
     fn event(&mut self, name: &str, line: u64, body: &[u8]) -> Result<Option<usize>, String> {
         self.events += 1;
-        let arrival =
-            Arrival { ingest_id: Uuid::nil(), received_at_ms: clock::record_ms(), traceparent: None };
+        let arrival = Arrival {
+            ingest_id: Uuid::nil(),
+            received_at_ms: clock::record_ms(),
+            traceparent: None,
+            x_request_id: None,
+        };
         match Event::from_body(body, arrival, self.config.rules) {
             Ok(_) => Ok(None),
             Err(refusal) => self.tell(name, line, request_id_in(body), &refusal).map(|()| refusal.offset()),

@@ -48,6 +48,8 @@ pub struct Arrival {
     pub received_at_ms: i64,
     /// The W3C trace context sent with it, already checked to be printable ASCII.
     pub traceparent: Option<Box<str>>,
+    /// The client's own name of its request, printable ASCII. Stores do not keep it.
+    pub x_request_id: Option<Box<str>>,
 }
 
 /// What the daemon's settings say of every event.
@@ -83,7 +85,10 @@ impl Arrival {
             + "application/json".len()
             + "skew_ms".len()
             + SKEW_DIGITS_MAX;
-        FIXED + self.traceparent.as_ref().map_or(0, |value| "traceparent".len() + value.len())
+        let sent = [("traceparent", &self.traceparent), ("x-request-id", &self.x_request_id)];
+        let sent =
+            sent.iter().map(|(name, value)| value.as_ref().map_or(0, |value| name.len() + value.len()));
+        FIXED + sent.sum::<usize>()
     }
 }
 
@@ -144,6 +149,12 @@ impl Event {
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
         self.arrival.traceparent.as_deref()
+    }
+
+    /// The name that its sender gave to the request that brought it, until a store had to keep it.
+    #[must_use]
+    pub fn x_request_id(&self) -> Option<&str> {
+        self.arrival.x_request_id.as_deref()
     }
 
     /// Card numbers that were masked in it when it came.

@@ -178,7 +178,12 @@ mod tests {
     use crate::event::Arrival;
 
     fn event(key: &'static str) -> Event {
-        let arrival = Arrival { ingest_id: uuid::Uuid::nil(), received_at_ms: 0, traceparent: None };
+        let arrival = Arrival {
+            ingest_id: uuid::Uuid::nil(),
+            received_at_ms: 0,
+            traceparent: None,
+            x_request_id: None,
+        };
         Event::restored(arrival, key.into(), "{}".into())
     }
 

@@ -52,7 +52,12 @@ mod tests {
     use crate::event::{Arrival, Event};
 
     fn row(seq: i64, id: u128) -> HeldRow {
-        let arrival = Arrival { ingest_id: uuid::Uuid::from_u128(id), received_at_ms: 0, traceparent: None };
+        let arrival = Arrival {
+            ingest_id: uuid::Uuid::from_u128(id),
+            received_at_ms: 0,
+            traceparent: None,
+            x_request_id: None,
+        };
         HeldRow { seq, event: Ok(Event::restored(arrival, "k".into(), "{}".into())) }
     }
 

@@ -29,7 +29,8 @@ fn what_arrives_in_kafka_is_what_the_contract_says() {
         " \"raw_data\":{ \"n\" : 0.10000000000000000000001 } }"
     );
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let answer = daemon.client().post(INGEST, &[("traceparent", parent)], body.as_bytes());
+    let answer =
+        daemon.client().post(INGEST, &[("traceparent", parent), ("X-Request-ID", "req 1")], body.as_bytes());
     assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("kafka")), "{}", answer.text());
     let records = broker.read_all(TOPIC);
     assert_eq!(records.len(), 1);
@@ -46,6 +47,7 @@ fn what_arrives_in_kafka_is_what_the_contract_says() {
     assert_eq!(record.header("ingest_id").as_deref(), answer.header("X-Ingest-Id"));
     assert_eq!(record.header("content-type").as_deref(), Some("application/json"));
     assert_eq!(record.header("traceparent").as_deref(), Some(parent));
+    assert_eq!(record.header("x-request-id").as_deref(), Some("req 1"));
     let received = chrono::DateTime::parse_from_rfc3339(&record.header("received_at").unwrap()).unwrap();
     assert_eq!(received.timestamp_millis(), record.timestamp);
     let lines = read_by_java(&broker, TOPIC, 1);

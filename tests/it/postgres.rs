@@ -122,6 +122,7 @@ fn event_with(n: u64, message: &str) -> Event {
         ingest_id: Uuid::from_u128(u128::from(n)),
         received_at_ms: RELEASED_MS + i64::try_from(n).unwrap(),
         traceparent: None,
+        x_request_id: None,
     };
     Event::restored(arrival, Bytes::from(format!("r-{n}")), Bytes::from(payload.to_string()))
 }

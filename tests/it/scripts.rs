@@ -92,15 +92,54 @@ fn the_curl_examples_work_as_they_stand() {
         let mut command = Command::new("sh");
         run(command.arg(format!("scripts/examples/{name}")).args(args).env("LOGS_INGEST_URL", daemon.url()))
     };
-    for (name, args) in
-        [("one.sh", &[][..]), ("file.sh", &[file.as_str()]), ("retry.sh", &[]), ("health.sh", &[])]
-    {
+    for (name, args) in [
+        ("one.sh", &[][..]),
+        ("file.sh", &[file.as_str()]),
+        ("batch.sh", &[file.as_str()]),
+        ("retry.sh", &[]),
+        ("health.sh", &[]),
+    ] {
         let output = example(name, args);
         assert!(output.status.success(), "{name}: {}{}", text(&output.stdout), text(&output.stderr));
     }
-    assert_eq!(daemon.health()["spool"]["home"], 5);
+    assert_eq!(daemon.health()["spool"]["home"], 8);
+    // What is refused is told, by the batch too.
+    std::fs::write(&file, format!("{}\n{{}}\n", events::event())).unwrap();
+    let output = example("batch.sh", &[file.as_str()]);
+    assert!(
+        output.status.code() == Some(1) && text(&output.stdout).contains(r#""rejected":1"#),
+        "{output:?}"
+    );
     let url = daemon.url();
     daemon.terminate();
     let output = run(Command::new("sh").arg("scripts/examples/health.sh").env("LOGS_INGEST_URL", url));
     assert_eq!(output.status.code(), Some(69), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_functions_for_scripts_send_any_text_as_it_is() {
+    let daemon = Daemon::start();
+    let message = "50 % \"off\"\\ for caf\u{e9}s\tand\n'more' $HOME";
+    let shell = ". scripts/examples/log_event.sh; log_event warn price.cut \"$MESSAGE\"";
+    let shells = ["dash", "bash"].map(|name| {
+        let mut command = Command::new(name);
+        command.arg("-c").arg(shell);
+        command
+    });
+    let mut python = Command::new("python3");
+    python.arg("scripts/examples/log_event.py").arg(message);
+    for mut command in shells.into_iter().chain([python]) {
+        let output = run(command.env("LOGS_INGEST_URL", daemon.url()).env("MESSAGE", message));
+        assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+    }
+    let shown = show_events(&daemon, &["--json"]);
+    let stored: Vec<serde_json::Value> =
+        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(stored.len(), 3);
+    assert!(stored.iter().all(|line| line["event"]["message"] == message), "{shown}");
+    // A daemon that refuses or is not there is no success.
+    let refused = run(Command::new("dash")
+        .args(["-c", ". scripts/examples/log_event.sh; log_event loud a b"])
+        .env("LOGS_INGEST_URL", daemon.url()));
+    assert_eq!(refused.status.code(), Some(22), "{}", text(&refused.stderr));
 }

@@ -156,8 +156,12 @@ fn large_and_damaged(dir: &Path) -> u64 {
     let event = |n: u64| {
         let id = format!("r-{n}");
         let payload = serde_json::json!({"request_id": id, "message": message}).to_string();
-        let arrival =
-            Arrival { ingest_id: Uuid::from_u128(n.into()), received_at_ms: RELEASED_MS, traceparent: None };
+        let arrival = Arrival {
+            ingest_id: Uuid::from_u128(n.into()),
+            received_at_ms: RELEASED_MS,
+            traceparent: None,
+            x_request_id: None,
+        };
         Event::restored(arrival, id.into(), payload.into())
     };
     for start in (0..2_400).step_by(100) {

@@ -114,7 +114,12 @@ mod tests {
 
     #[test]
     fn letters_are_shown_without_harm_and_damaged_ones_too() {
-        let arrival = Arrival { ingest_id: uuid::Uuid::nil(), received_at_ms: 0, traceparent: None };
+        let arrival = Arrival {
+            ingest_id: uuid::Uuid::nil(),
+            received_at_ms: 0,
+            traceparent: None,
+            x_request_id: None,
+        };
         let event = Event::restored(arrival, "r".into(), r#"{"request_id":"r","service":"till"}"#.into());
         let kept = Kept {
             seq: 3,

@@ -193,7 +193,8 @@ impl Sender<'_> {
             Err(why) => return self.refuse(&found.place, text.trim_ascii_end(), &why),
         };
         // What the daemon would refuse is told here, with its line, and keeps no batch from being whole.
-        let arrival = Arrival { ingest_id: Uuid::nil(), received_at_ms: now_ms, traceparent: None };
+        let arrival =
+            Arrival { ingest_id: Uuid::nil(), received_at_ms: now_ms, traceparent: None, x_request_id: None };
         if let Err(refusal) = Event::from_body(&body, arrival, self.config.rules) {
             return self.refuse(&found.place, &body, &refusal.for_people());
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
-use super::{Handled, json, keyed, refused, traceparent};
+use super::{Handled, header, json, keyed, refused, traceparent};
 use crate::clock;
 use crate::event::{Arrival, Event, Refusal};
 use crate::http::Context;
@@ -45,6 +45,7 @@ pub(super) fn arrival(request: &Request) -> Arrival {
         ingest_id: Uuid::now_v7(),
         received_at_ms: clock::record_ms(),
         traceparent: traceparent(request).map(Box::from),
+        x_request_id: header(request, "X-Request-ID").map(Box::from),
     }
 }
 

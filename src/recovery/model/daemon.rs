@@ -194,8 +194,12 @@ fn sources(spool: &Spool, world: &Shared) -> Vec<Box<dyn Source>> {
 
 fn event(number: u128) -> Event {
     let key = format!("key-{}", key_of(number));
-    let arrival =
-        Arrival { ingest_id: uuid::Uuid::from_u128(number), received_at_ms: RELEASED_MS, traceparent: None };
+    let arrival = Arrival {
+        ingest_id: uuid::Uuid::from_u128(number),
+        received_at_ms: RELEASED_MS,
+        traceparent: None,
+        x_request_id: None,
+    };
     let payload = format!(r#"{{"request_id":"{key}"}}"#);
     Event::restored(arrival, key.into(), payload.into())
 }

@@ -56,9 +56,9 @@ pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Re
 
 fn notes(embed_id: bool) -> Vec<String> {
     let lost = match embed_id {
-        true => "traceparent and skew_ms do not reach Kafka",
+        true => "traceparent, x-request-id and skew_ms do not reach Kafka",
         false => {
-            "ingest_id, received_at, skew_ms and traceparent do not reach Kafka; KAFKA_EMBED_ID=on puts the first \
+            "ingest_id, received_at, skew_ms, traceparent and x-request-id do not reach Kafka; KAFKA_EMBED_ID=on puts the first \
              two into the value"
         }
     };
@@ -255,7 +255,8 @@ mod tests {
     use crate::event::Arrival;
 
     fn event(bytes: usize) -> Event {
-        let arrival = Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None };
+        let arrival =
+            Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None, x_request_id: None };
         Event::restored(arrival, Bytes::from_static(b"key"), Bytes::from(vec![b'x'; bytes]))
     }
 

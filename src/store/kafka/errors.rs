@@ -64,7 +64,10 @@ impl Place {
         let too_large = self.too_large().to_string();
         let size = |index: usize| {
             let event = &events[index];
-            event.key().len() + event.payload().len() + event.traceparent().map_or(0, str::len)
+            let headers = [event.traceparent(), event.x_request_id()];
+            event.key().len()
+                + event.payload().len()
+                + headers.into_iter().flatten().map(str::len).sum::<usize>()
         };
         move |why, one, other| why == too_large && size(other) >= size(one)
     }

@@ -120,10 +120,12 @@ impl Modern {
         if let Some(skew_ms) = event.skew_ms() {
             record = record.header("skew_ms", skew_ms.to_string());
         }
-        match event.traceparent() {
-            Some(parent) => record.header("traceparent", parent.to_owned()),
-            None => record,
+        for (name, value) in [("traceparent", event.traceparent()), ("x-request-id", event.x_request_id())] {
+            if let Some(value) = value {
+                record = record.header(name, value.to_owned());
+            }
         }
+        record
     }
 
     fn outcome<T>(&self, result: Result<T, KrafkaError>) -> Outcome {

@@ -186,6 +186,7 @@ pub(super) fn restore(row: &Row) -> Result<Event, Arc<str>> {
         ingest_id: row.try_get(1).map_err(|_| damaged("ingest_id can't be read"))?,
         received_at_ms: received_ms(row.try_get(2).map_err(|_| damaged("received_at can't be read"))?),
         traceparent: row.try_get(3).map_err(|_| damaged("traceparent can't be read"))?,
+        x_request_id: None,
     };
     let payload: &[u8] = row.try_get(4).map_err(|_| damaged("payload can't be read"))?;
     let payload = Bytes::copy_from_slice(payload);

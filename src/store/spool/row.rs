@@ -134,7 +134,8 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
     if checksum_of(id, received_at, &key, &payload, traceparent) != crc {
         return Err(damaged("its checksum doesn't fit its bytes"));
     }
-    let arrival = Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from) };
+    let arrival =
+        Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from), x_request_id: None };
     Ok(Event::restored(arrival, key, payload))
 }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_cards: true };
 
 fn read(body: &[u8]) -> Option<Event> {
-    let arrival = Arrival { ingest_id: Uuid::nil(), received_at_ms: 0, traceparent: None };
+    let arrival = Arrival { ingest_id: Uuid::nil(), received_at_ms: 0, traceparent: None, x_request_id: None };
     match Event::from_body(body, arrival, RULES) {
         Ok(event) => Some(event),
         Err(refusal) => {

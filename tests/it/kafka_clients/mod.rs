@@ -61,8 +61,12 @@ fn refusal(settings: &Settings) -> String {
 }
 
 fn event_at(key: &str, payload: impl Into<Bytes>, received_at_ms: i64, traceparent: Option<&str>) -> Event {
-    let arrival =
-        Arrival { ingest_id: Uuid::now_v7(), received_at_ms, traceparent: traceparent.map(Box::from) };
+    let arrival = Arrival {
+        ingest_id: Uuid::now_v7(),
+        received_at_ms,
+        traceparent: traceparent.map(Box::from),
+        x_request_id: None,
+    };
     Event::restored(arrival, Bytes::copy_from_slice(key.as_bytes()), payload.into())
 }
 

@@ -20,6 +20,7 @@ fn odd_characters_come_back_as_they_went_in() {
         ingest_id: Uuid::now_v7(),
         received_at_ms: RELEASED_MS + 7,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        x_request_id: None,
     };
     let sent = Event::restored(arrival, Bytes::from("r\u{0}\u{1F9FE}\"\\"), Bytes::from(odd));
     all_ok(&store.append(&Arc::from(vec![sent.clone()]), Standing::Held, "kafka is \0 down"));
