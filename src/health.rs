@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::store::postgres::Figures;
 
 /// What is known of a store behind the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RemoteState {
     /// It is not configured.
@@ -25,7 +26,7 @@ pub enum RemoteState {
 }
 
 /// Its part of `/health`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RemoteHealth {
     /// What is known.
     pub state: RemoteState,

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::store::spool::Figures;
 
@@ -17,7 +18,7 @@ macro_rules! counters {
         pub struct Stats { $($(#[doc = $doc])+ pub $name: AtomicU64),+ }
 
         /// The counters at one moment.
-        #[derive(Clone, Debug, Serialize)]
+        #[derive(Clone, Debug, Serialize, ToSchema)]
         pub struct Snapshot { $($(#[doc = $doc])+ pub $name: u64),+ }
 
         impl Stats {
@@ -86,7 +87,7 @@ pub fn sub(counter: &AtomicU64, n: usize) {
 /// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late + retried =
 /// sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight + repeated + lost`.
 /// It follows an event until another keeper has it: Kafka, or Postgres, which several daemons may share.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Ledger {
     /// Held events found in the spool at start.
     pub held_at_start: u64,

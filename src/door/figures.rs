@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The statuses that the door answers by itself.
 const REFUSALS: [u16; 10] = [400, 401, 404, 405, 408, 413, 417, 431, 500, 503];
 
 /// The door's figures at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DoorFigures)]
 pub struct Figures {
     /// When the loop last turned, in milliseconds since its start: at least once a second.
     pub heartbeat_ms: u64,
@@ -44,6 +46,7 @@ pub struct Figures {
     /// How often a new inner server was asked for.
     pub rebuilds: u64,
     /// Answers that the door made itself, by status.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub refused: BTreeMap<u16, u64>,
 }
 

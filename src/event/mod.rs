@@ -34,6 +34,7 @@ pub use columns::{Columns, key_of};
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
 pub use redact::mask_text;
 pub use refusal::{Detail, Loc, Refusal};
+pub use schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
 pub use timestamp::instant_ms;
 
 use members::Members;

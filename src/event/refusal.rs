@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// What is wrong with a body or a field. Each has exactly one type and one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +106,10 @@ impl fmt::Display for Loc {
 }
 
 /// One item of a 422.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Detail {
-    /// Where.
+    /// Where: `["body"]`, `["body", <character>]`, `["body", <field>]`, `["query", <name>]` or `["header", <name>]`.
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub loc: Loc,
     /// For people.
     pub msg: &'static str,

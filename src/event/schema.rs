@@ -2,24 +2,32 @@
 
 /// How a field is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// A string.
     Text,
+    /// A string in ISO 8601.
     Timestamp,
+    /// One of [`LEVELS`].
     Level,
+    /// A number, or what is taken for one.
     Float,
+    /// A whole number, or what is taken for one.
     Integer,
+    /// An object.
     Object,
 }
 
 /// A field's row in the schema.
 #[derive(Debug)]
-pub(super) struct Spec {
-    pub(super) name: &'static str,
+pub struct Spec {
+    /// As senders write it.
+    pub name: &'static str,
     /// The name as the normal form has it: `"name":`.
     pub(super) label: &'static str,
-    pub(super) kind: Kind,
+    /// What it holds.
+    pub kind: Kind,
     /// Neither absent nor null.
-    pub(super) required: bool,
+    pub required: bool,
 }
 
 macro_rules! spec {
@@ -49,10 +57,10 @@ pub(super) enum Field {
 }
 
 /// How many fields the schema has.
-pub(super) const FIELDS: usize = Field::RawData as usize + 1;
+pub const FIELDS: usize = Field::RawData as usize + 1;
 
 /// Every field, in schema order.
-pub(super) const SCHEMA: [Spec; FIELDS] = [
+pub const SCHEMA: [Spec; FIELDS] = [
     spec!("request_id", Text, true),
     spec!("service", Text, true),
     spec!("env", Text, true),
@@ -71,7 +79,7 @@ pub(super) const SCHEMA: [Spec; FIELDS] = [
 ];
 
 /// The levels that exist.
-pub(super) const LEVELS: [&str; 5] = ["debug", "info", "warn", "error", "critical"];
+pub const LEVELS: [&str; 5] = ["debug", "info", "warn", "error", "critical"];
 
 /// The index of the field called `name`, looked for from `hint` on: most senders keep one order, so
 /// that the field after the last one found is the likeliest.

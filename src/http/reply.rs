@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::keys::Denied;
 
@@ -15,8 +16,10 @@ pub struct Reply {
     body: Cow<'static, [u8]>,
 }
 
-#[derive(Serialize)]
-struct Detail<'a> {
+/// Why a request is refused.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Detail<'a> {
     detail: &'a str,
 }
 

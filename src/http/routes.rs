@@ -1,6 +1,7 @@
 //! The one table of paths, shared by the door, which judges the head alone before a body is read,
 //! and by the workers, which answer. Pure.
 
+use crate::http::endpoints::pages::File;
 use crate::http::reply::Reply;
 use crate::keys::Access;
 
@@ -21,6 +22,10 @@ pub enum Endpoint {
     Stats,
     /// The same and more for Prometheus.
     Metrics,
+    /// The API's own description.
+    OpenApi,
+    /// A page, or a file that one needs.
+    Page(File),
 }
 
 /// Which part of the door's upstream pool serves a route: answers that wait for storage must not
@@ -78,6 +83,11 @@ pub const ROUTES: &[Route] = &[
     get("/readyz", Endpoint::Readyz, Access::Open),
     get("/stats", Endpoint::Stats, Access::Status),
     get("/metrics", Endpoint::Metrics, Access::Status),
+    get("/openapi.json", Endpoint::OpenApi, Access::Open),
+    get("/docs", Endpoint::Page(File::Docs), Access::Open),
+    get("/docs/docs.js", Endpoint::Page(File::DocsScript), Access::Open),
+    get("/docs/swagger-ui.css", Endpoint::Page(File::SwaggerStyle), Access::Open),
+    get("/docs/swagger-ui-bundle.js", Endpoint::Page(File::SwaggerScript), Access::Open),
 ];
 
 /// The route of a request: 404 before 405, as the contract orders them. `path` is percent-decoded.

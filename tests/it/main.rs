@@ -21,6 +21,8 @@ mod books;
 mod cards;
 /// The commands beside the daemon, on real stores.
 mod commands;
+/// The API's own description: true by schemathesis, and browsable in a real browser.
+mod description;
 /// Health, readiness, counters; 404, 405, how a target is read.
 mod endpoints;
 /// What is refused before a body is judged: sizes, times, other framings; no room.

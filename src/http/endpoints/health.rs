@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json;
 use crate::clock;
@@ -13,8 +14,12 @@ use crate::http::reply::Reply;
 use crate::limits::POSTGRES_COUNT_MAX;
 use crate::store::postgres::Figures;
 
-#[derive(Serialize)]
-struct Body {
+/// The state of the stores.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct Body {
+    /// `degraded`: every event is safe, but does not reach Kafka (or its home) now.
+    #[schema(pattern = "^(healthy|degraded)$")]
     status: &'static str,
     service: &'static str,
     version: &'static str,
@@ -24,7 +29,7 @@ struct Body {
     spool: SpoolPart,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PostgresPart {
     #[serde(flatten)]
     remote: RemotePart,
@@ -33,7 +38,7 @@ struct PostgresPart {
 }
 
 /// Rows of every daemon that uses this server.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PostgresRows {
     held: u64,
     oldest_held_at: Option<String>,
@@ -58,7 +63,7 @@ impl PostgresRows {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RemotePart {
     configured: bool,
     #[serde(flatten)]
@@ -72,7 +77,7 @@ impl RemotePart {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct SpoolPart {
     /// Events that wait for Kafka, and for how long the oldest has.
     held: u64,

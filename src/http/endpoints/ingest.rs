@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tiny_http::Request;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::keyed::Kind;
@@ -64,11 +65,17 @@ pub(super) fn refuse(refusal: &Refusal) -> Reply {
 }
 
 /// The contract's answer to a stored event: these four keys, in this order.
-#[derive(Serialize)]
-struct AcceptedBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accepted)]
+pub(super) struct AcceptedBody<'a> {
+    /// `accepted`
     status: &'static str,
+    /// As sent.
     request_id: &'a str,
+    /// For people.
     message: &'static str,
+    /// Now, in UTC.
+    #[schema(format = DateTime)]
     timestamp: String,
 }
 

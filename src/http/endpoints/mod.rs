@@ -5,6 +5,8 @@ mod health;
 mod ingest;
 mod keyed;
 mod metrics;
+mod openapi;
+pub mod pages;
 mod probes;
 mod refused;
 mod stats;
@@ -42,6 +44,8 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
         Endpoint::Readyz => Handled::Answer(probes::readyz(context)),
         Endpoint::Stats => Handled::Answer(stats::reply(context)),
         Endpoint::Metrics => Handled::Answer(metrics::reply(context)),
+        Endpoint::OpenApi => Handled::Answer(openapi::reply()),
+        Endpoint::Page(file) => Handled::Answer(pages::reply(file)),
     }
 }
 

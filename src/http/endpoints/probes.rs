@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json;
 use crate::door;
@@ -11,9 +12,12 @@ use crate::health::RemoteState;
 use crate::http::Context;
 use crate::http::reply::{Reply, retry_after};
 
-#[derive(Serialize)]
-struct Probe {
+/// Whether all is as asked.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Probe {
+    /// `alive` or `stuck`, `ready` or `not ready`.
     status: &'static str,
+    /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }

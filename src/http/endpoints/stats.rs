@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::json;
 use crate::door;
@@ -12,20 +13,25 @@ use crate::http::Context;
 use crate::http::reply::Reply;
 use crate::stats::{Ledger, Snapshot};
 
-#[derive(Serialize)]
-struct Body {
+/// Counters since start, and the ledger.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stats)]
+pub(super) struct Body {
     uptime_s: u64,
     counters: Counters,
     queue: Queue,
     ledger: Ledger,
     door: door::Figures,
     /// By service, the worst difference in milliseconds between the time of an event and its receipt.
+    #[schema(value_type = BTreeMap<String, i64>)]
     worst_skew_ms: BTreeMap<Box<str>, i64>,
     /// Requests that were let in with an API key, by its name.
+    #[schema(value_type = BTreeMap<String, u64>)]
     clients: BTreeMap<Box<str>, u64>,
 }
 
-#[derive(Serialize)]
+/// Since start.
+#[derive(Serialize, ToSchema)]
 struct Counters {
     #[serde(flatten)]
     events: Snapshot,
@@ -39,7 +45,8 @@ struct Counters {
     spool_removed: u64,
 }
 
-#[derive(Serialize)]
+/// What waits for storage now.
+#[derive(Serialize, ToSchema)]
 struct Queue {
     events: usize,
     bytes: usize,

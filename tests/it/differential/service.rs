@@ -14,8 +14,8 @@ pub(super) struct Service {
 }
 
 fn python() -> PathBuf {
-    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/differential/bin/python"));
-    assert!(python.exists(), "{} is missing: scripts/differential makes it", python.display());
+    let python = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/differential/bin/python"));
+    assert!(python.exists(), "{} is missing: scripts/python-env makes it", python.display());
     python
 }
 

@@ -20,7 +20,7 @@ use crate::limits::BATCH_READ_BYTES;
 use crate::stats;
 
 use result::Errors;
-pub(super) use result::Tally;
+pub(super) use result::{Outcome, Tally};
 
 /// Reads the batch and judges every item.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::clock;
 use crate::event::{Detail, Form, Refusal, request_id_in};
@@ -34,29 +35,43 @@ pub(in crate::http::endpoints) struct Tally {
     hint: Option<&'static str>,
 }
 
-/// One entry of the list.
-#[derive(Serialize)]
+/// A refused item of a batch.
+#[derive(Serialize, ToSchema)]
 struct ItemError<'a> {
+    /// Its place in the batch, from 0; blank lines do not count.
     index: usize,
+    /// If it has one that can be read.
     request_id: Option<&'a str>,
+    /// What is wrong with it.
+    #[schema(value_type = Vec<Detail>)]
     detail: &'a Refusal,
 }
 
-/// The answer, in the contract's order.
-#[derive(Serialize)]
-struct Outcome<'a> {
+/// The one result of a batch.
+// In the contract's order.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchResult)]
+pub(in crate::http::endpoints) struct Outcome<'a> {
+    /// `accepted`: all are stored; `partial`: some were refused, the others are stored; `rejected`: none is stored.
     status: &'static str,
+    /// Items that are stored.
     accepted: usize,
+    /// Items that are not.
     rejected: usize,
+    /// The refused items, as far as the list goes.
+    #[schema(value_type = Vec<ItemError>)]
     errors: &'a RawValue,
     /// How many more there are than the list has.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors_omitted: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the sender may have done wrong.
     hint: Option<&'static str>,
     /// What is wrong with the batch as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a [Detail]>,
+    /// Now, in UTC.
+    #[schema(format = DateTime)]
     timestamp: String,
 }
 

@@ -1,0 +1,72 @@
+//! Pages and what they need, as they stand in `ui/`: all of it in the binary, nothing from elsewhere.
+
+use crate::http::reply::Reply;
+
+/// Nothing but this daemon's own files runs or is loaded. Swagger UI sets styles by attribute and draws its icons
+/// from `data:` addresses.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                           connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of `ui/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// `/docs`
+    Docs,
+    /// What starts it.
+    DocsScript,
+    /// Swagger UI's styles.
+    SwaggerStyle,
+    /// Swagger UI itself.
+    SwaggerScript,
+}
+
+pub(super) fn reply(file: File) -> Reply {
+    const STYLE: &str = "text/css; charset=utf-8";
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
+    match file {
+        File::Docs => whole("text/html; charset=utf-8", include_bytes!("../ui/docs.html"))
+            .with("Content-Security-Policy", DOCS_POLICY)
+            .with("Referrer-Policy", "no-referrer"),
+        File::DocsScript => whole(SCRIPT, include_bytes!("../ui/docs.js")),
+        File::SwaggerStyle => packed(STYLE, include_bytes!("../ui/swagger/swagger-ui.css.gz")),
+        File::SwaggerScript => packed(SCRIPT, include_bytes!("../ui/swagger/swagger-ui-bundle.js.gz")),
+    }
+}
+
+fn whole(kind: &'static str, content: &'static [u8]) -> Reply {
+    Reply::json(200, content)
+        .with("Content-Type", kind)
+        .with("Cache-Control", "no-cache")
+        .with("X-Content-Type-Options", "nosniff")
+}
+
+/// Kept as gzip, which every browser takes.
+fn packed(kind: &'static str, content: &'static [u8]) -> Reply {
+    whole(kind, content).with("Content-Encoding", "gzip")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn no_page_names_anything_beyond_this_daemon() {
+        for file in [File::Docs, File::DocsScript] {
+            let text = String::from_utf8(reply(file).body().to_vec()).unwrap();
+            assert!(!text.contains("//cdn") && !text.contains("http:") && !text.contains("https:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_can_be_unpacked() {
+        for file in [File::SwaggerStyle, File::SwaggerScript] {
+            let reply = reply(file);
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(reply.body()).read_to_string(&mut text).unwrap();
+            assert!(text.contains("swagger"));
+            assert!(reply.headers().contains(&("Content-Encoding", "gzip".into())));
+        }
+    }
+}
