@@ -25,6 +25,7 @@ fn main() -> Result<(), Failure> {
         deadline: Duration::from_secs(10),
         max_event_bytes: 400 * 1024,
         embed_id: false,
+        security: Default::default(),
     })?;
     let event = |number: usize| {
         let arrival = Arrival {

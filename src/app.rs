@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
+use crate::http::endpoints::{health, probes};
 use crate::http::idempotency::Memory;
 use crate::http::{Context, HttpServer};
 use crate::keys::Guard;
@@ -36,6 +37,7 @@ use crate::stats::Stats;
 use crate::store::link::Link;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
+use crate::systemd::Pulse;
 use crate::thread;
 use crate::timings::Timings;
 
@@ -87,6 +89,8 @@ pub struct App {
     socket_file: Option<SocketFile>,
     reloads: Reloads,
     address: SocketAddr,
+    /// Not owned: the queue's inlets in it must go when the app stops.
+    context: Weak<Context>,
 }
 
 impl App {
@@ -159,7 +163,20 @@ impl App {
             socket_file,
             reloads,
             address,
+            context: Arc::downgrade(&context),
         })
+    }
+
+    /// For the service manager.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        let (loops, state) = (self.context.clone(), self.context.clone());
+        Pulse {
+            moves: Box::new(move || loops.upgrade().is_none_or(|context| probes::is_alive(&context))),
+            status: Box::new(move || {
+                state.upgrade().map(|context| health::sentence(&context)).unwrap_or_default()
+            }),
+        }
     }
 
     /// Where it listens.

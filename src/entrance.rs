@@ -15,6 +15,7 @@ use crate::http::endpoints::body_bytes_max;
 use crate::keys::Guard;
 use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
 use crate::reload::Reloads;
+use crate::systemd::Handed;
 use crate::timings::Timings;
 
 /// All of them, bound.
@@ -38,15 +39,28 @@ pub fn open(config: &Config, reloads: &mut Reloads) -> Result<Entrance, StartErr
         }
         None => None,
     };
-    let tcp = bind(config)?;
-    let address = tcp.local_addr().map_err(unusable)?;
+    let mut handed = Handed::take().map_err(|why| StartError::setting(&why))?;
+    if handed.tcp.is_empty() {
+        handed.tcp.push(bind(config)?);
+    } else {
+        info!("the service manager listens by TCP for the daemon: HOST and PORT mean nothing now");
+    }
+    let address = handed.tcp[0].local_addr().map_err(unusable)?;
     if let Some(certificates) = &certificates {
         info!("{}", certificates.describe());
         reloads.add(Arc::clone(certificates) as _);
     }
-    let mut listeners = vec![Listener::tcp(tcp, certificates).map_err(unusable)?];
+    let mut listeners = Vec::new();
+    for listener in handed.tcp {
+        listeners.push(Listener::tcp(listener, certificates.clone()).map_err(unusable)?);
+    }
     let mut socket_file = None;
-    if let Some(path) = &config.unix_socket {
+    let own = config.unix_socket.as_ref().filter(|_| handed.unix.is_empty());
+    for listener in handed.unix {
+        info!("the service manager listens on a Unix socket for the daemon: UNIX_SOCKET means nothing now");
+        listeners.push(Listener::unix(listener).map_err(unusable)?);
+    }
+    if let Some(path) = own {
         let (file, listener) = SocketFile::bind(path).map_err(StartError::unavailable)?;
         listeners.push(Listener::unix(listener).map_err(unusable)?);
         socket_file = Some(file);

@@ -57,5 +57,6 @@ pub mod signals;
 pub mod skews;
 pub mod stats;
 pub mod store;
+pub mod systemd;
 pub mod thread;
 pub mod timings;

@@ -244,6 +244,8 @@ const _: () = assert!(DOOR_DROPPED_BODY_BYTES_MAX <= DOOR_LINGER_BYTES_MAX);
 /// Connections that may wait to be accepted.
 pub const LISTEN_BACKLOG: i32 = 1_024;
 
+/// How often the service manager is told how the daemon is, and its watchdog is fed at least.
+pub const SYSTEMD_LOOK: Duration = Duration::from_secs(1);
 /// How often an idle worker looks whether its server was replaced.
 pub const WORKER_LOOK: Duration = Duration::from_millis(500);
 /// Of the time for a stop, this share is kept for what comes after the last answer.

@@ -15,6 +15,7 @@ use logs_ingest::config::{Config, RawSettings};
 use logs_ingest::exit::Exit;
 use logs_ingest::limits::RELOAD_INTERVAL;
 use logs_ingest::signals::{self, Signal};
+use logs_ingest::systemd::Manager;
 use logs_ingest::{crash, logging, privilege, scheduling};
 
 fn main() -> ExitCode {
@@ -70,16 +71,21 @@ fn run(config: &Config, died: &Receiver<()>) -> Exit {
         Ok(app) => app,
         Err(problem) => return complain(problem.exit, &problem.to_string()),
     };
-    if wait(&signals, &app, died) == Exit::Software {
+    let manager = match Manager::start(app.pulse()) {
+        Ok(manager) => manager,
+        Err(problem) => return complain(Exit::Unavailable, &format!("a thread can't be started: {problem}")),
+    };
+    if wait(&signals, &app, &manager, died) == Exit::Software {
         error!("BUG: a thread that is needed is gone; the process ends so that it is started anew");
         return Exit::Software;
     }
+    manager.stopping();
     app.stop(config.shutdown_timeout)
 }
 
 /// Until a signal says stop (`Ok`), or a thread is gone (`Software`). Files are read anew meanwhile, however
 /// often it is asked for: not more often than each [`RELOAD_INTERVAL`], and after the last time for sure.
-fn wait(signals: &Receiver<Signal>, app: &App, died: &Receiver<()>) -> Exit {
+fn wait(signals: &Receiver<Signal>, app: &App, manager: &Manager, died: &Receiver<()>) -> Exit {
     let mut not_before = Instant::now();
     let mut reload = never();
     loop {
@@ -88,6 +94,7 @@ fn wait(signals: &Receiver<Signal>, app: &App, died: &Receiver<()>) -> Exit {
             recv(app.producer_ended()) -> _ => return Exit::Software,
             recv(reload) -> _ => {
                 app.reload();
+                manager.reloaded();
                 not_before = Instant::now() + RELOAD_INTERVAL;
                 reload = never();
             }

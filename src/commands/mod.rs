@@ -4,6 +4,7 @@ pub mod check;
 pub mod daemon;
 pub mod dead_letters;
 pub mod events;
+pub mod generate;
 pub mod init;
 mod input;
 pub mod ledger;
@@ -67,6 +68,9 @@ pub enum Command {
     Init(init::InitArgs),
     Replay(replay::ReplayArgs),
     Send(send::SendArgs),
+    #[command(hide = true)]
+    Man(generate::ManArgs),
+    Completions(generate::CompletionsArgs),
     Validate(validate::ValidateArgs),
 }
 
@@ -83,6 +87,8 @@ pub fn run(command: &Command, settings: &RawSettings) -> Exit {
         Command::DeadLetters(command) => with_config(settings, |config| dead_letters::run(command, config)),
         Command::CheckConfig(args) => with_config(settings, |config| check::run(args, config, settings)),
         Command::Init(args) => init::run(args).map(|()| Exit::Ok),
+        Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
+        Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),
         Command::Send(args) => with_config(settings, |config| send::run(args, config, settings)),
         Command::Validate(args) => with_config(settings, |config| validate::run(args, config)),
         Command::Replay(args) => with_config(settings, |config| replay::run(args, config)),

@@ -23,6 +23,11 @@ pub struct StatusArgs {
     /// One JSON object: {"verdict":"well"|"degraded"|"down","url":..,"problem":..,"route":{..},"backlog":{..},"health":{..},..}
     #[arg(long)]
     json: bool,
+
+    /// Ask only whether the next event could be stored: 0 yes, 1 no. For containers, which know no "degraded but
+    /// safe"; needs no API key
+    #[arg(long, conflicts_with = "json")]
+    healthcheck: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -112,6 +117,11 @@ impl Backlog {
 /// A text for people: the daemon's address makes no sense.
 pub fn run(args: &StatusArgs, settings: &RawSettings) -> Result<Exit, String> {
     let daemon = Daemon::new(&args.daemon, settings)?;
+    if args.healthcheck {
+        let ready = daemon.get("/readyz").map_err(|error| error.to_string())?;
+        println!("{}", ready.json["detail"].as_str().unwrap_or("ready"));
+        return Ok(if ready.status == 200 { Exit::Ok } else { Exit::Failed });
+    }
     let report = ask(&daemon);
     if args.json {
         println!("{}", serde_json::to_string(&report).unwrap_or_default());

@@ -4,6 +4,7 @@
 //! Invariant: every error names the setting, the value as typed and what is legal.
 
 mod definition;
+mod kafka;
 mod origin;
 mod parse;
 mod raw;
@@ -24,7 +25,7 @@ use raw::Reader;
 use crate::door::CertificateFiles;
 use crate::event::{BatchRules, Rules};
 use crate::limits;
-use crate::store::kafka::{self, ClientChoice};
+use crate::store;
 use crate::store::postgres;
 
 /// Every setting, ready for use.
@@ -71,7 +72,7 @@ pub struct Config {
     /// For how long answers to requests with an `Idempotency-Key` are remembered.
     pub idempotency_window: Duration,
     /// None: the spool is the events' home.
-    pub kafka: Option<kafka::Settings>,
+    pub kafka: Option<store::kafka::Settings>,
     /// None: the spool is the only fallback.
     pub postgres: Option<postgres::Settings>,
     /// Age at which rows are removed from Postgres that Kafka has.
@@ -174,7 +175,7 @@ impl Config {
                 1_000,
                 86_400_000,
             )?,
-            kafka: kafka_settings(&read, raw, max_event_bytes)?,
+            kafka: self::kafka::settings(&read, raw, max_event_bytes)?,
             postgres: postgres_settings(&read, raw)?,
             forwarded_keep: days(read.number("FORWARDED_KEEP_DAYS", &raw.forwarded_keep_days, 0, 36_500)?),
             postgres_max_bytes: read.bytes("POSTGRES_MAX_BYTES", &raw.postgres_max_bytes, 0, 1 << 44)? as u64,
@@ -331,7 +332,16 @@ fn is_present(text: &&str) -> bool {
 }
 
 /// Settings whose file systemd may give the service as a credential of the setting's name.
-const CREDENTIALS: [&str; 4] = ["API_KEYS_FILE", "POSTGRES_URL", "TLS_CERT", "TLS_KEY"];
+const CREDENTIALS: [&str; 8] = [
+    "API_KEYS_FILE",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SSL_CA_LOCATION",
+    "KAFKA_SSL_CERTIFICATE_LOCATION",
+    "KAFKA_SSL_KEY_LOCATION",
+    "POSTGRES_URL",
+    "TLS_CERT",
+    "TLS_KEY",
+];
 
 /// The file that systemd gave the service under this name, if it did.
 fn credential(name: &str) -> Option<PathBuf> {
@@ -363,25 +373,4 @@ fn workers(read: &Reader, raw: &RawSettings) -> Result<usize, ConfigError> {
         Some(typed) => read.number("WORKERS", typed, 1, 1_024),
         None => Ok(std::thread::available_parallelism().map_or(4, |cores| (2 * cores.get()).max(4))),
     }
-}
-
-fn kafka_settings(
-    read: &Reader,
-    raw: &RawSettings,
-    max_event_bytes: usize,
-) -> Result<Option<kafka::Settings>, ConfigError> {
-    let topic = read.topic("KAFKA_TOPIC", &raw.kafka_topic)?;
-    let choice = read.text("KAFKA_CLIENT", &raw.kafka_client);
-    let client = choice
-        .to_ascii_lowercase()
-        .parse::<ClientChoice>()
-        .map_err(|legal| read.refuse("KAFKA_CLIENT", &raw.kafka_client, legal))?;
-    let deadline = read.duration("KAFKA_DEADLINE", &raw.kafka_deadline, 500, 60_000)?;
-    let embed_id = read.switch("KAFKA_EMBED_ID", &raw.kafka_embed_id)?;
-    let typed = raw.kafka_brokers.as_deref().unwrap_or_default();
-    if typed.trim().is_empty() {
-        return Ok(None);
-    }
-    let brokers = parse::brokers(typed).map_err(|why| read.refuse("KAFKA_BROKERS", typed, why))?;
-    Ok(Some(kafka::Settings { brokers, topic, client, deadline, max_event_bytes, embed_id }))
 }

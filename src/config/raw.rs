@@ -122,6 +122,48 @@ pub struct RawSettings {
     /// Client library: modern (Kafka 2.8 and later), classic (for brokers that refuse modern; not Kafka 4), or auto
     #[arg(long, env = "KAFKA_CLIENT", default_value = "auto", value_name = "NAME", help_heading = "Kafka")]
     pub(super) kafka_client: String,
+    /// How brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. All but the first need the modern client
+    #[arg(
+        long,
+        env = "KAFKA_SECURITY_PROTOCOL",
+        default_value = "PLAINTEXT",
+        value_name = "NAME",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_security_protocol: String,
+    /// How the password is proven with SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
+    #[arg(
+        long,
+        env = "KAFKA_SASL_MECHANISM",
+        default_value = "PLAIN",
+        value_name = "NAME",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_sasl_mechanism: String,
+    /// The daemon's name with SASL
+    #[arg(long, env = "KAFKA_SASL_USERNAME", value_name = "NAME", help_heading = "Kafka")]
+    pub(super) kafka_sasl_username: Option<String>,
+    /// Its password. Better in a file: see below
+    #[arg(
+        long,
+        env = "KAFKA_SASL_PASSWORD",
+        hide_env_values = true,
+        value_name = "TEXT",
+        help_heading = "Kafka"
+    )]
+    pub(super) kafka_sasl_password: Option<String>,
+    /// File that holds KAFKA_SASL_PASSWORD; a systemd credential KAFKA_SASL_PASSWORD is read too
+    #[arg(long, env = "KAFKA_SASL_PASSWORD_FILE", value_name = "FILE", help_heading = "Kafka")]
+    pub(super) kafka_sasl_password_file: Option<String>,
+    /// PEM file of the authorities that are believed with SSL and SASL_SSL; none: the system's
+    #[arg(long, env = "KAFKA_SSL_CA_LOCATION", value_name = "FILE", help_heading = "Kafka")]
+    pub(super) kafka_ssl_ca_location: Option<String>,
+    /// PEM file of the certificate that brokers are shown, where they ask for one
+    #[arg(long, env = "KAFKA_SSL_CERTIFICATE_LOCATION", value_name = "FILE", help_heading = "Kafka")]
+    pub(super) kafka_ssl_certificate_location: Option<String>,
+    /// PEM file of its private key, without a passphrase
+    #[arg(long, env = "KAFKA_SSL_KEY_LOCATION", value_name = "FILE", help_heading = "Kafka")]
+    pub(super) kafka_ssl_key_location: Option<String>,
     /// Whether the value of a record has ingest_id and received_at as its last members, for readers that see no
     /// record headers, and for the classic client, which has none: on or off
     #[arg(

@@ -273,6 +273,10 @@ impl EventLoop {
         let counters = &self.shared.counters;
         let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);
         figures::set(&counters.heartbeat_ms, self.shared.started.elapsed().as_millis() as usize);
+        if let Some(answered) = self.pool.last_answer {
+            let answered = answered.saturating_duration_since(self.shared.started);
+            figures::set(&counters.answered_ms, answered.as_millis() as usize);
+        }
         figures::set(&counters.connections, self.clients.len());
         let busy = [upstream::wait::BUSY, upstream::wait::BUSY_BATCH];
         figures::set(&counters.in_flight, busy.map(|kind| self.pool.waits.len(kind)).iter().sum());

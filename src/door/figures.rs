@@ -15,6 +15,8 @@ const REFUSALS: [u16; 10] = [400, 401, 404, 405, 408, 413, 417, 431, 500, 503];
 pub struct Figures {
     /// When the loop last turned, in milliseconds since its start: at least once a second.
     pub heartbeat_ms: u64,
+    /// When the HTTP server inside last answered, in milliseconds since the door's start: it is pinged each few seconds.
+    pub answered_ms: u64,
     /// Client connections now.
     pub connections: u64,
     /// Client connections accepted since start.
@@ -54,6 +56,7 @@ pub struct Figures {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) heartbeat_ms: AtomicU64,
+    pub(super) answered_ms: AtomicU64,
     pub(super) connections: AtomicU64,
     pub(super) accepted: AtomicU64,
     pub(super) evicted: AtomicU64,
@@ -83,6 +86,7 @@ impl Counters {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         Figures {
             heartbeat_ms: get(&self.heartbeat_ms),
+            answered_ms: get(&self.answered_ms),
             connections: get(&self.connections),
             accepted: get(&self.accepted),
             evicted: get(&self.evicted),

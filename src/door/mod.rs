@@ -135,8 +135,17 @@ impl Watch {
     /// How long ago the door's loop last turned.
     #[must_use]
     pub fn silence(&self) -> Duration {
-        let turned = Duration::from_millis(self.figures().heartbeat_ms);
-        self.0.started.elapsed().saturating_sub(turned)
+        self.since(self.figures().heartbeat_ms)
+    }
+
+    /// How long ago the server inside, whose workers make the answers, last gave one.
+    #[must_use]
+    pub fn server_silence(&self) -> Duration {
+        self.since(self.figures().answered_ms)
+    }
+
+    fn since(&self, ms: u64) -> Duration {
+        self.0.started.elapsed().saturating_sub(Duration::from_millis(ms))
     }
 }
 

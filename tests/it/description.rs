@@ -33,8 +33,13 @@ fn the_daemon_answers_as_it_describes_itself() {
     let (is_valid, said) = run(Command::new(program("openapi-spec-validator")).arg(&file));
     assert!(is_valid, "{said}");
 
+    // It leaves notes where it runs.
+    for name in ["schemathesis.toml", "hooks.py"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi").join(name);
+        std::fs::copy(from, folder.path().join(name)).expect("a writable folder");
+    }
     let (is_true, said) = run(Command::new(program("schemathesis"))
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi"))
+        .current_dir(folder.path())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("HYPOTHESIS_STORAGE_DIRECTORY", folder.path())
         .args(["--config-file", "schemathesis.toml", "run", "--checks", "all"])

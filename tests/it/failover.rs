@@ -120,6 +120,7 @@ fn returns(broker: &Broker) -> Instant {
         deadline: Duration::from_secs(2),
         max_event_bytes: 1024,
         embed_id: false,
+        security: Default::default(),
     };
     let arrival =
         Arrival { ingest_id: uuid::Uuid::now_v7(), received_at_ms: 1, traceparent: None, x_request_id: None };

@@ -155,6 +155,7 @@ fn many_events_too_large_for_the_topic_are_told_from_those_that_fit() {
             deadline: LIMIT,
             max_event_bytes: 400 * 1024,
             embed_id: false,
+            security: Default::default(),
         };
         let event = |number: usize, size: usize| {
             let received_at_ms = clock::record_ms();

@@ -63,6 +63,8 @@ mod outage;
 mod path;
 /// What other users of the machine may see: files, cores, passwords.
 mod privilege;
+/// Under a service manager: ready, how it is, sockets handed over; the units by systemd's own tools.
+mod systemd;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.
 mod tls;
 
@@ -73,6 +75,8 @@ mod tracing;
 mod door;
 /// store/kafka on real brokers of three generations.
 mod kafka_clients;
+/// The Debian package by the real dpkg, manual pages, completions, the image's recipe.
+mod package;
 /// store/postgres on real servers (F9, F13): rows, draining, versions, faults, TLS.
 mod postgres;
 /// Steady load and random faults of every part; an hour in the long form (F21).

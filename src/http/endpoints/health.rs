@@ -13,6 +13,7 @@ use crate::http::Context;
 use crate::http::reply::Reply;
 use crate::limits::POSTGRES_COUNT_MAX;
 use crate::store::postgres::Figures;
+use crate::systemd;
 
 /// The state of the stores.
 #[derive(Serialize, ToSchema)]
@@ -102,6 +103,21 @@ struct SpoolPart {
 
 fn age_s(at: i64, now: i64) -> i64 {
     (now - at).max(0) / 1_000
+}
+
+/// How the daemon is, in one sentence.
+pub fn sentence(context: &Context) -> String {
+    let (kafka, postgres) = (context.health.kafka.health(), context.health.postgres.health());
+    let figures = context.spool.figures();
+    let stores = [("kafka", kafka), ("postgres", postgres)];
+    let up = stores.iter().find(|(_, store)| store.state == RemoteState::Up).map(|(name, _)| *name);
+    // The first that is configured is where events are meant to go.
+    let first = stores.iter().find(|(_, store)| store.state != RemoteState::Off);
+    let missing = first
+        .filter(|(_, store)| store.state == RemoteState::Down)
+        .map(|(name, store)| (*name, &*store.since));
+    let in_postgres = context.health.postgres_rows.last().map_or(0, |(_, rows)| rows.held);
+    systemd::sentence(up, missing, figures.held + in_postgres, figures.writable && !figures.full)
 }
 
 pub(super) fn reply(context: &Context) -> Reply {

@@ -1,13 +1,13 @@
 //! One file an endpoint, and the step from a request to its endpoint.
 
 mod batch;
-mod health;
+pub mod health;
 mod ingest;
 mod keyed;
 mod metrics;
 mod openapi;
 pub mod pages;
-mod probes;
+pub mod probes;
 mod refused;
 mod stats;
 mod submit;

@@ -34,10 +34,16 @@ fn fail(status: &'static str, detail: String) -> Reply {
 fn silent(context: &Context, after: Duration) -> Option<String> {
     let producer = context.health.silence(&context.health.producer);
     let door = context.door.get().map(door::Watch::silence).unwrap_or_default();
-    [("producer", producer), ("door", door)]
+    let workers = context.door.get().map(door::Watch::server_silence).unwrap_or_default();
+    [("producer", producer), ("door", door), ("http server", workers)]
         .into_iter()
         .find(|(_, silence)| *silence > after)
         .map(|(name, silence)| format!("the {name} has not moved for {} s", silence.as_secs()))
+}
+
+/// Whether the daemon's loops move.
+pub fn is_alive(context: &Context) -> bool {
+    silent(context, context.stuck_after).is_none()
 }
 
 /// 200 while the daemon's loops move.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kafka::error::{Error as ClassicError, KafkaCode};
 use krafka::error::{ErrorCode, KrafkaError, ProtocolErrorKind};
 
+use super::security;
 use crate::event::Event;
 use crate::store::StoreError;
 
@@ -137,6 +138,9 @@ pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
         return at.unavailable(&format!(
             "the broker lacks what the modern client needs ({lacking}): set KAFKA_CLIENT to auto or classic"
         ));
+    }
+    if let Some(advice) = security::advice(&error.to_string()) {
+        return at.unavailable(&format!("{advice} ({error})"));
     }
     match error {
         KrafkaError::Broker { code, .. } => match code {

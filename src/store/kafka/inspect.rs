@@ -86,6 +86,7 @@ fn unreachable(runtime: &Runtime, settings: &Settings) -> Vec<String> {
 async fn ask(settings: &Settings, brokers: &[String]) -> Result<Option<Topic>, KrafkaError> {
     let attempt = attempt_timeout(settings.deadline);
     let kafka = Kafka::builder(brokers.join(","))
+        .security(settings.security.auth())
         .client_id("logs-ingest-check")
         .connect_timeout(attempt)
         .request_timeout(attempt)

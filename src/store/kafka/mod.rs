@@ -13,6 +13,7 @@ mod errors;
 mod inspect;
 mod modern;
 mod runtime;
+mod security;
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
 use crate::store::{Connected, StoreError};
 
 pub use inspect::{Inspection, Topic, inspect};
+pub use security::{Mechanism, Sasl, Security, Tls};
 
 use errors::Place;
 use runtime::Runtime;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub max_event_bytes: usize,
     /// Whether the value has the event's id and time of receipt too (`KAFKA_EMBED_ID`).
     pub embed_id: bool,
+    /// How brokers are spoken to.
+    pub security: Security,
 }
 
 /// Which Kafka client to use (`KAFKA_CLIENT`).
@@ -85,6 +89,10 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
         ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, &at)
             .or_else(|error| fall_back(&error, settings, &brokers, &at))?,
     };
+    if settings.security.is_password_in_clear() {
+        let note = "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT with PLAIN sends the password in clear: use SASL_SSL, or SCRAM";
+        connected.notes.push(note.to_owned());
+    }
     if settings.max_event_bytes + KAFKA_WIRE_RECORD_EXTRA_BYTES > KAFKA_WIRE_BATCH_BYTES {
         connected.notes.push(format!(
             "MAX_EVENT_BYTES ({}) is more than a broker takes by default: raise max.message.bytes of \
@@ -102,7 +110,9 @@ fn fall_back(
     brokers: &[String],
     at: &Place,
 ) -> Result<Connected, StoreError> {
-    let lacking = errors::lacking(error).ok_or_else(|| errors::modern(error, at))?;
+    // The classic client would speak in clear, and without a name.
+    let lacking = errors::lacking(error).filter(|_| settings.security.is_none());
+    let lacking = lacking.ok_or_else(|| errors::modern(error, at))?;
     let mut connected = classic::connect(settings, brokers, at)?;
     let note = format!("the classic client is used: the broker lacks what the modern one needs ({lacking})");
     connected.notes.insert(0, note);
@@ -136,6 +146,7 @@ mod tests {
             deadline: Duration::from_secs(3),
             max_event_bytes: 1024,
             embed_id: false,
+            security: Security::default(),
         };
         let Err(StoreError::Unavailable(why)) = connect(&settings) else { panic!("connected to nothing") };
         assert!(why.contains(&address) && why.contains("KAFKA_BROKERS"), "{why}");

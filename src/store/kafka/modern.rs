@@ -55,6 +55,7 @@ pub(super) fn connect(
     let work = async {
         let kafka = Kafka::builder(brokers.join(","))
             .client_id("logs-ingest")
+            .security(settings.security.auth())
             .connect_timeout(attempt)
             .request_timeout(attempt)
             .allow_auto_create_topics(true)

@@ -10,6 +10,7 @@ use crate::support::TempDir;
 use crate::support::daemon::{Builder, Daemon};
 use crate::support::events;
 use crate::support::load::{Load, Until, valid_events};
+use crate::support::notify::Manager;
 use crate::support::stores::Found;
 
 struct Clock(TempDir);
@@ -42,8 +43,9 @@ impl Clock {
 
 #[test]
 fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
-    let clock = Clock::new();
-    let daemon = clock.daemon().start();
+    let (clock, manager) = (Clock::new(), Manager::new());
+    let daemon =
+        clock.daemon().env("NOTIFY_SOCKET", manager.path().display()).env("WATCHDOG_USEC", 1_500_000).start();
     assert_eq!(daemon.client().post_event(events::event().to_string()).status, 202);
     assert_eq!((daemon.get("/readyz").status, daemon.get("/livez").status), (200, 200));
 
@@ -56,15 +58,22 @@ fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
     });
     assert!(not_ready.text().contains("the producer has not moved"), "{}", not_ready.text());
     assert_eq!(daemon.get("/livez").status, 200, "it may still go on by itself");
+    manager.forget();
+    manager.wait_for("WATCHDOG=1");
     let dead = crate::support::poll(Duration::from_secs(30), "livez to be 503", || {
         Some(daemon.get("/livez")).filter(|answer| answer.status == 503)
     });
     assert!(dead.text().contains("the producer has not moved"), "{}", dead.text());
+    // Fed twice a second until now, and no more: systemd starts it anew after WatchdogSec.
+    manager.forget();
+    manager.said_within(Duration::from_millis(600), "WATCHDOG=1");
+    assert!(!manager.said_within(Duration::from_secs(2), "WATCHDOG=1"), "a daemon that stands still is fed");
 
     fs::remove_file(wedge).unwrap();
     crate::support::poll(Duration::from_secs(10), "both to be 200", || {
         (daemon.get("/readyz").status == 200 && daemon.get("/livez").status == 200).then_some(())
     });
+    manager.wait_for("WATCHDOG=1");
     // The till that waited was told to send again, in time; so it does.
     assert_eq!(waiting.read_response().unwrap().status, 503);
     assert_eq!(waiting.post_event(body).status, 202);

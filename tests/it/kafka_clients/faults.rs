@@ -169,6 +169,7 @@ fn what_answers_and_is_no_kafka_is_told_in_time_by_every_choice() {
                 deadline: Duration::from_secs(1),
                 max_event_bytes: 1024,
                 embed_id: false,
+                security: Default::default(),
             };
             let started = Instant::now();
             let why = refusal(&settings);

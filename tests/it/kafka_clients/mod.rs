@@ -45,6 +45,7 @@ fn settings(broker: &Broker, topic: &str, client: ClientChoice) -> Settings {
         deadline: DEADLINE,
         max_event_bytes: 400 * 1024,
         embed_id: false,
+        security: Default::default(),
     }
 }
 

@@ -29,9 +29,16 @@ pub(crate) struct Builder {
     settings: BTreeMap<String, String>,
     args: Vec<String>,
     home: Option<Arc<TempDir>>,
+    program: PathBuf,
 }
 
 impl Builder {
+    /// Another program than the one that was just built.
+    pub(crate) fn program(mut self, path: PathBuf) -> Self {
+        self.program = path;
+        self
+    }
+
     /// One setting, as environment variable.
     pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.insert(name.to_owned(), value.to_string());
@@ -53,7 +60,7 @@ impl Builder {
             self.settings.insert("DATA_DIR".to_owned(), home.path().display().to_string());
             self.home = Some(home);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logs-ingest"));
+        let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(&self.settings);
         for kept in ["PATH", "LD_LIBRARY_PATH", "TZ", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(kept) {
@@ -116,7 +123,12 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn builder() -> Builder {
-        let builder = Builder { settings: BTreeMap::new(), args: Vec::new(), home: None };
+        let builder = Builder {
+            settings: BTreeMap::new(),
+            args: Vec::new(),
+            home: None,
+            program: env!("CARGO_BIN_EXE_logs-ingest").into(),
+        };
         builder.env("HOST", "127.0.0.1").env("PORT", "0")
     }
 
