@@ -63,6 +63,8 @@ mod outage;
 mod path;
 /// What other users of the machine may see: files, cores, passwords.
 mod privilege;
+/// Kafka behind TLS, passwords, certificates and access lists.
+mod secured;
 /// Under a service manager: ready, how it is, sockets handed over; the units by systemd's own tools.
 mod systemd;
 /// HTTPS and the Unix socket, with curl and openssl as shops have them.

@@ -115,9 +115,9 @@ impl Security {
 /// What to do about a connection that was refused for its security, by what the client says of it. None: it is
 /// something else.
 pub(super) fn advice(said: &str) -> Option<&'static str> {
-    const ADVICE: [(&[&str], &str); 9] = [
+    const ADVICE: [(&[&str], &str); 11] = [
         (
-            &["UnknownIssuer"],
+            &["UnknownIssuer", "BadSignature"],
             "the broker's certificate is of an authority that is not trusted: name it by KAFKA_SSL_CA_LOCATION",
         ),
         (
@@ -134,10 +134,10 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
         ),
         (
             &["UnknownCA", "unknown ca", "BadCertificate", "CertificateUnknown", "CertificateExpired"],
-            "the broker does not trust the certificate that it is shown: look at KAFKA_SSL_CERTIFICATE_LOCATION",
+            "the broker does not accept the certificate that it is shown, or that it is shown none: look at KAFKA_SSL_CERTIFICATE_LOCATION",
         ),
         (
-            &["InvalidContentType", "corrupt message"],
+            &["InvalidContentType", "corrupt message", "tls handshake eof"],
             "the broker's port does not speak TLS: look at KAFKA_SECURITY_PROTOCOL and at the port",
         ),
         (
@@ -147,6 +147,15 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
         (
             &["IllegalSaslState", "ILLEGAL_SASL_STATE"],
             "the broker expects no SASL on this port: look at KAFKA_SECURITY_PROTOCOL",
+        ),
+        (
+            // A TLS alert (15 03 ..) read as the length of an answer in clear.
+            &["message size 352518"],
+            "the broker speaks TLS on this port: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL",
+        ),
+        (
+            &["TLS handshake failed"],
+            "TLS can't be agreed on with the broker: look at KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA_LOCATION and the port",
         ),
         (
             &[

@@ -17,7 +17,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use krafka::Kafka;
-use krafka::admin::{AclBinding, AclPatternType, ClientQuotaAlteration, ClientQuotaEntity};
+use krafka::admin::{
+    AclBinding, AclPatternType, ClientQuotaAlteration, ClientQuotaEntity, ScramCredentialUpsertion,
+};
+use krafka::auth::ScramMechanism;
 use krafka::error::KrafkaError;
 use rustix::process::Signal;
 
@@ -70,9 +73,17 @@ fn script(arguments: &[&str]) -> String {
 pub(crate) struct Builder {
     version: Version,
     properties: Vec<(String, String)>,
+    /// Beside the one in clear: name, protocol, port.
+    listeners: Vec<(&'static str, &'static str, u16)>,
 }
 
 impl Builder {
+    /// One more listener, reached as `localhost`.
+    pub(crate) fn listener(mut self, name: &'static str, protocol: &'static str, port: u16) -> Self {
+        self.listeners.push((name, protocol, port));
+        self
+    }
+
     /// `auto.create.topics.enable`, on by default.
     pub(crate) fn auto_create(self, on: bool) -> Self {
         self.property("auto.create.topics.enable", &on.to_string())
@@ -105,15 +116,21 @@ impl Builder {
 
     fn server_properties(&self, port: u16, folder: &Path) -> String {
         let controller = port + 1;
+        let (mut protocols, mut listeners, mut advertised) = (String::new(), String::new(), String::new());
+        for (name, protocol, port) in &self.listeners {
+            write!(protocols, ",{name}:{protocol}").unwrap();
+            write!(listeners, ",{name}://127.0.0.1:{port}").unwrap();
+            write!(advertised, ",{name}://localhost:{port}").unwrap();
+        }
         let mut text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
              log.dirs={}/data\n\
              offsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\n\
@@ -160,7 +177,7 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) fn builder(version: Version) -> Builder {
-        Builder { version, properties: Vec::new() }
+        Builder { version, properties: Vec::new(), listeners: Vec::new() }
     }
 
     pub(crate) fn start(version: Version) -> Self {
@@ -281,6 +298,46 @@ impl Broker {
         });
     }
 
+    /// Lets `principal` write to `topic`. Needs a broker with an authorizer.
+    pub(crate) fn allow_writing(&self, topic: &str, principal: &str) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            // As above: what this krafka calls prefixed is Kafka's literal.
+            let write =
+                AclBinding::allow_write_topic(topic, principal).with_pattern_type(AclPatternType::Prefixed);
+            for (_, result) in kafka.admin().create_acls(vec![write], Default::default()).await.unwrap() {
+                result.unwrap_or_else(|error| panic!("{error}: {}", self.log()));
+            }
+        });
+    }
+
+    /// Gives a user a password for SCRAM, of both lengths.
+    pub(crate) fn set_scram(&self, user: &str, password: &str) {
+        const ITERATIONS: i32 = 4_096;
+        let salt = b"salt of a test";
+        let upsertion = |mechanism, digest: &str, length: usize| ScramCredentialUpsertion {
+            name: user.to_owned(),
+            mechanism,
+            iterations: ITERATIONS,
+            salt: salt.to_vec().into(),
+            salted_password: pbkdf2(digest, length, password, salt, ITERATIONS).into(),
+        };
+        let both = vec![
+            upsertion(ScramMechanism::Sha256, "SHA256", 32),
+            upsertion(ScramMechanism::Sha512, "SHA512", 64),
+        ];
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            let admin = kafka.admin();
+            for one in both {
+                let results = admin.alter_user_scram_credentials(vec![], vec![one], Default::default());
+                for (user, result) in results.await.unwrap() {
+                    result.unwrap_or_else(|error| panic!("{user}: {error}: {}", self.log()));
+                }
+            }
+        });
+    }
+
     /// Everything in `topic`, by partition and offset.
     pub(crate) fn read_all(&self, topic: &str) -> Vec<Record> {
         read_all(&self.address(), topic)
@@ -294,6 +351,19 @@ impl Drop for Broker {
             None => drop(fs::remove_dir_all(&self.folder)),
         }
     }
+}
+
+/// What a SCRAM password is kept as, by openssl.
+fn pbkdf2(digest: &str, length: usize, password: &str, salt: &[u8], iterations: i32) -> Vec<u8> {
+    let hex: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
+    let output = Command::new("openssl")
+        .args(["kdf", "-binary", "-keylen", &length.to_string()])
+        .args(["-kdfopt", &format!("digest:{digest}"), "-kdfopt", &format!("pass:{password}")])
+        .args(["-kdfopt", &format!("hexsalt:{hex}"), "-kdfopt", &format!("iter:{iterations}"), "PBKDF2"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

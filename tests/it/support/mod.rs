@@ -5,6 +5,7 @@
 //! end with the test that started them (the folder of a failed test is kept and named).
 #![allow(dead_code, reason = "a kit: the tests that need a certain fault come and go")]
 
+pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod daemon;
