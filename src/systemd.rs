@@ -87,7 +87,7 @@ fn talk(inbox: &Receiver<News>, pulse: &Pulse, watchdog: Option<Duration>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let moves = (pulse.moves)();
-        if moves != !stands_still {
+        if moves == stands_still {
             stands_still = !moves;
             match moves {
                 true => info!("the daemon's loops move again, the watchdog is fed again"),
