@@ -18,6 +18,7 @@ use crate::entrance::{self, Entrance};
 use crate::exit::Exit;
 use crate::failover::Switch;
 use crate::health::Health;
+use crate::history::History;
 use crate::http::endpoints::{health, probes};
 use crate::http::idempotency::Memory;
 use crate::http::{Context, HttpServer};
@@ -139,6 +140,8 @@ impl App {
             max_connections: config.max_connections,
             rules: config.rules,
             idempotency: Arc::new(Memory::new(config.idempotency_window)),
+            history: History::default(),
+            recovery_rate: config.recovery_rate,
             skews: Skews::default(),
             batch: config.batch,
             slow_after: config.round_timeout() + Duration::from_secs(2),

@@ -38,6 +38,7 @@ pub mod event;
 pub mod exit;
 pub mod failover;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod keys;
 pub mod limits;

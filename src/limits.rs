@@ -246,6 +246,14 @@ pub const LISTEN_BACKLOG: i32 = 1_024;
 
 /// How often the service manager is told how the daemon is, and its watchdog is fed at least.
 pub const SYSTEMD_LOOK: Duration = Duration::from_secs(1);
+/// What the status page's plot has a point for, in seconds.
+pub const HISTORY_SLOT_S: u64 = 10;
+/// An hour of them.
+pub const HISTORY_SLOTS: usize = 360;
+/// Refused requests that the status page shows.
+pub const REFUSED_SHOWN: usize = 20;
+/// How much of a reason it shows.
+pub const REFUSED_CHARS_SHOWN: usize = 300;
 /// How often an idle worker looks whether its server was replaced.
 pub const WORKER_LOOK: Duration = Duration::from_millis(500);
 /// Of the time for a stop, this share is kept for what comes after the last answer.

@@ -103,18 +103,23 @@ fn request_id<'b>(headers: &[Header<'b>]) -> Option<&'b str> {
     printable(capped).filter(|value| !value.is_empty())
 }
 
-/// `X-API-Key`, or else the token of `Authorization: Bearer`. Of two of a kind, neither can be believed.
+/// `X-API-Key`, or else what `Authorization` shows as Bearer or Basic. Of two of a kind, neither can be believed.
 fn api_key<'b>(headers: &[Header<'b>]) -> Option<Shown<'b>> {
     let only = |name: &str| {
         let mut found = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         found.next().filter(|_| found.next().is_none()).and_then(|header| printable(header.value))
     };
-    only("x-api-key").or_else(|| bearer(only("authorization")?)).map(Shown)
+    only("x-api-key").map(Shown::Key).or_else(|| authorization(only("authorization")?))
 }
 
-fn bearer(value: &str) -> Option<&str> {
+fn authorization(value: &str) -> Option<Shown<'_>> {
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+    let token = token.trim_start();
+    match () {
+        () if scheme.eq_ignore_ascii_case("bearer") => Some(Shown::Key(token)),
+        () if scheme.eq_ignore_ascii_case("basic") => Some(Shown::Basic(token)),
+        () => None,
+    }
 }
 
 fn judge<'b>(

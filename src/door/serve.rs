@@ -321,7 +321,10 @@ struct Admitted {
 fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
     let path = head.target.path.as_deref().ok_or_else(Reply::not_found)?;
     let route = routes::find(head.method, path)?;
-    let client = settings.guard.admit(route.access, head.api_key).map_err(Reply::unauthorized)?;
+    let client = settings
+        .guard
+        .admit(route.access, head.api_key)
+        .map_err(|why| Reply::unauthorized(why, route.access))?;
     let limit = match route.body {
         Body::Dropped => DOOR_DROPPED_BODY_BYTES_MAX,
         Body::Event => settings.body_bytes_max,

@@ -19,6 +19,7 @@ pub use server::HttpServer;
 use crate::door;
 use crate::event::{BatchRules, Rules};
 use crate::health::Health;
+use crate::history::History;
 use crate::keys::Guard;
 use crate::queue::{Gauge, Inlet};
 use crate::skews::Skews;
@@ -52,6 +53,10 @@ pub struct Context {
     pub rules: Rules,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: Arc<idempotency::Memory>,
+    /// Events in the last hour.
+    pub history: History,
+    /// Held events a second that go back to Kafka at the most; 0 is unlimited.
+    pub recovery_rate: u32,
     /// The worst clocks.
     pub skews: Skews,
     /// How large a batch may be.

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::keys::Denied;
+use crate::keys::{Access, Denied};
 
 /// An answer, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,12 +49,14 @@ impl Reply {
 
     /// 401: no key is shown, or one that is not known.
     #[must_use]
-    pub fn unauthorized(why: Denied) -> Self {
+    pub fn unauthorized(why: Denied, access: Access) -> Self {
         let detail = match why {
             Denied::Missing => "an API key is needed: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
             Denied::Unknown => "the API key is not known",
         };
-        Self::detail(401, detail).with("WWW-Authenticate", "Bearer")
+        // Browsers ask for a password where they are told Basic; tills have no one to ask.
+        let how = if access == Access::Status { "Bearer, Basic realm=\"logs-ingest\"" } else { "Bearer" };
+        Self::detail(401, detail).with("WWW-Authenticate", how)
     }
 
     /// 404

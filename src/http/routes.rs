@@ -22,6 +22,8 @@ pub enum Endpoint {
     Stats,
     /// The same and more for Prometheus.
     Metrics,
+    /// What the status page shows.
+    Overview,
     /// The API's own description.
     OpenApi,
     /// A page, or a file that one needs.
@@ -83,6 +85,10 @@ pub const ROUTES: &[Route] = &[
     get("/readyz", Endpoint::Readyz, Access::Open),
     get("/stats", Endpoint::Stats, Access::Status),
     get("/metrics", Endpoint::Metrics, Access::Status),
+    get("/status.json", Endpoint::Overview, Access::Status),
+    get("/", Endpoint::Page(File::Status), Access::Status),
+    get("/status/status.css", Endpoint::Page(File::StatusStyle), Access::Open),
+    get("/status/status.js", Endpoint::Page(File::StatusScript), Access::Open),
     get("/openapi.json", Endpoint::OpenApi, Access::Open),
     get("/docs", Endpoint::Page(File::Docs), Access::Open),
     get("/docs/docs.js", Endpoint::Page(File::DocsScript), Access::Open),

@@ -10,11 +10,14 @@
 
 mod file;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use log::info;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
@@ -46,7 +49,12 @@ pub enum Denied {
 
 /// A key as a client sent it. It is never shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Shown<'a>(pub &'a str);
+pub enum Shown<'a> {
+    /// As it is.
+    Key(&'a str),
+    /// `name:key` in base64, as browsers send what they were told. The name means nothing.
+    Basic(&'a str),
+}
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,6 +75,12 @@ fn words(bytes: &[u8]) -> Digest {
         *word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     }
     words
+}
+
+/// What stands behind the name.
+fn password(basic: &str) -> Option<String> {
+    let text = String::from_utf8(BASE64_STANDARD.decode(basic).ok()?).ok()?;
+    text.split_once(':').map(|(_, key)| key.to_owned())
 }
 
 /// Who has a key.
@@ -207,9 +221,12 @@ impl Guard {
             Access::Status if !self.protects_status => return Ok(None),
             Access::Status | Access::Keyed => {}
         }
-        let Shown(key) = shown.ok_or(Denied::Missing)?;
+        let key = match shown.ok_or(Denied::Missing)? {
+            Shown::Key(key) => Cow::Borrowed(key),
+            Shown::Basic(text) => password(text).ok_or(Denied::Unknown)?.into(),
+        };
         let set = ring.current();
-        let client = set.find(&digest(key)).ok_or(Denied::Unknown)?;
+        let client = set.find(&digest(&key)).ok_or(Denied::Unknown)?;
         client.requests.fetch_add(1, Ordering::Relaxed);
         Ok(Some(Arc::clone(client)))
     }
@@ -242,8 +259,22 @@ mod tests {
     }
 
     fn admitted(guard: &Guard, access: Access, shown: Option<&str>) -> Result<String, Denied> {
-        let client = guard.admit(access, shown.map(Shown))?;
+        let client = guard.admit(access, shown.map(Shown::Key))?;
         Ok(client.map_or_else(|| "-".to_owned(), |client| client.name().to_owned()))
+    }
+
+    #[test]
+    fn a_browser_shows_the_key_as_a_password() {
+        let guard = guard(true);
+        let admitted =
+            |text: &str| guard.admit(Access::Status, Some(Shown::Basic(&BASE64_STANDARD.encode(text))));
+        assert!(admitted(&format!("anyone:{OTHER}")).is_ok_and(|client| client.unwrap().name() == "office"));
+        assert!(admitted(&format!(":{OTHER}")).is_ok());
+        for wrong in [OTHER, "office:", &format!("{OTHER}:")] {
+            assert_eq!(admitted(wrong).err(), Some(Denied::Unknown), "{wrong}");
+        }
+        let broken = guard.admit(Access::Status, Some(Shown::Basic("not base64!")));
+        assert_eq!(broken.err(), Some(Denied::Unknown));
     }
 
     #[test]
@@ -294,7 +325,11 @@ mod tests {
     #[test]
     fn nothing_shows_a_key() {
         let guard = guard(true);
-        let shown = format!("{guard:?} {:?} {:?}", Shown(OLD), guard.admit(Access::Keyed, Some(Shown(OLD))));
+        let shown = format!(
+            "{guard:?} {:?} {:?}",
+            Shown::Key(OLD),
+            guard.admit(Access::Keyed, Some(Shown::Key(OLD)))
+        );
         assert!(shown.contains("till-7") && !shown.contains("key-of"), "{shown}");
     }
 }

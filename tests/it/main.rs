@@ -59,6 +59,8 @@ mod hostile;
 mod letters;
 /// Outages longer than the spool: what is kept, in which order it is drained (F10).
 mod outage;
+/// The status page in a real browser, through an outage.
+mod page;
 /// Events on their way to Kafka: key, value, headers, order, and the topic.
 mod path;
 /// What other users of the machine may see: files, cores, passwords.

@@ -6,6 +6,7 @@ mod ingest;
 mod keyed;
 mod metrics;
 mod openapi;
+mod overview;
 pub mod pages;
 pub mod probes;
 mod refused;
@@ -44,6 +45,7 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
         Endpoint::Readyz => Handled::Answer(probes::readyz(context)),
         Endpoint::Stats => Handled::Answer(stats::reply(context)),
         Endpoint::Metrics => Handled::Answer(metrics::reply(context)),
+        Endpoint::Overview => Handled::Answer(overview::reply(context)),
         Endpoint::OpenApi => Handled::Answer(openapi::reply()),
         Endpoint::Page(file) => Handled::Answer(pages::reply(file)),
     }

@@ -7,9 +7,19 @@ use crate::http::reply::Reply;
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The same for the status page, which needs less.
+const STATUS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                             base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// A file of `ui/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
+    /// `/`
+    Status,
+    /// Its styles.
+    StatusStyle,
+    /// What keeps it up to date.
+    StatusScript,
     /// `/docs`
     Docs,
     /// What starts it.
@@ -24,6 +34,11 @@ pub(super) fn reply(file: File) -> Reply {
     const STYLE: &str = "text/css; charset=utf-8";
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     match file {
+        File::Status => whole("text/html; charset=utf-8", include_bytes!("../ui/status.html"))
+            .with("Content-Security-Policy", STATUS_POLICY)
+            .with("Referrer-Policy", "no-referrer"),
+        File::StatusStyle => whole(STYLE, include_bytes!("../ui/status.css")),
+        File::StatusScript => whole(SCRIPT, include_bytes!("../ui/status.js")),
         File::Docs => whole("text/html; charset=utf-8", include_bytes!("../ui/docs.html"))
             .with("Content-Security-Policy", DOCS_POLICY)
             .with("Referrer-Policy", "no-referrer"),
@@ -53,9 +68,14 @@ mod tests {
 
     #[test]
     fn no_page_names_anything_beyond_this_daemon() {
-        for file in [File::Docs, File::DocsScript] {
+        for file in [File::Docs, File::DocsScript, File::Status, File::StatusStyle, File::StatusScript] {
             let text = String::from_utf8(reply(file).body().to_vec()).unwrap();
-            assert!(!text.contains("//cdn") && !text.contains("http:") && !text.contains("https:"), "{text}");
+            assert!(
+                !text.contains("//cdn")
+                    && !text.replace("http://www.w3.org/2000/svg", "").contains("http:")
+                    && !text.contains("https:"),
+                "{text}"
+            );
         }
     }
 

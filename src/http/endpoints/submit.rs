@@ -58,7 +58,10 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     stats::add(&stats.in_flight, events);
     let submission = Submission::new(own, Box::new(waiting));
     let (submission, why) = match context.inlet.offer(submission) {
-        Ok(()) => return stats::add(&stats.cards_masked, cards),
+        Ok(()) => {
+            context.history.add(events, context.health.uptime().as_secs());
+            return stats::add(&stats.cards_masked, cards);
+        }
         Err(NotTaken::Full(submission)) => (submission, "the queue is full"),
         Err(NotTaken::Closed(submission)) => (submission, STOPPING),
     };

@@ -89,6 +89,11 @@ impl Browser {
         });
     }
 
+    /// A command of the browser's own protocol.
+    pub(crate) fn command(&self, name: &str, params: Value) {
+        self.ask("POST", "/goog/cdp/execute", Some(&json!({"cmd": name, "params": params})));
+    }
+
     /// The window's width and height in CSS pixels.
     pub(crate) fn resize(&self, width: u32, height: u32) {
         self.ask("POST", "/window/rect", Some(&json!({"width": width, "height": height})));

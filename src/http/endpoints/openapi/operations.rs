@@ -101,6 +101,8 @@ pub(super) fn paths() -> Value {
         "/metrics": state("state", "metrics", "The same and more for Prometheus", Access::Keyed, vec![
             (200, answer("Prometheus's text format.", &[("text/plain", json!({"type": "string"}), None)], &[])),
         ]),
+        "/status.json": state("state", "overview", "What the status page shows", Access::Keyed, vec![(200, body("Now.", "Overview"))]),
+        "/": state("state", "status_page", "The status page, for everybody in the shop", Access::Keyed, vec![(200, page("A page."))]),
         "/openapi.json": state("description", "openapi", "This description", Access::Open, vec![
             (200, answer("OpenAPI 3.1.", &[(JSON, json!({"type": "object"}), None)], &[])),
         ]),

@@ -5,7 +5,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::{Detail, Kind, LEVELS, SCHEMA, Spec};
-use crate::http::endpoints::{batch, health, ingest, probes, stats};
+use crate::http::endpoints::{batch, health, ingest, overview, probes, stats};
 use crate::http::reply;
 
 /// `#/components/schemas/`
@@ -18,6 +18,7 @@ pub(super) fn all() -> Value {
     add::<health::Body>(&mut found);
     add::<probes::Probe>(&mut found);
     add::<stats::Body>(&mut found);
+    add::<overview::Body>(&mut found);
     let mut schemas: Map<String, Value> = found
         .into_iter()
         .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))

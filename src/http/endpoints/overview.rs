@@ -1,0 +1,274 @@
+//! `GET /status.json`: what the status page shows, and the one sentence that a shop's manager needs.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::json;
+use super::refused::{self, Refused};
+use crate::clock;
+use crate::health::{RemoteState, Vitals};
+use crate::http::Context;
+use crate::http::reply::Reply;
+use crate::limits::HISTORY_SLOT_S;
+
+/// What the status page shows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Overview)]
+pub(super) struct Body {
+    /// `safe`; `waiting`: safe, but on the way to Kafka; `refusing`: new events can't be stored.
+    level: &'static str,
+    /// For everybody.
+    headline: &'static str,
+    /// The rest of it.
+    detail: String,
+    version: &'static str,
+    now: String,
+    uptime_s: u64,
+    /// Where events go now: kafka, postgres or spool.
+    route: &'static str,
+    kafka: Store,
+    postgres: Store,
+    /// Events a second now.
+    rate: f64,
+    /// Events in each ten seconds of the last hour, oldest first.
+    history: Vec<u64>,
+    /// How long one entry of `history` is.
+    history_slot_s: u64,
+    /// Events that wait for Kafka.
+    backlog: u64,
+    /// How long the oldest of them has waited.
+    backlog_oldest_s: Option<i64>,
+    /// When they will all be there, at `RECOVERY_RATE`. Null: not while Kafka is away.
+    backlog_gone_in_s: Option<u64>,
+    dead_letters: u64,
+    spool_bytes: u64,
+    spool_max_bytes: u64,
+    spool_full_in_hours: Option<f64>,
+    disk_free_bytes: u64,
+    connections: u64,
+    /// The last requests that were refused for what they contain, newest first.
+    refused: Vec<Refused>,
+}
+
+/// One of the stores behind the network.
+#[derive(Serialize, ToSchema)]
+struct Store {
+    /// off, connecting, up or down.
+    state: RemoteState,
+    since: String,
+    error: Option<String>,
+}
+
+impl Store {
+    fn of(vitals: &Vitals) -> Self {
+        let health = vitals.health();
+        Self { state: health.state, since: health.since, error: health.error }
+    }
+
+    fn is(&self, state: RemoteState) -> bool {
+        self.state == state
+    }
+}
+
+/// What the sentence is made of.
+struct Facts<'a> {
+    kafka: &'a Store,
+    postgres: &'a Store,
+    /// The spool takes events.
+    has_room: bool,
+    backlog: u64,
+    gone_in_s: Option<u64>,
+}
+
+impl Facts<'_> {
+    fn route(&self) -> &'static str {
+        match () {
+            () if self.kafka.is(RemoteState::Up) => "kafka",
+            () if self.postgres.is(RemoteState::Up) => "postgres",
+            () => "spool",
+        }
+    }
+
+    /// Level, headline and detail.
+    fn told(&self) -> (&'static str, &'static str, String) {
+        const SAFE: &str = "Every event is safe";
+        let waits = match self.backlog {
+            0 => String::new(),
+            1 => " 1 event waits.".to_owned(),
+            backlog => format!(" {backlog} events wait."),
+        };
+        let place = match self.route() {
+            "kafka" => "in Kafka",
+            "postgres" => "in PostgreSQL",
+            _ => "on this machine's own disk",
+        };
+        if self.route() == "spool" && !self.has_room {
+            let detail = format!("There is no room to store them. Tills are told to send them again.{waits}");
+            return ("refusing", "New events can't be stored", detail);
+        }
+        let missing = [("Kafka", self.kafka), ("PostgreSQL", self.postgres)]
+            .into_iter()
+            .find(|(_, store)| !store.is(RemoteState::Off))
+            .filter(|(_, store)| store.is(RemoteState::Down));
+        match missing {
+            Some((name, _)) => {
+                let then =
+                    if name == "Kafka" { " They go to Kafka by themselves when it is back." } else { "" };
+                ("waiting", SAFE, format!("{name} is away, so events are kept {place}.{waits}{then}"))
+            }
+            None if self.kafka.is(RemoteState::Up) && self.backlog > 0 => {
+                let when = match self.gone_in_s {
+                    Some(s) if s >= 90 => format!(" in about {} minutes", s.div_ceil(60)),
+                    Some(s) => format!(" in about {} seconds", s.max(1)),
+                    None => String::new(),
+                };
+                (
+                    "safe",
+                    SAFE,
+                    format!("What had to wait is on its way to Kafka: {} events, done{when}.", self.backlog),
+                )
+            }
+            None => ("safe", SAFE, format!("Events are kept {place}.{waits}")),
+        }
+    }
+}
+
+pub(super) fn reply(context: &Context) -> Reply {
+    let (kafka, postgres) = (Store::of(&context.health.kafka), Store::of(&context.health.postgres));
+    let (figures, now, uptime) = (context.spool.figures(), clock::record_ms(), context.health.uptime());
+    let in_postgres = context.health.postgres_rows.last().map(|(_, rows)| rows);
+    let backlog = figures.held + in_postgres.as_ref().map_or(0, |rows| rows.held);
+    let oldest = [figures.oldest_held_ms, in_postgres.and_then(|rows| rows.oldest_held_ms)]
+        .into_iter()
+        .flatten()
+        .min();
+    let drains = kafka.is(RemoteState::Up) && context.recovery_rate > 0;
+    let facts = Facts {
+        kafka: &kafka,
+        postgres: &postgres,
+        has_room: figures.writable && !figures.full,
+        backlog,
+        gone_in_s: drains.then(|| backlog.div_ceil(u64::from(context.recovery_rate.max(1)))),
+    };
+    let (level, headline, detail) = facts.told();
+    let body = Body {
+        level,
+        headline,
+        detail,
+        version: env!("CARGO_PKG_VERSION"),
+        now: clock::rfc3339(now),
+        uptime_s: uptime.as_secs(),
+        route: facts.route(),
+        backlog_gone_in_s: facts.gone_in_s,
+        rate: context.history.rate(uptime.as_secs()),
+        history: context.history.counts(uptime.as_secs()),
+        history_slot_s: HISTORY_SLOT_S,
+        backlog,
+        backlog_oldest_s: oldest.map(|at| (now - at).max(0) / 1_000),
+        dead_letters: figures.dead_letters,
+        spool_bytes: figures.bytes,
+        spool_max_bytes: figures.max_bytes,
+        spool_full_in_hours: figures.full_in.map(hours),
+        disk_free_bytes: figures.disk_free,
+        connections: context.door.get().map_or(0, |door| door.figures().connections),
+        refused: refused::last(),
+        kafka,
+        postgres,
+    };
+    json(200, &body).with("Cache-Control", "no-store")
+}
+
+fn hours(left: Duration) -> f64 {
+    (left.as_secs_f64() / 360.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(state: RemoteState) -> Store {
+        Store { state, since: String::new(), error: None }
+    }
+
+    #[test]
+    fn the_sentence_says_what_a_manager_needs_to_know() {
+        use RemoteState::{Connecting, Down, Off, Up};
+        for (kafka, postgres, has_room, backlog, gone_in_s, level, detail) in [
+            (Up, Off, true, 0, None, "safe", "Events are kept in Kafka."),
+            (Off, Off, true, 0, None, "safe", "Events are kept on this machine's own disk."),
+            (Off, Up, true, 0, None, "safe", "Events are kept in PostgreSQL."),
+            (Connecting, Off, true, 0, None, "safe", "Events are kept on this machine's own disk."),
+            (
+                Down,
+                Up,
+                true,
+                7,
+                None,
+                "waiting",
+                "Kafka is away, so events are kept in PostgreSQL. 7 events wait. They go to Kafka by themselves when it is back.",
+            ),
+            (
+                Down,
+                Off,
+                true,
+                1,
+                None,
+                "waiting",
+                "Kafka is away, so events are kept on this machine's own disk. 1 event waits. They go to Kafka by themselves when it is back.",
+            ),
+            (
+                Off,
+                Down,
+                true,
+                0,
+                None,
+                "waiting",
+                "PostgreSQL is away, so events are kept on this machine's own disk.",
+            ),
+            (
+                Up,
+                Off,
+                true,
+                4_000,
+                Some(2),
+                "safe",
+                "What had to wait is on its way to Kafka: 4000 events, done in about 2 seconds.",
+            ),
+            (
+                Up,
+                Off,
+                true,
+                400_000,
+                Some(200),
+                "safe",
+                "What had to wait is on its way to Kafka: 400000 events, done in about 4 minutes.",
+            ),
+            (
+                Down,
+                Down,
+                false,
+                9,
+                None,
+                "refusing",
+                "There is no room to store them. Tills are told to send them again. 9 events wait.",
+            ),
+            (
+                Down,
+                Up,
+                false,
+                0,
+                None,
+                "waiting",
+                "Kafka is away, so events are kept in PostgreSQL. They go to Kafka by themselves when it is back.",
+            ),
+        ] {
+            let (kafka, postgres) = (store(kafka), store(postgres));
+            let facts = Facts { kafka: &kafka, postgres: &postgres, has_room, backlog, gone_in_s };
+            let told = facts.told();
+            assert_eq!((told.0, &*told.2), (level, detail));
+            assert_eq!(told.1 == "Every event is safe", level != "refusing");
+        }
+    }
+}
