@@ -44,6 +44,8 @@ mod startup;
 
 /// Wall clocks that jump, and tills whose clocks are years off (F18).
 mod clock;
+/// The consumer of the guide, on a topic that has events twice.
+mod consumer;
 /// kill -9 at any moment (F1), and stopping on request (F19).
 mod crash;
 /// Kafka refuses, dies, hangs or comes back (F4, F5, F13).

@@ -28,7 +28,7 @@ fn says(browser: &Browser, limit: Duration, id: &str, text: &str) {
 fn picture(browser: &Browser, name: &str) {
     let folder = TempDir::new();
     let kept = std::env::var_os("LOGS_INGEST_SCREENSHOTS");
-    let folder = kept.as_ref().map_or(folder.path(), Path::new);
+    let folder = kept.as_ref().map_or_else(|| folder.path(), Path::new);
     let file = folder.join(name);
     browser.screenshot(&file);
     assert!(std::fs::metadata(file).is_ok_and(|facts| facts.len() > 5_000), "{name} is empty");
