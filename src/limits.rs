@@ -252,6 +252,8 @@ pub const HISTORY_SLOT_S: u64 = 10;
 pub const HISTORY_SLOTS: usize = 360;
 /// Refused requests that the status page shows.
 pub const REFUSED_SHOWN: usize = 20;
+/// Of a flood of them, so many a minute are remembered for that.
+pub const REFUSED_KEPT_PER_MINUTE: u32 = 120;
 /// How much of a reason it shows.
 pub const REFUSED_CHARS_SHOWN: usize = 300;
 /// How often an idle worker looks whether its server was replaced.

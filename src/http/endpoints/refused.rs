@@ -15,7 +15,7 @@ use crate::clock;
 use crate::event::mask_text;
 use crate::http::Context;
 use crate::http::reply::Reply;
-use crate::limits::{LOG_REFUSED_PER_MINUTE, REFUSED_CHARS_SHOWN, REFUSED_SHOWN};
+use crate::limits::{LOG_REFUSED_PER_MINUTE, REFUSED_CHARS_SHOWN, REFUSED_KEPT_PER_MINUTE, REFUSED_SHOWN};
 use crate::logging::{Escaped, Throttle};
 use crate::stats;
 
@@ -42,6 +42,8 @@ pub(super) struct Refused {
 }
 
 static LAST: Mutex<VecDeque<Refused>> = Mutex::new(VecDeque::new());
+/// A flood of refusals must not pay for being remembered.
+static KEPT: Mutex<Throttle> = Mutex::new(Throttle::new(REFUSED_KEPT_PER_MINUTE));
 
 /// The last of them, newest first.
 pub(super) fn last() -> Vec<Refused> {
@@ -49,6 +51,9 @@ pub(super) fn last() -> Vec<Refused> {
 }
 
 fn keep(request: &Request, status: u16, why: &str) {
+    if KEPT.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()).is_none() {
+        return;
+    }
     let reason = mask_text(&plain(why)).chars().take(REFUSED_CHARS_SHOWN).collect();
     let peer = header(request, "X-Door-Peer").unwrap_or("-").to_owned();
     let at = clock::rfc3339(clock::record_ms());
