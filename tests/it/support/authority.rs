@@ -5,7 +5,12 @@ use std::process::Command;
 
 use super::TempDir;
 
-pub(crate) struct Authority(TempDir);
+pub(crate) struct Authority {
+    folder: PathBuf,
+    name: &'static str,
+    // Where it made a folder of its own.
+    _home: Option<TempDir>,
+}
 
 /// A certificate and its key.
 #[derive(Clone, Debug)]
@@ -15,9 +20,17 @@ pub(crate) struct Pair {
 }
 
 impl Authority {
+    /// In a folder of its own.
     pub(crate) fn new() -> Self {
-        let authority = Self(TempDir::new());
-        let (key, certificate) = (authority.at("ca.key"), authority.certificate());
+        let home = TempDir::new();
+        let authority = Self::within(home.path(), "ca");
+        Self { _home: Some(home), ..authority }
+    }
+
+    /// `NAME.pem` and `NAME.key` in this folder.
+    pub(crate) fn within(folder: &Path, name: &'static str) -> Self {
+        let authority = Self { folder: folder.to_owned(), name, _home: None };
+        let subject = format!("/CN=the shop's {name}");
         openssl(&[
             "req",
             "-x509",
@@ -27,26 +40,30 @@ impl Authority {
             "ec_paramgen_curve:P-256",
             "-nodes",
             "-days",
-            "2",
+            "30",
             "-subj",
-            "/CN=shop-ca",
+            &subject,
             "-addext",
             "basicConstraints=critical,CA:TRUE",
             "-keyout",
-            text(&key),
+            text(&authority.key()),
             "-out",
-            text(&certificate),
+            text(&authority.certificate()),
         ]);
         authority
     }
 
     /// What clients and servers are to trust.
     pub(crate) fn certificate(&self) -> PathBuf {
-        self.at("ca.pem")
+        self.at(&format!("{}.pem", self.name))
+    }
+
+    fn key(&self) -> PathBuf {
+        self.at(&format!("{}.key", self.name))
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.join(name)
     }
 
     /// Signs a certificate for this name, which is the subject and a DNS name. 0 days: it ends at once.
@@ -79,7 +96,7 @@ impl Authority {
             "-CA",
             text(&self.certificate()),
             "-CAkey",
-            text(&self.at("ca.key")),
+            text(&self.key()),
             "-CAcreateserial",
             "-days",
             &days.to_string(),
