@@ -56,6 +56,13 @@ pub const CLASSIC_LEFT_BEHIND_MAX: usize = 4;
 /// How long the producer waits for the spool's writer. An fsync has no time limit of its own.
 pub const SPOOL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Requests that may wait for the producer: more than the door ever has inside at once.
+pub const QUEUE_REQUESTS_MAX: usize = 8_192;
+/// `UPSTREAM_CONNECTIONS` at most.
+pub const UPSTREAM_CONNECTIONS_MAX: usize = 4_096;
+
+const _: () = assert!(UPSTREAM_CONNECTIONS_MAX < QUEUE_REQUESTS_MAX);
+
 /// Log lines that may wait for stderr; more are dropped and counted.
 pub const LOG_LINES_MAX: usize = 1_024;
 /// A log line is cut here.

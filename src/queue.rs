@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::event::Event;
+use crate::limits::QUEUE_REQUESTS_MAX;
 
 /// The store that keeps an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,10 +150,11 @@ pub struct Outlet {
     level: Arc<Level>,
 }
 
-/// A queue for at most so many events and bytes.
+/// A queue for at most so many events and bytes, and for [`QUEUE_REQUESTS_MAX`] requests: the channel's room
+/// is memory from the start.
 #[must_use]
 pub fn bounded(events_max: usize, bytes_max: usize) -> (Inlet, Outlet) {
-    let (sender, receiver) = crossbeam_channel::bounded(events_max);
+    let (sender, receiver) = crossbeam_channel::bounded(events_max.min(QUEUE_REQUESTS_MAX));
     let level = Arc::new(Level::default());
     (Inlet { sender, level: Arc::clone(&level), events_max, bytes_max }, Outlet { receiver, level })
 }

@@ -157,7 +157,7 @@ impl Config {
                 "UPSTREAM_CONNECTIONS",
                 &raw.upstream_connections,
                 limits::DOOR_KEPT_CONNECTIONS + 1,
-                4_096,
+                limits::UPSTREAM_CONNECTIONS_MAX,
             )?,
             head_timeout: read.duration("HEAD_TIMEOUT", &raw.head_timeout, 100, 3_600_000)?,
             body_timeout: read.duration("BODY_TIMEOUT", &raw.body_timeout, 100, 3_600_000)?,
