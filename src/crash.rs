@@ -25,7 +25,8 @@ pub fn report_panics() -> Receiver<()> {
 }
 
 fn is_replaceable(thread: &str) -> bool {
-    let is_worker = thread.strip_prefix("http-").is_some_and(|rest| rest.bytes().all(|c| c.is_ascii_digit()));
+    let number = ["http-", "batch-"].iter().find_map(|pool| thread.strip_prefix(pool));
+    let is_worker = number.is_some_and(|number| number.bytes().all(|c| c.is_ascii_digit()));
     is_worker || REPLACEABLE.contains(&thread)
 }
 
@@ -35,7 +36,7 @@ mod tests {
 
     #[test]
     fn only_threads_that_are_replaced_may_die() {
-        for thread in ["http-0", "http-17", "kafka-classic", "postgres"] {
+        for thread in ["http-0", "http-17", "batch-0", "kafka-classic", "postgres"] {
             assert!(is_replaceable(thread), "{thread}");
         }
         for thread in ["producer", "recovery", "spool", "door", "kafka-probe", "pg-probe", "http-keeper", "?"]

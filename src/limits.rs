@@ -46,6 +46,9 @@ pub const BATCH_ERRORS_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_ERROR_ID_CHARS_MAX: usize = 128;
 /// One read of a batch's body.
 pub const BATCH_READ_BYTES: usize = 64 * 1024;
+/// An event in a body up to this is validated by the worker that took it in, within some 50 us; to wake another
+/// one costs some 5.
+pub const SHORT_BODY_BYTES: usize = 16 * 1024;
 /// Of the workers, one in so many reads batches and nothing else, at least one beside the others.
 pub const WORKERS_PER_BATCH_WORKER: usize = 4;
 

@@ -1,6 +1,7 @@
 //! The `tiny_http` server on its private Unix socket, and the fixed pool of workers that it hands
-//! requests to. Batches go on to a few workers of their own, so that single events never wait until
-//! megabytes are read.
+//! requests to. One of them, the lead, waits at the server: it serves short events itself, for to wake
+//! another thread costs more than to validate one, and gives what takes longer to the others. Batches go
+//! to a few workers of their own, so that no event waits until megabytes are read.
 //!
 //! The server can be built anew while the workers live: should it stop accepting, the door says so.
 //! Its public name is a hard link to the socket that it is bound to, replaced by rename, because a
@@ -8,6 +9,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +25,7 @@ use tiny_http::{Request, Server};
 
 use super::Context;
 use super::answer::answer;
-use super::endpoints;
+use super::endpoints::{self, Effort};
 use super::reply::{Reply, retry_after};
 use crate::limits::{RETRY_AFTER_FULL_S, WORKER_LOOK, WORKERS_PER_BATCH_WORKER};
 use crate::stats;
@@ -42,16 +44,20 @@ struct Shared {
     context: Arc<Context>,
 }
 
-/// Takes batches to the workers that have the time for them. Their bodies stay with the door until read. Those
+/// The ways to the workers that have the time for what takes longer. Bodies stay with the door until read. Those
 /// workers end with the last of these.
-type Batches = Sender<Request>;
+#[derive(Clone)]
+struct Others {
+    /// None: the lead is the only one.
+    usual: Option<Sender<Request>>,
+    batches: Sender<Request>,
+}
 
 /// The running server and its workers.
 pub struct HttpServer {
     shared: Arc<Shared>,
     rebuild: Sender<()>,
     threads: Vec<JoinHandle<()>>,
-    workers: usize,
 }
 
 impl HttpServer {
@@ -68,22 +74,25 @@ impl HttpServer {
         let folder = private_folder(data_dir)?;
         let server = RwLock::new(Arc::new(listen(&folder)?));
         let shared = Arc::new(Shared { server, folder, stopping: AtomicBool::new(false), context });
-        let (batches, to_read) = crossbeam_channel::bounded(requests);
         let batch_workers = (workers / WORKERS_PER_BATCH_WORKER).max(1);
         let mut threads = Vec::with_capacity(workers + batch_workers + 1);
-        for n in 0..batch_workers {
-            let (shared, to_read) = (Arc::clone(&shared), to_read.clone());
-            let work = move || to_read.into_iter().for_each(|request| shared.serve(request));
-            threads.push(thread::start(&format!("batch-{n}"), work)?);
-        }
-        for n in 0..workers {
-            let (shared, batches) = (Arc::clone(&shared), batches.clone());
-            threads.push(thread::start(&format!("http-{n}"), move || shared.work(&batches))?);
-        }
+        let mut pool = |name: &str, numbers: Range<usize>| {
+            let (sender, requests) = crossbeam_channel::bounded::<Request>(requests);
+            for n in numbers {
+                let (shared, requests) = (Arc::clone(&shared), requests.clone());
+                let work = move || requests.into_iter().for_each(|request| shared.serve(request));
+                threads.push(thread::start(&format!("{name}-{n}"), work)?);
+            }
+            Ok::<_, io::Error>(sender)
+        };
+        let usual = if workers > 1 { Some(pool("http", 1..workers)?) } else { None };
+        let others = Others { usual, batches: pool("batch", 0..batch_workers)? };
+        let (lead, own) = (Arc::clone(&shared), others.clone());
+        threads.push(thread::start("http-0", move || lead.lead(&own))?);
         let (rebuild, wishes) = crossbeam_channel::bounded(1);
         let keeper = Arc::clone(&shared);
-        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, &batches))?);
-        Ok(Self { shared, rebuild, threads, workers })
+        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, &others))?);
+        Ok(Self { shared, rebuild, threads })
     }
 
     /// The name of the socket that the door connects to.
@@ -103,11 +112,7 @@ impl HttpServer {
     pub fn stop(self, within: Duration) -> bool {
         self.shared.stopping.store(true, Ordering::Release);
         drop(self.rebuild);
-        let server = self.shared.current();
-        for _ in 0..self.workers {
-            server.unblock();
-        }
-        drop(server);
+        self.shared.current().unblock();
         let until = Instant::now() + within;
         let mut ended = true;
         for handle in self.threads {
@@ -123,43 +128,48 @@ impl Shared {
         Arc::clone(&self.server.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A worker: one request after the other, from whichever server is the current one.
-    fn work(&self, batches: &Batches) {
+    /// The lead: takes every request, from whichever server is the current one.
+    fn lead(&self, others: &Others) {
         while !self.stopping.load(Ordering::Acquire) {
             let server = self.current();
             // The time limit is for a server that was replaced; a failed accept is the door's to notice.
             while let Ok(Some(request)) = server.recv_timeout(WORKER_LOOK) {
-                self.receive(request, batches);
+                self.receive(request, others);
             }
         }
     }
 
     /// Serves a request, or leaves it to those who have the time.
-    fn receive(&self, request: Request, batches: &Batches) {
-        if !endpoints::is_long(&request) {
-            return self.serve(request);
-        }
-        if let Err(refused) = batches.try_send(request) {
+    fn receive(&self, request: Request, others: &Others) {
+        let to = match endpoints::effort(&request) {
+            Effort::Short => None,
+            Effort::Usual => others.usual.as_ref(),
+            Effort::Batch => Some(&others.batches),
+        };
+        let Some(to) = to else { return self.serve(request) };
+        if let Err(refused) = to.try_send(request) {
             let after = retry_after(RETRY_AFTER_FULL_S);
-            answer(refused.into_inner(), &Reply::unavailable("too many batches wait to be read", after));
+            answer(refused.into_inner(), &Reply::unavailable("too many requests wait to be read", after));
         }
     }
 
-    /// A panic costs its request and nothing else.
-    fn serve(&self, mut request: Request) {
-        match catch_unwind(AssertUnwindSafe(|| endpoints::handle(&self.context, &mut request))) {
-            Ok(endpoints::Handled::Answer(reply)) => answer(request, &reply),
-            Ok(endpoints::Handled::Waits(accepted)) => endpoints::submit(&self.context, request, accepted),
-            Err(_) => {
-                stats::add(&self.context.stats.internal_errors, 1);
-                error!("BUG: a request made a worker panic, it is answered 500 path={:?}", request.url());
-                answer(request, &Reply::internal());
-            }
+    /// A panic costs its request and nothing else: the server answers 500 for a request that is dropped.
+    fn serve(&self, request: Request) {
+        if catch_unwind(AssertUnwindSafe(|| self.handle(request))).is_err() {
+            stats::add(&self.context.stats.internal_errors, 1);
+            error!("BUG: a request made a worker panic, it is answered 500");
+        }
+    }
+
+    fn handle(&self, mut request: Request) {
+        match endpoints::handle(&self.context, &mut request) {
+            endpoints::Handled::Answer(reply) => answer(request, &reply),
+            endpoints::Handled::Waits(accepted) => endpoints::submit(&self.context, request, accepted),
         }
     }
 
     /// Builds the server anew whenever the door finds that it does not answer.
-    fn keep(&self, wishes: &Receiver<()>, batches: &Batches) {
+    fn keep(&self, wishes: &Receiver<()>, others: &Others) {
         while wishes.recv().is_ok() {
             match listen(&self.folder) {
                 Ok(server) => {
@@ -168,7 +178,7 @@ impl Shared {
                     drop(place);
                     // What it had taken in but not handed out yet.
                     while let Ok(Some(request)) = old.recv_timeout(WORKER_LOOK) {
-                        self.receive(request, batches);
+                        self.receive(request, others);
                     }
                     warn!("the inner http server did not answer and was built anew");
                 }

@@ -22,6 +22,7 @@ use super::Context;
 use super::reply::Reply;
 use super::routes::{self, Endpoint};
 use super::traceparent::is_valid;
+use crate::limits::SHORT_BODY_BYTES;
 
 /// What a worker made of a request.
 pub enum Handled {
@@ -51,10 +52,28 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
     }
 }
 
-/// Whether it takes so long to read that it must not keep a worker from single events.
-pub(super) fn is_long(request: &Request) -> bool {
-    routes::find(request.method().as_str(), path(request))
-        .is_ok_and(|route| route.endpoint == Endpoint::Batch)
+/// How long a worker has to do with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Less than to wake another: an event as tills send them.
+    Short,
+    /// A large or packed event, a page, the figures.
+    Usual,
+    /// Megabytes of events.
+    Batch,
+}
+
+/// What a request will take, judged by its head.
+pub(super) fn effort(request: &Request) -> Effort {
+    let is_short = || {
+        request.body_length().is_some_and(|bytes| bytes <= SHORT_BODY_BYTES)
+            && header(request, "Content-Encoding").is_none()
+    };
+    match routes::find(request.method().as_str(), path(request)).map(|route| route.endpoint) {
+        Ok(Endpoint::Batch) => Effort::Batch,
+        Ok(Endpoint::Ingest) if is_short() => Effort::Short,
+        _ => Effort::Usual,
+    }
 }
 
 fn path(request: &Request) -> &str {
@@ -81,5 +100,36 @@ fn json(status: u16, body: &impl serde::Serialize) -> Reply {
     match serde_json::to_vec(body) {
         Ok(body) => Reply::json(status, body),
         Err(_) => Reply::internal(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiny_http::{Header, Method, TestRequest};
+
+    use super::*;
+
+    #[test]
+    fn only_a_small_plain_event_is_short_work() {
+        let gzip: Header = "Content-Encoding: gzip".parse().unwrap();
+        let (small, large) = ("x".repeat(SHORT_BODY_BYTES), "x".repeat(SHORT_BODY_BYTES + 1));
+        for (method, path, body, header, wanted) in [
+            (Method::Post, "/api/logs/ingest", &*small, None, Effort::Short),
+            (Method::Post, "/api/logs/ingest?a=1", "", None, Effort::Short),
+            (Method::Post, "/api/logs/ingest", &*large, None, Effort::Usual),
+            (Method::Post, "/api/logs/ingest", "x", Some(gzip.clone()), Effort::Usual),
+            (Method::Post, "/api/logs/ingest/batch", "x", None, Effort::Batch),
+            (Method::Get, "/metrics", "", None, Effort::Usual),
+            (Method::Get, "/livez", "", None, Effort::Usual),
+            (Method::Get, "/nowhere", "", None, Effort::Usual),
+        ] {
+            let mut request = TestRequest::new().with_method(method).with_path(path);
+            if let Some(header) = header {
+                request = request.with_header(header);
+            }
+            // A test request takes its body for as long as it lives.
+            let body: &'static str = Box::leak(body.to_owned().into_boxed_str());
+            assert_eq!(effort(&request.with_body(body).into()), wanted, "{path}");
+        }
     }
 }
