@@ -10,6 +10,7 @@
 mod classic;
 mod classic_probe;
 mod errors;
+mod headers;
 mod inspect;
 mod modern;
 mod runtime;

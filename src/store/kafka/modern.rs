@@ -21,6 +21,7 @@ use crate::store::{Batch, Store, StoreError, isolate};
 
 use super::Settings;
 use super::errors::{self, Place};
+use super::headers::{self, Texts};
 use super::runtime::{Runtime, attempt_timeout};
 use crate::store::Connected;
 
@@ -32,6 +33,9 @@ const TICK: Duration = Duration::from_millis(1);
 /// The client itself cuts a batch that is too large into quarters before it gives up: smaller pieces
 /// than that save asking twice.
 const PIECES: usize = 8;
+
+/// Headers that a record has at most.
+const HEADERS_MAX: usize = 6;
 
 struct Modern {
     // Declared, so dropped, before the runtime that its tasks live on.
@@ -106,20 +110,21 @@ fn notes(topic: &str, partitions: &[PartitionInfo]) -> Vec<String> {
 }
 
 impl Modern {
-    fn record(&self, event: &Event) -> Record {
-        let received_at = clock::rfc3339(event.received_at_ms());
+    fn record(&self, event: &Event, texts: headers::Own) -> Record {
         let value = match self.embed_id {
-            true => event.payload_with_id(&received_at),
+            true => event.payload_with_id(&clock::rfc3339(event.received_at_ms())),
             false => event.payload().clone(),
         };
         let mut record = Record::new(self.topic.as_str(), value)
             .key(event.key().clone())
-            .timestamp(event.received_at_ms())
-            .header("ingest_id", event.ingest_id().to_string())
-            .header("received_at", received_at)
+            .timestamp(event.received_at_ms());
+        record.headers = Vec::with_capacity(HEADERS_MAX);
+        record = record
+            .header("ingest_id", texts.ingest_id)
+            .header("received_at", texts.received_at)
             .header("content-type", "application/json");
-        if let Some(skew_ms) = event.skew_ms() {
-            record = record.header("skew_ms", skew_ms.to_string());
+        if let Some(skew_ms) = texts.skew_ms {
+            record = record.header("skew_ms", skew_ms);
         }
         for (name, value) in [("traceparent", event.traceparent()), ("x-request-id", event.x_request_id())] {
             if let Some(value) = value {
@@ -137,9 +142,10 @@ impl Modern {
     fn attempt(&self, batch: &Batch, group: &[usize], until: Instant) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
         let mut waiting: Vec<(usize, DeliveryHandle)> = Vec::with_capacity(group.len());
+        let texts = Texts::of(group.iter().map(|&index| &batch[index]));
         let round = async {
             for (slot, &index) in group.iter().enumerate() {
-                match self.producer.enqueue(self.record(&batch[index])).await {
+                match self.producer.enqueue(self.record(&batch[index], texts.own(slot))).await {
                     Ok(handle) => waiting.push((slot, handle)),
                     refused => outcomes[slot] = Some(self.outcome(refused)),
                 }
