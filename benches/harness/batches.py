@@ -9,8 +9,8 @@ from .table import median, medians, say, show
 
 EVENTS = 1_000
 CONNECTIONS = 4
-# What the bare loop writes a round.
-BARE_EVENTS = 300_000
+# What the bare loop writes a round: some 5 s of it, as long as the daemon's, for the broker's pauses hit both.
+BARE_EVENTS = 1_200_000
 
 
 def bare_produce(bench, a_write, events=BARE_EVENTS):
