@@ -287,6 +287,8 @@ pub const SEND_LINES_AHEAD: usize = 64;
 pub const SEND_BATCH_BYTES: usize = 1024 * 1024;
 /// A line is sent this long after it was read at the latest, though its batch has room.
 pub const SEND_LINGER: Duration = Duration::from_millis(200);
+/// And after an interruption it waits so long for a line that may still be in memory.
+pub const SEND_STOP_WAIT: Duration = Duration::from_millis(200);
 /// How long `send` waits after the first failure, doubled for each further one, and at the most.
 pub const SEND_WAIT_FIRST: Duration = Duration::from_millis(500);
 /// See above.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -15,8 +15,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// One file, or standard input.
 pub(super) struct Input {
     name: String,
+    /// Not looked at yet: that may wait for as long as nobody writes.
+    raw: Option<BufReader<Counted>>,
     reader: Box<dyn BufRead + Send>,
     read: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
     bytes: u64,
 }
 
@@ -49,14 +52,27 @@ impl Input {
                 (Box::new(file), facts.len())
             }
         };
-        let read = Arc::new(AtomicU64::new(0));
-        let mut raw = BufReader::new(Counted { file, read: Arc::clone(&read) });
-        let is_gzip = raw.fill_buf().map_err(unreadable)?.starts_with(&GZIP);
-        let reader: Box<dyn BufRead + Send> = match is_gzip {
-            true => Box::new(BufReader::new(MultiGzDecoder::new(raw))),
-            false => Box::new(raw),
-        };
-        Ok(Self { name, reader, read, bytes })
+        let (read, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let raw = BufReader::new(Counted { file, read: Arc::clone(&read), stop: Arc::clone(&stop) });
+        Ok(Self { name, raw: Some(raw), reader: Box::new(io::empty()), read, stop, bytes })
+    }
+
+    /// Gzip or not, its first bytes tell.
+    fn begin(&mut self) -> io::Result<()> {
+        let Some(raw) = &mut self.raw else { return Ok(()) };
+        let is_gzip = raw.fill_buf()?.starts_with(&GZIP);
+        if let Some(raw) = self.raw.take() {
+            self.reader = match is_gzip {
+                true => Box::new(BufReader::new(MultiGzDecoder::new(raw))),
+                false => Box::new(raw),
+            };
+        }
+        Ok(())
+    }
+
+    /// Once this is true nothing more is read: it ends with its last whole line that is in memory.
+    pub(super) fn stopper(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     /// Those that a command line names, in order; standard input where it names none.
@@ -76,6 +92,16 @@ impl Input {
 
     /// The next line, as far as it has at most `limit` bytes.
     pub(super) fn line(&mut self, limit: usize) -> io::Result<Line> {
+        let line = self.next_line(limit);
+        match &line {
+            Ok(Line::Text(text)) if text.ends_with(b"\n") => line,
+            _ if self.stop.load(Relaxed) => Ok(Line::End),
+            _ => line,
+        }
+    }
+
+    fn next_line(&mut self, limit: usize) -> io::Result<Line> {
+        self.begin()?;
         let mut text = Vec::new();
         let limit = limit as u64 + 1;
         if (&mut self.reader).take(limit).read_until(b'\n', &mut text)? == 0 {
@@ -91,6 +117,7 @@ impl Input {
 
     /// Its beginning, at most `limit` bytes of it, without a byte order mark. It is there again to be read.
     pub(super) fn peek(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        self.begin()?;
         let mut head = Vec::new();
         (&mut self.reader).take(limit as u64).read_to_end(&mut head)?;
         if head.starts_with(BYTE_ORDER_MARK) {
@@ -105,10 +132,14 @@ impl Input {
 struct Counted {
     file: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Relaxed) {
+            return Ok(0);
+        }
         let count = self.file.read(buffer)?;
         self.read.fetch_add(count as u64, Relaxed);
         Ok(count)
@@ -120,8 +151,8 @@ mod tests {
     use super::*;
 
     fn of(content: &'static [u8]) -> Input {
-        let read = Arc::default();
-        Input { name: "test".into(), reader: Box::new(content), read, bytes: 0 }
+        let (read, stop) = (Arc::default(), Arc::default());
+        Input { name: "test".into(), raw: None, reader: Box::new(content), read, stop, bytes: 0 }
     }
 
     #[test]
@@ -141,5 +172,23 @@ mod tests {
         assert_eq!(input.peek(5).unwrap(), b"ab");
         assert_eq!(input.line(9).unwrap(), Line::Text(b"ab\n".to_vec()));
         assert_eq!(input.peek(9).unwrap(), b"cd");
+    }
+
+    #[test]
+    fn what_is_stopped_ends_with_a_whole_line() {
+        let folder = std::env::temp_dir().join(format!("logs-ingest-input-{}", std::process::id()));
+        std::fs::write(&folder, "line\n".repeat(100_000) + "end").unwrap();
+        let mut input = Input::open(&folder).unwrap();
+        let line = |input: &mut Input| input.line(9).unwrap();
+        assert_eq!(line(&mut input), Line::Text(b"line\n".to_vec()));
+        input.stopper().store(true, Relaxed);
+        let mut rest = 0;
+        while line(&mut input) == Line::Text(b"line\n".to_vec()) {
+            rest += 1;
+        }
+        // A buffer's worth, not the file's.
+        assert!((1_000..5_000).contains(&rest), "{rest}");
+        assert_eq!(line(&mut input), Line::End);
+        std::fs::remove_file(&folder).unwrap();
     }
 }

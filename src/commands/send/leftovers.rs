@@ -17,8 +17,10 @@ pub(super) struct Leftovers {
 impl Leftovers {
     /// Below this path, or below a new name in the present folder.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        let path = path
-            .unwrap_or_else(|| format!("not-sent-{}.ndjson", Local::now().format("%Y%m%d-%H%M%S")).into());
+        // Two that begin in one second must not want the same file.
+        let own =
+            || format!("not-sent-{}-{}.ndjson", Local::now().format("%Y%m%d-%H%M%S"), std::process::id());
+        let path = path.unwrap_or_else(|| own().into());
         Self { path, file: None }
     }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use self::batch::{Batch, Item};
 use self::fill::Filling;
 use self::leftovers::Leftovers;
-use self::reader::{Found, Text};
+use self::reader::{Found, Lines, Text};
 use self::verdict::Verdict;
 use super::daemon::{Daemon, DaemonArgs};
 use super::input::Input;
@@ -33,7 +33,7 @@ use crate::clock;
 use crate::config::{Config, RawSettings, parse_duration};
 use crate::event::{Arrival, Event};
 use crate::exit::Exit;
-use crate::limits::SEND_LINGER;
+use crate::limits::{SEND_LINGER, SEND_STOP_WAIT};
 use crate::signals::{self, Signal};
 
 const PATH: &str = "/api/logs/ingest/batch";
@@ -142,14 +142,14 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn run(&mut self, lines: &Receiver<Found>) -> Result<(), String> {
+    fn run(&mut self, lines: &Lines) -> Result<(), String> {
         let signals = self.signals.clone();
         let mut batch = Batch::default();
         loop {
             let linger =
                 batch.since().map_or_else(never, |since| after(SEND_LINGER.saturating_sub(since.elapsed())));
             select! {
-                recv(lines) -> found => match found {
+                recv(lines.found) -> found => match found {
                     Ok(found) => self.take(found, &mut batch)?,
                     Err(_) => break,
                 },
@@ -285,11 +285,13 @@ impl Sender<'_> {
         self.report.error.is_some() && self.report.stored == 0 && from_files
     }
 
-    /// After an interruption: what the reader has at hand.
-    fn keep_what_was_read(&mut self, lines: &Receiver<Found>) -> Result<(), String> {
+    /// After an interruption: what the reader has in memory.
+    fn keep_what_was_read(&mut self, lines: &Lines) -> Result<(), String> {
+        lines.stop();
         let mut batch = Batch::default();
         let mut last = None;
-        for found in lines.try_iter() {
+        // A reader that waits for a line has no more.
+        while let Ok(found) = lines.found.recv_timeout(SEND_STOP_WAIT) {
             last = Some(found.place.clone());
             self.take(found, &mut batch)?;
         }

@@ -1,5 +1,8 @@
 //! Lines of all inputs, read ahead by a thread, so that waiting for a line keeps nothing from being sent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::commands::input::{Input, Line};
@@ -23,13 +26,27 @@ pub(super) enum Text {
     Unreadable(String),
 }
 
+/// The lines of all inputs, one after the other.
+pub(super) struct Lines {
+    pub(super) found: Receiver<Found>,
+    stoppers: Vec<Arc<AtomicBool>>,
+}
+
+impl Lines {
+    /// Nothing more is read; what is in memory still comes.
+    pub(super) fn stop(&self) {
+        self.stoppers.iter().for_each(|stopper| stopper.store(true, Relaxed));
+    }
+}
+
 /// Begins to read. The channel ends with the last input. The thread is not joined: it may wait for a line that
 /// never comes, and ends with the process.
 ///
 /// # Errors
 /// A text for people.
-pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<Receiver<Found>, String> {
-    let (sender, receiver) = bounded(SEND_LINES_AHEAD);
+pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<Lines, String> {
+    let (sender, found) = bounded(SEND_LINES_AHEAD);
+    let stoppers = inputs.iter().map(Input::stopper).collect();
     let read = move || {
         let all = inputs.len() as f64;
         for (index, mut input) in inputs.into_iter().enumerate() {
@@ -40,7 +57,7 @@ pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<Receiver<Foun
         }
     };
     thread::start("reader", read).map_err(|error| format!("can't start a thread: {error}"))?;
-    Ok(receiver)
+    Ok(Lines { found, stoppers })
 }
 
 /// False: nobody wants more.

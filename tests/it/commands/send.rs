@@ -178,3 +178,50 @@ fn what_nobody_takes_is_kept_and_sent_later() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn an_interruption_ends_it_whatever_it_reads() {
+    const LINES: usize = 1_000_000;
+    let (daemon, folder) = (Daemon::start(), TempDir::new());
+    let url = daemon.url();
+    // Nobody writes, and the first byte is still to come.
+    let mut silent = sending(&folder, &["--url", &url, "--rejected", "silent"]);
+    let open = silent.stdin.take();
+    let caught = format!("/proc/{}/status", silent.id());
+    poll(LIMIT, "signals to be caught", || {
+        let status = fs::read_to_string(&caught).expect("it runs");
+        status
+            .lines()
+            .any(|line| line.starts_with("SigCgt:") && !line.ends_with("0000000000000000"))
+            .then_some(())
+    });
+    poll(LIMIT, "its reader to wait", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", silent.id())).expect("it runs");
+        threads
+            .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+            .any(|name| name.trim() == "reader")
+            .then_some(())
+    });
+    kill_process(Pid::from_child(&silent), Signal::INT).expect("it runs");
+    let ran = Ran::of(silent.wait_with_output().expect("it ends"));
+    assert!(ran.code == Some(1) && ran.err.contains("interrupted"), "{ran:?}");
+    drop(open);
+
+    // A file that would take long to read: what is not sent stays where it is.
+    let lines: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
+    fs::write(folder.path().join("lines"), lines).expect("a file");
+    let long = sending(&folder, &["--url", &url, "--rejected", "long", "--json", "lines"]);
+    poll(LIMIT, "the first lines to be stored", || (daemon.health()["spool"]["home"] != 0).then_some(()));
+    kill_process(Pid::from_child(&long), Signal::INT).expect("it runs");
+    let ran = ended(long);
+    let report = ran.json();
+    let [stored, not_sent] =
+        ["stored", "not_sent"].map(|name| report[name].as_u64().expect("a number") as usize);
+    let kept = fs::read_to_string(folder.path().join("long")).expect("the file").lines().count();
+    assert!(ran.code == Some(1) && ran.err.contains("read up to lines:"), "{ran:?}");
+    assert!(kept == not_sent && stored + kept < LINES / 2, "{report}");
+    assert_eq!(messages(&daemon).len(), stored);
+    let up_to =
+        ran.err.rsplit("read up to lines:").next().expect("told").split(';').next().expect("a number");
+    assert_eq!(up_to.parse(), Ok(stored + kept), "{ran:?}");
+}
