@@ -139,17 +139,16 @@ impl Handed {
                      use ListenStream= (and Accept=no) in the .socket unit"
                 )
             };
-            if let Ok(Some(listener)) = handed.take_tcp_listener(nth) {
+            let listens = if let Ok(Some(listener)) = handed.take_tcp_listener(nth) {
+                let listens = socket_acceptconn(&listener);
                 found.tcp.push(listener);
+                listens
             } else if let Ok(Some(listener)) = handed.take_unix_listener(nth) {
+                let listens = socket_acceptconn(&listener);
                 found.unix.push(listener);
+                listens
             } else {
-                return Err(wrong());
-            }
-            let listens = match (found.tcp.last(), found.unix.last()) {
-                (Some(tcp), None) => socket_acceptconn(tcp),
-                (_, Some(unix)) => socket_acceptconn(unix),
-                (None, None) => Ok(false),
+                Ok(false)
             };
             if !listens.unwrap_or(false) {
                 return Err(wrong());

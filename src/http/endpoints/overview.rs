@@ -114,8 +114,11 @@ impl Facts<'_> {
             .filter(|(_, store)| store.is(RemoteState::Down));
         match missing {
             Some((name, _)) => {
-                let then =
-                    if name == "Kafka" { " They go to Kafka by themselves when it is back." } else { "" };
+                let then = match (name, self.backlog) {
+                    ("Kafka", 1) => " It goes to Kafka by itself when that is back.",
+                    ("Kafka", _) => " They go to Kafka by themselves when it is back.",
+                    _ => "",
+                };
                 ("waiting", SAFE, format!("{name} is away, so events are kept {place}.{waits}{then}"))
             }
             None if self.kafka.is(RemoteState::Up) && self.backlog > 0 => {
@@ -124,11 +127,12 @@ impl Facts<'_> {
                     Some(s) => format!(" in about {} seconds", s.max(1)),
                     None => String::new(),
                 };
-                (
-                    "safe",
-                    SAFE,
-                    format!("What had to wait is on its way to Kafka: {} events, done{when}.", self.backlog),
-                )
+                let events = if self.backlog == 1 { "event" } else { "events" };
+                let detail = format!(
+                    "What had to wait is on its way to Kafka: {} {events}, done{when}.",
+                    self.backlog
+                );
+                ("safe", SAFE, detail)
             }
             None => ("safe", SAFE, format!("Events are kept {place}.{waits}")),
         }
@@ -216,7 +220,7 @@ mod tests {
                 1,
                 None,
                 "waiting",
-                "Kafka is away, so events are kept on this machine's own disk. 1 event waits. They go to Kafka by themselves when it is back.",
+                "Kafka is away, so events are kept on this machine's own disk. 1 event waits. It goes to Kafka by itself when that is back.",
             ),
             (
                 Off,
