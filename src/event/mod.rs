@@ -32,6 +32,7 @@ use uuid::Uuid;
 
 pub use columns::{Columns, key_of};
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
+pub use normal::Together;
 pub use redact::mask_text;
 pub use refusal::{Detail, Loc, Refusal};
 pub use schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
@@ -39,6 +40,7 @@ pub use timestamp::instant_ms;
 
 use members::Members;
 use refusal::Problem;
+use validate::Value;
 
 /// What the daemon, not the client, says of an event.
 #[derive(Clone, Debug)]
@@ -99,6 +101,28 @@ impl Event {
     /// Errors: what a client is told: one fault of the whole body, or every wrong field, or that key,
     /// payload and record headers together are larger than the rules allow.
     pub fn from_body(body: &[u8], arrival: Arrival, rules: Rules) -> Result<Self, Refusal> {
+        Self::judged(body, arrival, rules, normal::write)
+    }
+
+    /// The same for an item of a batch, whose events share their memory.
+    ///
+    /// Errors: as [`Event::from_body`].
+    pub fn from_item(
+        item: &[u8],
+        arrival: Arrival,
+        rules: Rules,
+        together: &mut Together,
+    ) -> Result<Self, Refusal> {
+        Self::judged(item, arrival, rules, |values, members, _| together.write(values, members))
+    }
+
+    /// `write` makes key and payload of what was found valid, given the length of the text that it was read from.
+    fn judged(
+        body: &[u8],
+        arrival: Arrival,
+        rules: Rules,
+        write: impl FnOnce(&[Value<'_>; FIELDS], &Members<'_>, usize) -> (Bytes, Bytes),
+    ) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
         // Before the members are read: whatever is made of them has no card number in it.
         let masked = if rules.redact_cards { redact::mask_json(text) } else { None };
@@ -108,7 +132,7 @@ impl Event {
             serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
         let values = validate::validate(&members).map_err(Refusal::Invalid)?;
         let skew_ms = skew_ms(&members, arrival.received_at_ms);
-        let (key, payload) = normal::write(&values, &members, text.len());
+        let (key, payload) = write(&values, &members, text.len());
         if key.len() + payload.len() + arrival.header_bytes() > rules.max_event_bytes {
             return Err(Refusal::TooLarge { limit_bytes: rules.max_event_bytes });
         }

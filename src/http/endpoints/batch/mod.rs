@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::keyed::{self, Kind};
 use super::submit::{Accepted, Answer};
 use super::{Handled, header, ingest, refused};
-use crate::event::{Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, is_one_value};
+use crate::event::{
+    Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, Together, is_one_value,
+};
 use crate::http::Context;
 use crate::http::body::{self, Body};
 use crate::http::idempotency::Digest;
@@ -73,13 +75,14 @@ fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch,
     let limit = context.batch.max_bytes;
     let only_lines = header(request, "Content-Type").is_some_and(|kind| kind == "application/x-ndjson");
     let arrival = ingest::arrival(request);
-    let has_bytes = request.body_length() > Some(0);
+    let body_bytes = request.body_length().unwrap_or(0);
+    let has_bytes = body_bytes > 0;
     let body = Body::of(request, limit)?;
     let mut body = if hashed { body.hashed() } else { body };
     let unreadable = |error: &io::Error| body::refusal(error, limit);
     let reader = BufReader::with_capacity(BATCH_READ_BYTES, &mut body);
     let mut items = Items::open(reader, only_lines).map_err(|error| unreadable(&error))?;
-    let mut batch = Batch::default();
+    let (mut batch, mut together) = (Batch::default(), Together::new(body_bytes));
     loop {
         let form = items.form();
         let item = match items.next_item() {
@@ -98,7 +101,7 @@ fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch,
             return Err(Reply::too_many(context.batch.max_events));
         }
         let arrival = Arrival { ingest_id: Uuid::now_v7(), ..arrival.clone() };
-        if let Err(offset) = batch.take(item, form, arrival, context.rules) {
+        if let Err(offset) = batch.take(item, form, arrival, context.rules, &mut together) {
             return Err(result::whole(&Refusal::broken_at(items.offset_in_body(offset))));
         }
     }
@@ -110,8 +113,15 @@ impl Batch {
     }
 
     /// Errors: the character of the item at which it breaks the array that it is in.
-    fn take(&mut self, item: &[u8], form: Form, arrival: Arrival, rules: Rules) -> Result<(), usize> {
-        match Event::from_body(item, arrival, rules) {
+    fn take(
+        &mut self,
+        item: &[u8],
+        form: Form,
+        arrival: Arrival,
+        rules: Rules,
+        together: &mut Together,
+    ) -> Result<(), usize> {
+        match Event::from_item(item, arrival, rules, together) {
             Ok(event) => self.events.push(event),
             Err(refusal) => {
                 let offset = refusal.offset().filter(|_| form == Form::Array && !is_one_value(item));
