@@ -50,7 +50,7 @@ impl Together {
         Self { one: Vec::new(), piece: BytesMut::new(), piece_bytes }
     }
 
-    /// As [`write`], into the shared memory.
+    /// As [`write()`], into the shared memory.
     pub(super) fn write(&mut self, values: &[Value<'_>; FIELDS], members: &Members<'_>) -> (Bytes, Bytes) {
         self.one.clear();
         let key_end = render(values, members, &mut self.one);
