@@ -46,6 +46,10 @@ pub const BATCH_ERRORS_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_ERROR_ID_CHARS_MAX: usize = 128;
 /// One read of a batch's body.
 pub const BATCH_READ_BYTES: usize = 64 * 1024;
+/// A piece of the memory that the events of one batch share: it is held until the last event in it is stored.
+pub const BATCH_PIECE_BYTES_MAX: usize = 64 * 1024;
+/// And at least, for a body that gzip made small.
+pub const BATCH_PIECE_BYTES_MIN: usize = 1024;
 /// An event in a body up to this is validated by the worker that took it in, within some 50 us; to wake another
 /// one costs some 5.
 pub const SHORT_BODY_BYTES: usize = 16 * 1024;

@@ -9,14 +9,11 @@ use super::members::Members;
 use super::schema::{FIELDS, Field, SCHEMA};
 use super::text::write_json;
 use super::validate::Value;
+use crate::limits::{BATCH_PIECE_BYTES_MAX, BATCH_PIECE_BYTES_MIN};
 
 /// Coerced numbers may be longer than what was sent (`1e18` as a quantity has 19 digits); nothing
 /// else grows, so that this much over the body's size is always enough.
 const GROWTH_MAX: usize = 48;
-/// Memory that events of one batch share, a piece: it is held until the last of them is stored.
-const PIECE_BYTES_MAX: usize = 64 * 1024;
-/// And at least, for a body that gzip made small.
-const PIECE_BYTES_MIN: usize = 1024;
 
 /// The key and the payload of an event. The key shares the payload's memory where it can.
 pub(super) fn write(
@@ -46,7 +43,7 @@ impl Together {
     /// For a batch whose body has about so many bytes.
     #[must_use]
     pub fn new(body_bytes: usize) -> Self {
-        let piece_bytes = body_bytes.clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX);
+        let piece_bytes = body_bytes.clamp(BATCH_PIECE_BYTES_MIN, BATCH_PIECE_BYTES_MAX);
         Self { one: Vec::new(), piece: BytesMut::new(), piece_bytes }
     }
 
