@@ -191,7 +191,9 @@ impl Iterator for Characters<'_> {
             b't' => ('\t', 2),
             b'b' => ('\u{8}', 2),
             b'f' => ('\u{c}', 2),
-            other => (char::from(other), 2),
+            b'"' | b'\\' | b'/' => (char::from(escape), 2),
+            // No escape of JSON's: least of all one of a digit.
+            _ => (char::REPLACEMENT_CHARACTER, 2),
         };
         self.at += length;
         Some((at, c))

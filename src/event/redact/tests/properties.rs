@@ -84,3 +84,10 @@ proptest! {
         let _ = super::super::json::mask(&format!("{{\"{card}{text}\\u{card}\\"));
     }
 }
+
+#[test]
+fn an_escape_that_json_does_not_have_is_no_digit() {
+    let masked = |text: &str| super::super::json::mask(text).map(|masked| masked.json);
+    assert_eq!(masked(r#""411111111111111\u0031""#).as_deref(), Some(r#""411111******111\u0031""#));
+    assert_eq!(masked(r#""411111111111111\1""#), None);
+}
