@@ -37,8 +37,12 @@ fn main() -> Result<(), Failure> {
             traceparent: None,
             x_request_id: None,
         };
-        let key = format!("till-{number}");
-        let payload = format!(r#"{{"request_id":"{key}","message":"{:250}"}}"#, "Sale completed");
+        let key = format!("till-0-{number:05}-0a1b2c3d");
+        let (second, price) = (number % 60, number % 256);
+        // As benches/harness/load.py has it, so that the broker gets the same records.
+        let payload = format!(
+            r#"{{"request_id":"{key}","service":"pos-checkout","env":"production","timestamp":"2026-01-31T09:15:{second:02}.125Z","action":"sale.completed","level":"info","message":"Sale completed, receipt printed and drawer opened","user_id":"cashier-17","product_id":"SKU-004711","price":{price}.99,"quantity":3,"app_version":"4.2.1","raw_data":{{"till":0,"shift":"am"}}}}"#
+        );
         Event::restored(arrival, key.into(), payload.into())
     };
     // New ones each time, as a daemon has them; only the writing is timed.
