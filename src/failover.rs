@@ -80,6 +80,12 @@ impl Switch {
         }
     }
 
+    /// The last write succeeded.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
     /// The first connection attempt failed: nobody needs to wait for it any more.
     pub fn not_connected(&mut self, now: Instant) -> Option<Edge> {
         match self.state {

@@ -32,6 +32,9 @@ const _: () = assert!(API_KEY_CHARS_MAX < HEAD_BYTES_MAX);
 pub const BATCH_EVENTS_MAX: usize = 2_000;
 /// Bytes that the producer writes in one round, unless a single event is larger.
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// With so many events waiting, the next round is begun while the one before is under way. Below it the rounds
+/// would only get smaller, at a broker's cost for each.
+pub const BEGIN_AHEAD_EVENTS: usize = BATCH_EVENTS_MAX / 4;
 /// A request with more events than this is written in several rounds, so that others' events go along with
 /// its own. So many of its events, at least, go in each.
 pub const SLICE_EVENTS: usize = BATCH_EVENTS_MAX / 2;
@@ -136,7 +139,7 @@ pub const KAFKA_WIRE_RECORD_EXTRA_BYTES: usize = 1024;
 /// One produce request: more than the largest event that may be configured (16 MiB), so that the
 /// broker is the one to judge.
 pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
-/// What the modern client may hold while it writes one batch.
+/// What the modern client may hold: the batch that it writes, and the one that was begun ahead.
 pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 /// A broker's answer. The largest lists every topic of the cluster.
 pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;

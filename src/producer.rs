@@ -1,9 +1,11 @@
 //! The one producer thread: takes what waits as a batch, writes it to the first store that works
 //! (Kafka, Postgres, the spool), and settles each event with its own outcome.
 //!
+//! With much waiting it has the next round begun while it waits for the outcome of the one before.
+//!
 //! Invariants: only this thread writes live events; an event is settled once, and `Stored` only when
-//! it is; a round's longest wait is the sum of the stores' deadlines, those behind Kafka twice if Kafka
-//! refuses an event for its own sake.
+//! it is; rounds are settled in their order, and at most one is begun ahead; a round's longest wait is
+//! the sum of the stores' deadlines, those behind Kafka twice if Kafka refuses an event for its own sake.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ pub struct Producer {
     pub letter_lines: Throttle,
 }
 
-/// A round under way: what is known of each of its events.
+/// A round that is being written: what is known of each of its events.
 struct Round {
     batch: Batch,
     outcomes: Vec<Option<Outcome>>,
@@ -69,9 +71,12 @@ impl Producer {
     }
 
     /// Stores a round and settles everyone who waits for it.
-    fn store(&mut self, mut round: rounds::Round) {
-        let events = std::mem::take(&mut round.events);
-        let outcomes = self.write(events.into());
+    fn store(&mut self, round: rounds::Round) {
+        if let (Some(next), Some(first)) = (self.rounds.look_ahead(), self.routes.first_mut()) {
+            first.begin(&round.batch);
+            first.begin(next);
+        }
+        let outcomes = self.write(Arc::clone(&round.batch));
         self.count(&outcomes);
         let given_up = self.rounds.settle(round, &outcomes);
         self.count_refused(given_up);

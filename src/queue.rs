@@ -227,6 +227,12 @@ pub enum Taken {
 }
 
 impl Outlet {
+    /// Events waiting: those in the queue, and those taken that [`Outlet::lower`] was not told of.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.level.events.load(Ordering::Relaxed)
+    }
+
     /// Waits up to `wait` for a submission.
     #[must_use]
     pub fn take(&self, wait: Duration) -> Taken {

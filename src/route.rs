@@ -72,6 +72,15 @@ impl Route {
         }
     }
 
+    /// Begins with a batch that will be written after those begun before, if the store is known to work.
+    pub fn begin(&mut self, batch: &Batch) {
+        if self.switch.is_up()
+            && let Some(client) = &mut self.client
+        {
+            client.begin(batch);
+        }
+    }
+
     /// Writes the batch and draws the conclusions for later ones.
     pub fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
         let results = self.client.as_mut().map(|client| client.write(batch)).unwrap_or_default();

@@ -120,7 +120,7 @@ impl Config {
     }
 
     /// The longest that a request may wait for its answer once it is inside: its own round, the one before
-    /// it, and a margin.
+    /// it, and a margin. One that was begun ahead between them does not try again what failed in the first.
     #[must_use]
     pub fn answer_timeout(&self) -> Duration {
         2 * self.round_timeout() + ANSWER_MARGIN

@@ -82,6 +82,13 @@ pub struct Connected {
 
 /// One place that keeps events.
 pub trait Store: Send {
+    /// Begins with a batch that `write` will be called with, after those that were begun before it. A store that
+    /// has several on their way at once need not stand still between one's acknowledgement and the next. What
+    /// `write` is never called with may be stored, or not.
+    fn begin(&mut self, batch: &Batch) {
+        let _ = batch;
+    }
+
     /// Writes the batch and waits for the outcome of each event, in the batch's order.
     fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>>;
 

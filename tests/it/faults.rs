@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use crate::support::daemon::{Builder, Daemon};
 use crate::support::events;
-use crate::support::kafka::{Broker, Builder as BrokerBuilder};
+use crate::support::kafka::Broker;
 use crate::support::load::Report;
 use crate::support::poll;
 use crate::support::postgres::Server;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Proxy, behind_a_proxy};
 use crate::support::stores::Found;
 
 /// For what takes as long as a busy machine lets it.
@@ -38,15 +38,6 @@ fn daemon_of(brokers: &str, server: Option<&Server>) -> Builder {
         Some(server) => builder.env("POSTGRES_URL", server.url()),
         None => builder,
     }
-}
-
-/// A broker whose clients all come through a proxy.
-fn behind_a_proxy(builder: BrokerBuilder) -> (Broker, Proxy) {
-    let port = Proxy::reserve();
-    let advertised = format!("PLAINTEXT://127.0.0.1:{port}");
-    let broker = builder.property("advertised.listeners", &advertised).start();
-    let proxy = Proxy::start_on(port, broker.address().parse().unwrap());
-    (broker, proxy)
 }
 
 /// The server's address behind a proxy.

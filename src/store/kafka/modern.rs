@@ -1,10 +1,12 @@
 //! The modern client: krafka, idempotent, with headers and record timestamps.
 //!
-//! Invariants: nothing is kept inside the client after `write` returned, but for what the deadline
-//! cut off: that is reported `Unavailable` and may still arrive (at least once); client and runtime
+//! Invariants: nothing is kept inside the client after `write` returned, but for what was begun ahead and what
+//! the deadline cut off: the latter is reported `Unavailable` and may still arrive (at least once); client and runtime
 //! live and die together, and their end never waits.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -34,17 +36,31 @@ const TICK: Duration = Duration::from_millis(1);
 /// than that save asking twice.
 const PIECES: usize = 8;
 
+/// After so many records of a large batch the client is let at its sockets, so that what is before them moves on.
+const PIECE_EVENTS: usize = 500;
+
 /// Headers that a record has at most.
 const HEADERS_MAX: usize = 6;
 
 struct Modern {
     // Declared, so dropped, before the runtime that its tasks live on.
     producer: Producer,
+    /// Batches that `write` was not called with yet, oldest first: two at most.
+    begun: VecDeque<(Batch, Sent)>,
     runtime: Runtime,
     at: Place,
     topic: String,
     deadline: Duration,
     embed_id: bool,
+}
+
+/// The first events of a group, that the client has or would not take.
+#[derive(Default)]
+struct Sent {
+    /// One each, as far as they are known.
+    outcomes: Vec<Option<Outcome>>,
+    /// Those that the client has, by their place.
+    waiting: Vec<(usize, DeliveryHandle)>,
 }
 
 /// Connects within `until`. The error is the client's own, for it decides about the classic client.
@@ -90,6 +106,7 @@ pub(super) fn connect(
         runtime.block_on(limited).unwrap_or_else(|_| Err(KrafkaError::timeout("connect")))?;
     let store = Modern {
         producer,
+        begun: VecDeque::new(),
         runtime,
         at: at.clone(),
         topic: settings.topic.clone(),
@@ -138,24 +155,41 @@ impl Modern {
         result.map(|_| ()).map_err(|error| errors::modern(&error, &self.at))
     }
 
-    /// One round: everything enqueued, everything awaited, all of it until `until`.
-    fn attempt(&self, batch: &Batch, group: &[usize], until: Instant) -> Vec<Outcome> {
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
-        let mut waiting: Vec<(usize, DeliveryHandle)> = Vec::with_capacity(group.len());
-        let texts = Texts::of(group.iter().map(|&index| &batch[index]));
-        let round = async {
-            for (slot, &index) in group.iter().enumerate() {
-                match self.producer.enqueue(self.record(&batch[index], texts.own(slot))).await {
-                    Ok(handle) => waiting.push((slot, handle)),
-                    refused => outcomes[slot] = Some(self.outcome(refused)),
+    /// Gives the client what it does not have yet, as far as it takes it until `until`.
+    fn send(&self, batch: &Batch, group: &[usize], sent: &mut Sent, until: Instant) {
+        let left = &group[sent.outcomes.len()..];
+        if left.is_empty() {
+            return;
+        }
+        let texts = Texts::of(left.iter().map(|&index| &batch[index]));
+        let enqueue = async {
+            for (nth, &index) in left.iter().enumerate() {
+                if left.len() > PIECE_EVENTS && nth % PIECE_EVENTS == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let slot = sent.outcomes.len();
+                match self.producer.enqueue(self.record(&batch[index], texts.own(nth))).await {
+                    Ok(handle) => {
+                        sent.outcomes.push(None);
+                        sent.waiting.push((slot, handle));
+                    }
+                    refused => sent.outcomes.push(Some(self.outcome(refused))),
                 }
             }
+        };
+        // What is left then is out of time, or is sent by the next call.
+        let _ = self.runtime.block_on(async { tokio::time::timeout_at(until.into(), enqueue).await });
+    }
+
+    /// Waits until `until` for the outcomes of all of the group.
+    fn receive(&self, group: &[usize], sent: Sent, until: Instant) -> Vec<Outcome> {
+        let Sent { mut outcomes, mut waiting } = sent;
+        let answers = async {
             for (slot, handle) in &mut waiting {
                 outcomes[*slot] = Some(self.outcome(handle.await));
             }
         };
-        let limited = async { tokio::time::timeout_at(until.into(), round).await };
-        if self.runtime.block_on(limited).is_err() {
+        if self.runtime.block_on(async { tokio::time::timeout_at(until.into(), answers).await }).is_err() {
             // Handles are awaited in order: later ones may have their answer already.
             for (slot, handle) in &mut waiting {
                 let mut now = Context::from_waker(Waker::noop());
@@ -166,18 +200,43 @@ impl Modern {
                 }
             }
         }
+        outcomes.resize(group.len(), None);
         outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time()))).collect()
+    }
+
+    /// The batch, if it was begun. Those before it are never asked for any more.
+    fn take_begun(&mut self, batch: &Batch) -> Option<Sent> {
+        while let Some((begun, sent)) = self.begun.pop_front() {
+            if Arc::ptr_eq(&begun, batch) {
+                return Some(sent);
+            }
+        }
+        None
     }
 }
 
 impl Store for Modern {
+    fn begin(&mut self, batch: &Batch) {
+        if self.begun.iter().any(|(begun, _)| Arc::ptr_eq(begun, batch)) {
+            return;
+        }
+        let until = Instant::now() + attempt_timeout(self.deadline);
+        let all: Vec<usize> = (0..batch.len()).collect();
+        let mut sent = Sent::default();
+        self.send(batch, &all, &mut sent, until);
+        self.begun.push_back((Arc::clone(batch), sent));
+    }
+
     fn write(&mut self, batch: &Batch) -> Vec<Outcome> {
         let until = Instant::now() + self.deadline;
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
         let tells = self.at.judge_of_size(batch);
+        let mut begun = self.take_begun(batch);
         let outcomes = isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| {
-            self.attempt(batch, group, until)
+            let mut sent = begun.take().unwrap_or_default();
+            self.send(batch, group, &mut sent, until);
+            self.receive(group, sent, until)
         });
         outcomes.into_iter().map(|outcome| self.at.pardon_the_clock(outcome)).collect()
     }

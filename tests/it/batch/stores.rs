@@ -11,6 +11,7 @@ use crate::support::kafka::{Broker, Version};
 use crate::support::ledger::Ledger;
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::pause;
+use crate::support::proxy::{Mode, behind_a_proxy};
 use crate::support::stores::{TOPIC, rows};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -52,23 +53,51 @@ fn ten_thousand_events_reach_kafka_in_their_order_by_key() {
 }
 
 #[test]
+fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
+    let (broker, mut proxy) = behind_a_proxy(Broker::builder(Version::V4_3));
+    let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("KAFKA_DEADLINE", "3s").start();
+    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    assert_eq!(daemon.client().post_event(Body::minimal().text()).status, 202);
+    // A round of 2,000 takes a good part of the second that one request may, and the next waits behind it.
+    let piece = Duration::from_millis(15);
+    proxy.set(Mode::Delay { min: piece, max: piece });
+    let (texts, _) = some(6_000);
+    let response = post(&daemon, texts.join("\n"));
+    assert_eq!(
+        (response.status, response.header("X-Stored-In")),
+        (202, Some("kafka")),
+        "{}",
+        response.text()
+    );
+    proxy.set(Mode::Pass);
+    assert_eq!(broker.read_all(TOPIC).len(), 6_001);
+    assert!(Ledger::settled(&daemon, LIMIT).balances());
+}
+
+#[test]
 fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
     let mut broker = Broker::start(Version::V3_9);
     let daemon = daemon(&broker);
     let addr = daemon.addr();
-    let sender = logs_ingest::thread::start("sender", move || {
-        let mut sent = Vec::new();
-        for _ in 0..12 {
-            let (texts, ids) = some(2_500);
-            let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
-            assert_eq!(response.status, 202, "{}", response.text());
-            sent.extend(ids);
-        }
-        sent
-    });
+    // Together they have more waiting than one round takes, so that the next is begun before the last is through.
+    let senders: Vec<_> = (0..3)
+        .map(|n| {
+            let send = move || {
+                let mut sent = Vec::new();
+                for _ in 0..4 {
+                    let (texts, ids) = some(2_500);
+                    let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
+                    assert_eq!(response.status, 202, "{}", response.text());
+                    sent.extend(ids);
+                }
+                sent
+            };
+            logs_ingest::thread::start(&format!("sender-{n}"), send).unwrap()
+        })
+        .collect();
     daemon.wait_for("/stats", LIMIT, |stats| stats["ledger"]["accepted"].as_u64() > Some(2_500));
     broker.kill();
-    let sent = sender.unwrap().join().unwrap();
+    let sent: Vec<String> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
     broker.restart();
     daemon.wait_for("/health", LIMIT, |health| {
         health["kafka"]["state"] == "up" && health["spool"]["held"] == 0

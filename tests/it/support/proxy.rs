@@ -21,6 +21,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use logs_ingest::thread;
 
+use super::kafka::{Broker, Builder};
 use pump::{Pump, Wire, reset_on_close};
 
 const CONNECTIONS_MAX: usize = 256;
@@ -93,6 +94,15 @@ struct Connection {
     /// Dropped to cut it: every wait inside ends at once.
     alive: Sender<()>,
     pump: JoinHandle<()>,
+}
+
+/// A broker whose clients all come through a proxy.
+pub(crate) fn behind_a_proxy(builder: Builder) -> (Broker, Proxy) {
+    let port = Proxy::reserve();
+    let advertised = format!("PLAINTEXT://127.0.0.1:{port}");
+    let broker = builder.property("advertised.listeners", &advertised).start();
+    let proxy = Proxy::start_on(port, broker.address().parse().unwrap());
+    (broker, proxy)
 }
 
 impl Proxy {
