@@ -11,8 +11,8 @@ from .machine import ROOT, die, free_port, memory_mib
 from .table import median, medians, say, show
 
 HEAD = ["", "events/s", "of tiny", "CPU us", "x tiny", "p50 ms", "p99 ms", "p99.9", "errors", "MiB", "peak", "in the store"]
-# A broker's first 100,000 events run on code that its JVM has not compiled yet.
-WARM_UP_S = 12
+# A broker's JVM goes on compiling for some 20,000 produce requests.
+WARM_UP_S = 20
 BODY = (b'{"request_id":"first","service":"s","env":"e","timestamp":"2026-01-31T09:00:00Z",'
         b'"action":"a","level":"info","message":"m"}')
 

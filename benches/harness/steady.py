@@ -4,6 +4,7 @@ import time
 
 from .load import tills
 from .machine import cpu_seconds, memory_mib
+from .single import WARM_UP_S
 from .table import medians, say, show
 
 RATE = 1_000
@@ -38,6 +39,7 @@ def crowd(bench):
     if not bench.args.no_peers:
         targets.append(bench.fastapi(2))
     rows = []
+    tills(targets[0], CROWD, 0, WARM_UP_S)
     for target in targets:
         tills(target, CROWD, 0, 3)
         of = [tills(target, CROWD, 0, bench.args.seconds) for _ in range(bench.args.rounds)]
