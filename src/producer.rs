@@ -72,9 +72,11 @@ impl Producer {
 
     /// Stores a round and settles everyone who waits for it.
     fn store(&mut self, round: rounds::Round) {
-        if let (Some(next), Some(first)) = (self.rounds.look_ahead(), self.routes.first_mut()) {
-            first.begin(&round.batch);
-            first.begin(next);
+        if let Some(kafka) = self.routes.first_mut().filter(|first| first.takes_ahead())
+            && let Some(next) = self.rounds.look_ahead()
+        {
+            kafka.begin(&round.batch);
+            kafka.begin(next);
         }
         let outcomes = self.write(Arc::clone(&round.batch));
         self.count(&outcomes);

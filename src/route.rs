@@ -72,11 +72,16 @@ impl Route {
         }
     }
 
-    /// Begins with a batch that will be written after those begun before, if the store is known to work.
+    /// Whether a batch may be begun here while another is under way: Kafka's client has several on their way, and
+    /// only a store that works is given any.
+    #[must_use]
+    pub fn takes_ahead(&self) -> bool {
+        self.place == StoredIn::Kafka && self.switch.is_up() && self.client.is_some()
+    }
+
+    /// Begins with a batch that will be written after those begun before.
     pub fn begin(&mut self, batch: &Batch) {
-        if self.switch.is_up()
-            && let Some(client) = &mut self.client
-        {
+        if let Some(client) = &mut self.client {
             client.begin(batch);
         }
     }

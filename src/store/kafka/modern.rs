@@ -181,17 +181,17 @@ impl Modern {
         let _ = self.runtime.block_on(async { tokio::time::timeout_at(until.into(), enqueue).await });
     }
 
-    /// Waits until `until` for the outcomes of all of the group.
-    fn receive(&self, group: &[usize], sent: Sent, until: Instant) -> Vec<Outcome> {
-        let Sent { mut outcomes, mut waiting } = sent;
+    /// Waits until `until` for the outcomes of what the client has.
+    fn receive(&self, sent: &mut Sent, until: Instant) {
+        let Sent { outcomes, waiting } = sent;
         let answers = async {
-            for (slot, handle) in &mut waiting {
+            for (slot, handle) in waiting.iter_mut() {
                 outcomes[*slot] = Some(self.outcome(handle.await));
             }
         };
         if self.runtime.block_on(async { tokio::time::timeout_at(until.into(), answers).await }).is_err() {
             // Handles are awaited in order: later ones may have their answer already.
-            for (slot, handle) in &mut waiting {
+            for (slot, handle) in waiting.iter_mut() {
                 let mut now = Context::from_waker(Waker::noop());
                 if outcomes[*slot].is_none()
                     && let Poll::Ready(result) = Pin::new(handle).poll(&mut now)
@@ -200,8 +200,34 @@ impl Modern {
                 }
             }
         }
-        outcomes.resize(group.len(), None);
-        outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time()))).collect()
+        waiting.clear();
+    }
+
+    /// One try of a group, of which the client may have some already.
+    fn attempt(&self, batch: &Batch, group: &[usize], mut sent: Sent, until: Instant) -> Vec<Outcome> {
+        self.send(batch, group, &mut sent, until);
+        self.receive(&mut sent, until);
+        sent.outcomes.resize(group.len(), None);
+        sent.outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time()))).collect()
+    }
+
+    /// The same for one that was begun. It may have shared wire batches with those begun around it: what is refused
+    /// is tried again without them, so that whoever is refused then is refused for what is in its own batch.
+    fn attempt_begun(&mut self, batch: &Batch, group: &[usize], sent: Sent, until: Instant) -> Vec<Outcome> {
+        let mut outcomes = self.attempt(batch, group, sent, until);
+        let is_refused = |at: &usize| matches!(outcomes[*at], Err(StoreError::Rejected(_)));
+        let refused: Vec<usize> = (0..group.len()).filter(is_refused).collect();
+        if refused.is_empty() {
+            return outcomes;
+        }
+        let mut behind = std::mem::take(&mut self.begun);
+        behind.iter_mut().for_each(|(_, sent)| self.receive(sent, until));
+        self.begun = behind;
+        let again: Vec<usize> = refused.iter().map(|&at| group[at]).collect();
+        for (at, outcome) in refused.into_iter().zip(self.attempt(batch, &again, Sent::default(), until)) {
+            outcomes[at] = outcome;
+        }
+        outcomes
     }
 
     /// The batch, if it was begun. Those before it are never asked for any more.
@@ -233,11 +259,11 @@ impl Store for Modern {
         let in_time = || Instant::now() < until;
         let tells = self.at.judge_of_size(batch);
         let mut begun = self.take_begun(batch);
-        let outcomes = isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| {
-            let mut sent = begun.take().unwrap_or_default();
-            self.send(batch, group, &mut sent, until);
-            self.receive(group, sent, until)
-        });
+        let outcomes =
+            isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| match begun.take() {
+                Some(sent) => self.attempt_begun(batch, group, sent, until),
+                None => self.attempt(batch, group, Sent::default(), until),
+            });
         outcomes.into_iter().map(|outcome| self.at.pardon_the_clock(outcome)).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Large batches and their stores: several rounds, outages between them, no room, and others that wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::{assert_result, gzip, post, some};
@@ -75,6 +75,45 @@ fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
 }
 
 #[test]
+fn what_kafka_refuses_costs_no_event_of_other_batches_under_way() {
+    let broker = Broker::start(Version::V4_3);
+    broker.create_topic(TOPIC, 3, &[("max.message.bytes", "300000")]);
+    let daemon = daemon(&broker);
+    let addr = daemon.addr();
+    let senders: Vec<_> = (0..6)
+        .map(|n| {
+            let send = move || {
+                let mut bad = Vec::new();
+                for _ in 0..5 {
+                    let (mut texts, _) = some(997);
+                    for at in [100, 500 + n] {
+                        let huge = Body::minimal().with("message", &format!("\"{}\"", "m".repeat(350_000)));
+                        texts.insert(at, huge.text());
+                        bad.push(huge.request_id);
+                    }
+                    let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
+                    let places = response.header("X-Stored-In");
+                    assert_eq!(
+                        (response.status, places),
+                        (202, Some("kafka, dead-letter")),
+                        "{}",
+                        response.text()
+                    );
+                }
+                bad
+            };
+            logs_ingest::thread::start(&format!("sender-{n}"), send).unwrap()
+        })
+        .collect();
+    let bad: HashSet<String> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    let dead: Vec<_> = rows(&daemon.data_dir(), "dead_letters");
+    let dead_ids: HashSet<String> = dead.iter().map(|row| row.request_id.clone()).collect();
+    assert_eq!((dead.len(), dead_ids == bad), (60, true), "the bad ones and no other are dead letters");
+    assert_eq!(broker.read_all(TOPIC).len(), 6 * 5 * 997);
+    assert!(Ledger::settled(&daemon, LIMIT).balances());
+}
+
+#[test]
 fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
     let mut broker = Broker::start(Version::V3_9);
     let daemon = daemon(&broker);
@@ -104,7 +143,7 @@ fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
     });
     let keys =
         broker.read_all(TOPIC).into_iter().map(|record| String::from_utf8(record.key.unwrap()).unwrap());
-    let found: std::collections::HashSet<String> = keys.collect();
+    let found: HashSet<String> = keys.collect();
     assert_eq!(sent.iter().filter(|id| !found.contains(*id)).count(), 0);
     assert_eq!(daemon.stats()["ledger"]["balanced"], true, "{}", daemon.stats());
 }
@@ -132,7 +171,7 @@ fn where_no_store_takes_the_rest_it_is_503_and_a_repeat_makes_no_new_ids() {
         rows.iter().map(|row| row.ingest_id.clone()).collect::<Vec<_>>()
     };
     assert_eq!(ids(&again)[..stored.len()], ids(&stored));
-    let distinct: std::collections::HashSet<&str> = again.iter().map(|row| row.request_id.as_str()).collect();
+    let distinct: HashSet<&str> = again.iter().map(|row| row.request_id.as_str()).collect();
     assert_eq!(distinct.len(), again.len());
     daemon.wait_for("/stats", LIMIT, |stats| stats["ledger"]["in_flight"] == 0);
     assert_eq!(daemon.stats()["ledger"]["balanced"], true, "{}", daemon.stats());
