@@ -3,29 +3,21 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use crate::support::TempDir;
 use crate::support::daemon::{Builder, Daemon};
 use crate::support::events;
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::notify::Manager;
 use crate::support::stores::Found;
+use crate::support::{TempDir, shim};
 
 struct Clock(TempDir);
 
 impl Clock {
     fn new() -> Self {
         let folder = TempDir::new();
-        let status = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(folder.path().join("clock_faults.so"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile/clock_faults.c"))
-            .args(["-ldl", "-lpthread"])
-            .status()
-            .expect("cc: install a C compiler, the bundled SQLite needs one too");
-        assert!(status.success());
+        shim::build("hostile/clock_faults.c", folder.path());
         Self(folder)
     }
 

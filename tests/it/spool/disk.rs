@@ -14,7 +14,7 @@ fn on_failing_disk(test: &str) -> Option<()> {
         return None;
     }
     let folder = Folder::new("disk");
-    let library = shim::build("spool/disk_faults.c", &folder.0);
+    let library = shim::build("support/disk_faults.c", &folder.0);
     fs::create_dir(folder.0.join("faults")).unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
