@@ -51,6 +51,15 @@ impl Bench {
         round
     }
 
+    /// With two large requests, L and M, and two rounds under way.
+    fn under_way(l: usize, m: usize) -> (Self, Round, Round) {
+        let mut bench = Self::new();
+        bench.offer('L', l, 10);
+        bench.offer('M', m, 10);
+        let (first, second) = (bench.next(), bench.next());
+        (bench, first, second)
+    }
+
     /// All of it is stored but for the first event of `refused`. How many more were given up.
     fn settle(&mut self, round: Round, refused: Option<char>) -> usize {
         let mut outcomes = vec![STORED; round.batch.len()];
@@ -174,11 +183,7 @@ fn a_round_ahead_is_worth_it_or_none() {
 
 #[test]
 fn slices_of_large_requests_may_be_in_two_rounds_under_way() {
-    let mut bench = Bench::new();
-    bench.offer('L', 3_000, 10);
-    bench.offer('M', 2_500, 10);
-    let first = bench.next();
-    let second = bench.next();
+    let (mut bench, first, second) = Bench::under_way(3_000, 2_500);
     assert_eq!((senders(&first), senders(&second)), (vec![('L', 2_000)], vec![('L', 1_000)]));
     assert_eq!(bench.settle(first, None), 0);
     assert_eq!(bench.settled(), []);
@@ -193,11 +198,7 @@ fn slices_of_large_requests_may_be_in_two_rounds_under_way() {
 
 #[test]
 fn what_is_under_way_of_a_large_request_that_is_given_up_is_still_settled() {
-    let mut bench = Bench::new();
-    bench.offer('L', 5_000, 10);
-    bench.offer('M', 1_500, 10);
-    let first = bench.next();
-    let second = bench.next();
+    let (mut bench, first, second) = Bench::under_way(5_000, 1_500);
     assert_eq!(bench.settle(first, Some('L')), 1_000);
     assert_eq!((bench.settled(), bench.gauge().0), (vec![], 1_500));
     let third = bench.next();

@@ -1,6 +1,7 @@
 //! Large batches and their stores: several rounds, outages between them, no room, and others that wait.
 
 use std::collections::{HashMap, HashSet};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{assert_result, gzip, post, some};
@@ -20,6 +21,22 @@ fn daemon(broker: &Broker) -> Daemon {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 0).start();
     daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
     daemon
+}
+
+/// Clients that send so many batches each, one after the other; each `send` gives the ids that it is about.
+fn senders(
+    count: usize,
+    batches: usize,
+    daemon: &Daemon,
+    send: fn(&mut Client) -> Vec<String>,
+) -> Vec<JoinHandle<Vec<String>>> {
+    let addr = daemon.addr();
+    let sender = move || (0..batches).flat_map(|_| send(&mut Client::connect(addr))).collect();
+    (0..count).map(|n| logs_ingest::thread::start(&format!("sender-{n}"), sender).unwrap()).collect()
+}
+
+fn ids(senders: Vec<JoinHandle<Vec<String>>>) -> Vec<String> {
+    senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
 }
 
 #[test]
@@ -79,33 +96,19 @@ fn what_kafka_refuses_costs_no_event_of_other_batches_under_way() {
     let broker = Broker::start(Version::V4_3);
     broker.create_topic(TOPIC, 3, &[("max.message.bytes", "300000")]);
     let daemon = daemon(&broker);
-    let addr = daemon.addr();
-    let senders: Vec<_> = (0..6)
-        .map(|n| {
-            let send = move || {
-                let mut bad = Vec::new();
-                for _ in 0..5 {
-                    let (mut texts, _) = some(997);
-                    for at in [100, 500 + n] {
-                        let huge = Body::minimal().with("message", &format!("\"{}\"", "m".repeat(350_000)));
-                        texts.insert(at, huge.text());
-                        bad.push(huge.request_id);
-                    }
-                    let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
-                    let places = response.header("X-Stored-In");
-                    assert_eq!(
-                        (response.status, places),
-                        (202, Some("kafka, dead-letter")),
-                        "{}",
-                        response.text()
-                    );
-                }
-                bad
-            };
-            logs_ingest::thread::start(&format!("sender-{n}"), send).unwrap()
-        })
-        .collect();
-    let bad: HashSet<String> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    let senders = senders(6, 5, &daemon, |client| {
+        let (mut texts, _) = some(997);
+        let huge = || Body::minimal().with("message", &format!("\"{}\"", "m".repeat(350_000)));
+        let bad = [huge(), huge()];
+        for (at, huge) in [100, 501].into_iter().zip(&bad) {
+            texts.insert(at, huge.text());
+        }
+        let response = client.post(BATCH, &[], texts.join("\n"));
+        let places = response.header("X-Stored-In");
+        assert_eq!((response.status, places), (202, Some("kafka, dead-letter")), "{}", response.text());
+        bad.map(|huge| huge.request_id).to_vec()
+    });
+    let bad: HashSet<String> = ids(senders).into_iter().collect();
     let dead: Vec<_> = rows(&daemon.data_dir(), "dead_letters");
     let dead_ids: HashSet<String> = dead.iter().map(|row| row.request_id.clone()).collect();
     assert_eq!((dead.len(), dead_ids == bad), (60, true), "the bad ones and no other are dead letters");
@@ -117,26 +120,16 @@ fn what_kafka_refuses_costs_no_event_of_other_batches_under_way() {
 fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
     let mut broker = Broker::start(Version::V3_9);
     let daemon = daemon(&broker);
-    let addr = daemon.addr();
     // Together they have more waiting than one round takes, so that the next is begun before the last is through.
-    let senders: Vec<_> = (0..3)
-        .map(|n| {
-            let send = move || {
-                let mut sent = Vec::new();
-                for _ in 0..4 {
-                    let (texts, ids) = some(2_500);
-                    let response = Client::connect(addr).post(BATCH, &[], texts.join("\n"));
-                    assert_eq!(response.status, 202, "{}", response.text());
-                    sent.extend(ids);
-                }
-                sent
-            };
-            logs_ingest::thread::start(&format!("sender-{n}"), send).unwrap()
-        })
-        .collect();
+    let senders = senders(3, 4, &daemon, |client| {
+        let (texts, ids) = some(2_500);
+        let response = client.post(BATCH, &[], texts.join("\n"));
+        assert_eq!(response.status, 202, "{}", response.text());
+        ids
+    });
     daemon.wait_for("/stats", LIMIT, |stats| stats["ledger"]["accepted"].as_u64() > Some(2_500));
     broker.kill();
-    let sent: Vec<String> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    let sent = ids(senders);
     broker.restart();
     daemon.wait_for("/health", LIMIT, |health| {
         health["kafka"]["state"] == "up" && health["spool"]["held"] == 0
