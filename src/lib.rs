@@ -50,6 +50,7 @@ pub mod process;
 pub mod producer;
 pub mod queue;
 pub mod recovery;
+pub mod refused;
 pub mod reload;
 pub mod rounds;
 pub mod route;

@@ -23,8 +23,6 @@ pub const API_KEYS_MAX: usize = 1_000;
 pub const API_KEY_CHARS_MIN: usize = 16;
 /// A longer one has no use.
 pub const API_KEY_CHARS_MAX: usize = 256;
-/// Log lines a minute about requests without a key that is known.
-pub const LOG_DENIED_PER_MINUTE: u32 = 20;
 
 const _: () = assert!(API_KEY_CHARS_MAX < HEAD_BYTES_MAX);
 
@@ -79,7 +77,7 @@ pub const LOG_LINES_MAX: usize = 1_024;
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// How long the end of the process waits for its last log lines.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Log lines a minute about requests that were refused.
+/// Log lines a minute about requests that were refused, by the door and for their content each.
 pub const LOG_REFUSED_PER_MINUTE: u32 = 20;
 
 /// How often recovery looks for rows held in Postgres when there were none, and asks for the drainer's lock.

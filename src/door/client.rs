@@ -68,6 +68,8 @@ pub(super) struct Request {
     pub(super) body: Body,
     pub(super) body_limit: usize,
     pub(super) request_id: String,
+    /// Method and path, if it is refused for what its head asks.
+    pub(super) asked: Option<(String, String)>,
     /// When its last byte was there.
     pub(super) whole_at: Option<Instant>,
     /// Upstream connections that turned out dead before they took a byte of it.
@@ -84,6 +86,7 @@ impl Request {
             body: Body::Dropped,
             body_limit: 0,
             request_id: String::new(),
+            asked: None,
             whole_at: None,
             tries: 0,
         }

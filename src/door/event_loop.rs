@@ -24,7 +24,7 @@ use super::timers::Timers;
 use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
 use crate::limits::{
-    CERTIFICATE_LOOK, DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_DENIED_PER_MINUTE,
+    CERTIFICATE_LOOK, DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_REFUSED_PER_MINUTE,
 };
 use crate::logging::Throttle;
 
@@ -71,15 +71,15 @@ pub(super) struct Throttles {
     pub(super) upstream: Throttle,
     pub(super) rebuild: Throttle,
     pub(super) handshake: Throttle,
-    pub(super) denied: Throttle,
+    pub(super) refused: Throttle,
 }
 
 impl Throttles {
     fn new() -> Self {
         let [accept, full, address, upstream, rebuild, handshake] =
             std::array::from_fn(|_| Throttle::default());
-        let denied = Throttle::new(LOG_DENIED_PER_MINUTE);
-        Self { accept, full, address, upstream, rebuild, handshake, denied }
+        let refused = Throttle::new(LOG_REFUSED_PER_MINUTE);
+        Self { accept, full, address, upstream, rebuild, handshake, refused }
     }
 }
 

@@ -12,11 +12,13 @@ use super::upstream::Job;
 use crate::http::reply::Reply;
 use crate::http::routes::Lane;
 use crate::limits::{DOOR_BUFFER_BYTES_KEPT, DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
+use crate::refused::Refusal;
 
 impl EventLoop {
     /// Answers with a reply of the door's own. Closes after it as `then` or the request says.
     pub(super) fn respond(&mut self, slot: usize, reply: &Reply, then: Then) {
         self.shared.counters.refuse(reply.status());
+        self.tell_of_refused(slot, reply);
         self.release_body(slot);
         let is_closing = self.is_closing;
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -26,6 +28,31 @@ impl EventLoop {
         render::reply(&mut out, reply, &manner);
         client.out = out;
         self.write_out(slot, then);
+    }
+
+    /// A till with an old key, a wrong path or too large an event, somebody who tries keys: the administrator wants to
+    /// know where. What the daemon itself lacks is told where it is noticed.
+    fn tell_of_refused(&mut self, slot: usize, reply: &Reply) {
+        let Some(client) = self.clients.get(slot).filter(|_| reply.status() < 500) else { return };
+        let Some(hidden) = self.throttles.refused.pass(self.now) else { return };
+        let request = &client.request;
+        let (method, path) =
+            request.asked.as_ref().map_or(("-", "-"), |(method, path)| (method.as_str(), path.as_str()));
+        let refusal = Refusal {
+            status: reply.status(),
+            why: &String::from_utf8_lossy(reply.body()),
+            method,
+            path,
+            peer: &client.peer.to_string(),
+            client: "-",
+            x_request_id: Some(&*request.request_id).filter(|id| !id.is_empty()).unwrap_or("-"),
+            traceparent: "-",
+        };
+        refusal.log(hidden);
+        // What brings no event is a browser's or a program's that looks.
+        if !matches!(method, "GET" | "HEAD") {
+            refusal.keep();
+        }
     }
 
     /// Answers with what the upstream connection `from` has read.

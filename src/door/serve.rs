@@ -20,7 +20,6 @@ use crate::http::reply::Reply;
 use crate::http::routes::{self, Body, Route};
 use crate::keys;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
-use crate::logging::Escaped;
 
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,10 +222,8 @@ impl EventLoop {
                 (0, Begun::Accepted { waits })
             }
             Err(reply) => {
-                let peer = client.peer;
-                if reply.status() == 401 {
-                    self.tell_of_denied(&head, peer);
-                }
+                let path = head.target.path.as_deref().unwrap_or_default();
+                request.asked = Some((head.method.to_owned(), path.to_owned()));
                 // A body that is here already is skipped; one that is not is not waited for.
                 match head.framing {
                     Framing::Empty => (0, Begun::Refused(reply, Then::Keep)),
@@ -237,17 +234,6 @@ impl EventLoop {
                 }
             }
         }
-    }
-
-    /// A till with an old key, or somebody who tries keys: the administrator wants to know where.
-    fn tell_of_denied(&mut self, head: &Head<'_>, peer: Peer) {
-        let Some(hidden) = self.throttles.denied.pass(self.now) else { return };
-        log::warn!(
-            "a request is refused for its API key status=401 path={} peer={} shows_one={} hidden_before={hidden}",
-            Escaped(head.target.path.as_deref().unwrap_or_default()),
-            peer,
-            head.api_key.is_some()
-        );
     }
 
     fn tell_to_continue(&mut self, slot: usize) -> Step {

@@ -269,3 +269,57 @@ fn a_daemon_without_keys_says_so_where_others_can_reach_it() {
         assert!(!daemon.logged(SAID), "{}", daemon.log_text());
     }
 }
+
+#[test]
+fn the_administrator_is_told_who_is_refused_and_why() {
+    let keys = KeysFile::new(&format!("till-7 {OLD}\n"));
+    let daemon = keys.daemon().env("MAX_EVENT_BYTES", "1KiB").env("BODY_TIMEOUT", "300ms").start();
+    let raw = |request: &str| {
+        let mut client = daemon.client();
+        client.send_raw(request).expect("the daemon reads");
+        client.read_response().expect("an answer").status
+    };
+    let head = format!("POST {INGEST} HTTP/1.1\r\nHost: t\r\nX-API-Key: {OLD}\r\nX-Request-ID: r-1\r\n");
+    assert_eq!(post(&mut daemon.client(), NEW), 401);
+    assert_eq!(post(&mut daemon.client(), OLD), 202);
+    assert_eq!(daemon.get("/favicon.ico").status, 404);
+    assert_eq!(daemon.client().post("/api/log/4111111111111111", &[], "{}").status, 404);
+    assert_eq!(raw(&format!("{head}Content-Length: 2000\r\n\r\n")), 413);
+    assert_eq!(raw(&format!("{head}Content-Length: 2\r\n\r\n{{")), 408);
+    assert_eq!(raw(&format!("{head}Content-Length: 2\r\n\r\n{{}}")), 422);
+    assert_eq!(raw("POST / HTTP/1.1\r\n\r\n"), 400);
+
+    let status = daemon.get("/status.json").json();
+    let told: Vec<(u64, &str, &str)> = status["refused"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| {
+            assert_eq!(one["peer"], "127.0.0.1");
+            let text = |name: &str| one[name].as_str().expect("text");
+            let reason = text("reason");
+            (one["status"].as_u64().expect("a number"), text("client"), &reason[..reason.len().min(30)])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (400, "-", "an HTTP/1.1 request needs a Ho"),
+            (422, "till-7", "body.request_id: Field require"),
+            (408, "-", "the request body did not arriv"),
+            (413, "-", "the body is larger than the li"),
+            (404, "-", "Not Found: POST /api/log/41111"),
+            (401, "-", "the API key is not known"),
+        ]
+    );
+    for line in [
+        format!("[WARN] a request is refused status=401 method=POST path=\"{INGEST}\""),
+        "[INFO] a request is refused status=404 method=GET path=\"/favicon.ico\"".to_owned(),
+        "status=404 method=POST path=\"/api/log/411111******1111\"".to_owned(),
+        "status=408 method=- path=\"-\" x_request_id=\"r-1\" peer=127.0.0.1".to_owned(),
+        format!("status=413 method=POST path=\"{INGEST}\" x_request_id=\"r-1\" peer=127.0.0.1"),
+        "status=422 method=POST path=".to_owned(),
+    ] {
+        daemon.wait_for_log(&line, LIMIT);
+    }
+}

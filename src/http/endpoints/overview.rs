@@ -6,12 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json;
-use super::refused::{self, Refused};
 use crate::clock;
 use crate::health::{RemoteState, Vitals};
 use crate::http::Context;
 use crate::http::reply::Reply;
 use crate::limits::HISTORY_SLOT_S;
+use crate::refused::{self, Refused};
 
 /// What the status page shows.
 #[derive(Serialize, ToSchema)]
@@ -48,7 +48,7 @@ pub(super) struct Body {
     spool_full_in_hours: Option<f64>,
     disk_free_bytes: u64,
     connections: u64,
-    /// The last requests that were refused for what they contain, newest first.
+    /// The last requests that were refused for what they are and not for want of room, newest first.
     refused: Vec<Refused>,
 }
 

@@ -43,7 +43,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let none = events.is_empty() || (atomic && errors.count() > 0);
     if let Some(first) = errors.first() {
         let why = format!("{} of {items} items, the first is {first}", errors.count());
-        refused::note(request, if none { 422 } else { 207 }, &why);
+        refused::tell(request, if none { 422 } else { 207 }, &why);
     }
     let tally = errors.into_tally();
     if none {
