@@ -61,6 +61,28 @@ fn from_body(c: &mut Criterion) {
     group.finish();
 }
 
+/// A body that is in the normal form already beside one whose fields are to be ordered, coerced and told from unknown
+/// ones: everything else costs both the same.
+fn normal_form(c: &mut Criterion) {
+    let mut group = c.benchmark_group("normal_form");
+    let (_, body) = bodies().swap_remove(0);
+    let event = Event::from_body(body.as_bytes(), arrival(), RULES).expect("a good body");
+    let normal = std::str::from_utf8(event.payload()).expect("JSON is UTF-8").to_owned();
+    let (first, rest) = normal[1..].split_once(',').expect("several fields");
+    let rest =
+        rest.strip_suffix('}').expect("an object").replace("12.5", "\"12.50\"").replace(":3,", ":\"3\",");
+    let odd = format!("{{\"lane\": 4, {rest}, \"register\": [1, 2], {first}}}");
+    for (what, body) in
+        [("350 B in it already", normal), ("350 B, reordered, coerced, with unknown fields", odd)]
+    {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(what, |b| {
+            b.iter(|| Event::from_body(black_box(body.as_bytes()), arrival(), RULES).expect("a good body"));
+        });
+    }
+    group.finish();
+}
+
 /// What the log pays a line, and a body for the first look.
 fn masking(c: &mut Criterion) {
     let mut group = c.benchmark_group("mask_text");
@@ -148,6 +170,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = from_body, masking, refusal, timestamps, items, columns, failover
+    targets = from_body, normal_form, masking, refusal, timestamps, items, columns, failover
 }
 criterion_main!(benches);

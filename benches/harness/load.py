@@ -10,13 +10,13 @@ from .machine import ROOT, cpu_seconds
 CONNECTIONS = 64
 INGEST = "/api/logs/ingest"
 
-# An event of some 350 bytes, 256 different ones a thread. STACK, KEYHEADER and BATCH are put in.
+# An event of some 350 bytes, 256 different ones a thread. OPTIONAL, STACK, KEYHEADER and BATCH are put in.
 LUA = """
 local bodies, n, worker = {}, 0, 0
 function setup(thread) thread:set("worker", worker); worker = worker + 1 end
 function init(args)
   for i = 1, 256 do
-    bodies[i] = string.format('{"request_id":"till-%d-%05d-0a1b2c3d","service":"pos-checkout","env":"production","timestamp":"2026-01-31T09:15:%02d.125Z","action":"sale.completed","level":"LEVEL","message":"Sale completed, receipt printed and drawer opened","user_id":"cashier-17","product_id":"SKU-004711","price":%d.99,"quantity":%d,"app_version":"4.2.1",STACK"raw_data":{"till":%d,"shift":"am"}}', worker, i, i % 60, i, i % 9 + 1, worker)
+    bodies[i] = string.format('{"request_id":"till-%d-%05d-0a1b2c3d","service":"pos-checkout","env":"production","timestamp":"2026-01-31T09:15:%02d.125Z","action":"sale.completed","level":"LEVEL","message":"Sale completed, receipt printed and drawer opened"OPTIONAL}', worker, i, i % 60, i, i % 9 + 1, worker)
   end
   if BATCH > 1 then
     local lines = {}
@@ -38,6 +38,9 @@ function done(summary, latency, requests)
 end
 """
 
+# What an event of 350 bytes has and one of 220 has not.
+OPTIONAL = ',"user_id":"cashier-17","product_id":"SKU-004711","price":%d.99,"quantity":%d,"app_version":"4.2.1",STACK"raw_data":{"till":%d,"shift":"am"}'
+
 FRAME = r"at com.shop.till.Sale.close(Sale.java:214)\\n\\tat com.shop.till.Main.run(Main.java:17)\\n\\t"
 
 
@@ -48,7 +51,8 @@ class Requests:
         self.batch, self.refused = batch, refused
         self.path = INGEST + ("/batch" if batch > 1 else "")
         stack = (FRAME * (size // 80 + 1))[:max(0, size - 350)].rstrip("\\")
-        lua = LUA.replace("BATCH", str(batch)).replace("LEVEL", "loud" if refused else "info")
+        lua = LUA.replace("OPTIONAL", OPTIONAL if size >= 350 else "")
+        lua = lua.replace("BATCH", str(batch)).replace("LEVEL", "loud" if refused else "info")
         lua = lua.replace("STACK", f'"stack":"{stack}",' if stack else "")
         lua = lua.replace("KEYHEADER", f'wrk.headers["Authorization"] = "Bearer {key}"' if key else "")
         self.file = pathlib.Path(folder, f"{name}.lua")

@@ -7,7 +7,7 @@ from .table import say, show
 HEAD = ["", "events/s", "MB/s", "CPU us an event", "p50 ms", "p99 ms", "errors"]
 BATCHES = [1, 10, 100, 1_000, 10_000]
 CONNECTIONS = [1, 4, 16, 64, 256, 1_000]
-SIZES = [350, 1_000, 4_000, 16_000, 64_000, 256_000, 390_000]
+SIZES = [220, 350, 1_000, 4_000, 16_000, 64_000, 256_000, 390_000]
 
 
 def row(name, sample, size=350):
