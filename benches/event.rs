@@ -72,6 +72,7 @@ fn normal_form(c: &mut Criterion) {
     let rest =
         rest.strip_suffix('}').expect("an object").replace("12.5", "\"12.50\"").replace(":3,", ":\"3\",");
     let odd = format!("{{\"lane\": 4, {rest}, \"register\": [1, 2], {first}}}");
+    assert!(odd.contains("\"12.50\"") && odd.contains("\"3\""), "two numbers are to be coerced: {odd}");
     for (what, body) in
         [("350 B in it already", normal), ("350 B, reordered, coerced, with unknown fields", odd)]
     {

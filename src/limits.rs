@@ -77,7 +77,7 @@ pub const LOG_LINES_MAX: usize = 1_024;
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// How long the end of the process waits for its last log lines.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// Log lines a minute about requests that were refused, by the door and for their content each.
+/// Log lines a minute about requests that were refused, of each kind: by the door, for their content, for want of room.
 pub const LOG_REFUSED_PER_MINUTE: u32 = 20;
 
 /// How often recovery looks for rows held in Postgres when there were none, and asks for the drainer's lock.

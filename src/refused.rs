@@ -47,7 +47,7 @@ pub struct Refused {
     peer: String,
     /// By its API key, or -.
     client: String,
-    /// What is wrong, as the client was told.
+    /// What is wrong, as the client was told; of a wrong path or method, which.
     reason: String,
 }
 

@@ -15,8 +15,8 @@ use rustix::process::Signal;
 use uuid::Uuid;
 
 use crate::support::daemon::Daemon;
-use crate::support::disk::Disk;
 use crate::support::load::{Load, Report, Until, valid_events};
+use crate::support::shim::Shim;
 use crate::support::stores::Found;
 use crate::support::{TempDir, poll};
 
@@ -195,18 +195,18 @@ fn the_repair_of_a_large_spool_ends_at_once_when_the_daemon_is_stopped() {
 
 #[test]
 fn a_disk_that_fails_is_503_in_few_words_and_is_taken_back_by_itself() {
-    let disk = Disk::new();
+    let disk = Shim::disk();
     let daemon = disk.under(Daemon::builder()).start();
     let mut total = Report::default();
     for fault in ["fsync", "eio"] {
         let well = Load::run(daemon.addr(), 4, Until::Count(100), valid_events);
         assert_eq!(well.with_status(202), 100, "before {fault}");
-        disk.fails(fault);
+        disk.begin(fault);
         let failing = Load::run(daemon.addr(), 4, Until::Count(200), valid_events);
         assert_eq!(failing.with_status(503), 200, "{fault}");
         assert_eq!(daemon.get("/readyz").status, 503, "{fault}");
         assert_eq!(daemon.health()["spool"]["writable"], false, "{fault}");
-        disk.is_well(fault);
+        disk.end(fault);
         // Without an event: nobody may send one to a daemon that is not ready.
         poll(LIMIT, "the disk to be taken back", || (daemon.get("/readyz").status == 200).then_some(()));
         total.answers.extend(well.answers.into_iter().chain(failing.answers));

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../support/preload.h"
+
 static int on(const char *fault) {
     const char *dir = getenv("CLOCK_FAULTS");
     char path[4096];
@@ -35,5 +37,5 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
             return -1;
         }
     }
-    return ((__typeof__(&clock_gettime))dlsym(RTLD_NEXT, "clock_gettime"))(clock, time);
+    return REAL(clock_gettime)(clock, time);
 }

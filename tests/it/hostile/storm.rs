@@ -3,27 +3,24 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use logs_ingest::thread;
 
 use crate::support::daemon::Daemon;
-use crate::support::disk::Disk;
 use crate::support::events;
 use crate::support::http::{Client, INGEST};
 use crate::support::ledger::Ledger;
 use crate::support::load::{Answer, Report};
-use crate::support::poll;
+use crate::support::shim::Shim;
 use crate::support::stores::Found;
 
 const TILLS: usize = 200;
 /// Refusals that a till takes for one event before it gives up.
 const TRIES: usize = 2_000;
 /// Refusals before the disk answers.
-const STORM: usize = 5 * TILLS;
+const STORM: u64 = 1_000;
 
 /// What one till saw.
 #[derive(Default)]
@@ -35,24 +32,18 @@ struct Till {
 
 impl Till {
     /// Sends `count` events twice each, in order, until each is taken both times.
-    fn run(mut self, addr: SocketAddr, count: usize, refused: &AtomicUsize) -> Self {
+    fn run(mut self, addr: SocketAddr, count: usize) -> Self {
         let mut client = Client::connect(addr);
         for _ in 0..count {
             let event = events::event();
             for _ in 0..2 {
-                self.send(&mut client, addr, &event, refused);
+                self.send(&mut client, addr, &event);
             }
         }
         self
     }
 
-    fn send(
-        &mut self,
-        client: &mut Client,
-        addr: SocketAddr,
-        event: &serde_json::Value,
-        refused: &AtomicUsize,
-    ) {
+    fn send(&mut self, client: &mut Client, addr: SocketAddr, event: &serde_json::Value) {
         let (request_id, body) = (event["request_id"].as_str().unwrap(), event.to_string());
         for _ in 0..TRIES {
             let answer = client.post(INGEST, &[("Idempotency-Key", request_id)], &body);
@@ -62,7 +53,6 @@ impl Till {
             if answer.status == 503 || answer.status == 409 {
                 let wait: u32 = answer.header("Retry-After").unwrap().parse().unwrap();
                 *self.waits.entry(wait).or_default() += 1;
-                refused.fetch_add(1, Ordering::Relaxed);
                 // A second of a till's is ten milliseconds of this test's.
                 std::thread::sleep(Duration::from_millis(10) * wait);
                 continue;
@@ -84,20 +74,21 @@ impl Till {
 #[test]
 fn every_till_comes_back_at_once_and_nothing_is_lost() {
     let count = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 500 } else { 20 };
-    let disk = Disk::new();
+    let disk = Shim::disk();
     let daemon = disk.under(Daemon::builder().env("QUEUE_EVENTS", 32)).start();
-    let refused = Arc::new(AtomicUsize::new(0));
-    disk.fails("hang");
+    disk.begin("hang");
     let tills: Vec<JoinHandle<Till>> = (0..TILLS)
         .map(|number| {
-            let (addr, refused) = (daemon.addr(), Arc::clone(&refused));
-            let till = move || Till::default().run(addr, count, &refused);
+            let addr = daemon.addr();
+            let till = move || Till::default().run(addr, count);
             thread::start(&format!("till-{number}"), till).unwrap()
         })
         .collect();
     // The queue is full until then, however fast the machine is.
-    poll(Duration::from_secs(8), "the storm", || (refused.load(Ordering::Relaxed) >= STORM).then_some(()));
-    disk.is_well("hang");
+    daemon.wait_for("/stats", Duration::from_secs(8), |stats| {
+        stats["counters"]["refused_full"].as_u64() >= Some(STORM)
+    });
+    disk.end("hang");
     let mut report = Report::default();
     let mut waits = BTreeMap::new();
     for till in tills {
@@ -118,6 +109,7 @@ fn every_till_comes_back_at_once_and_nothing_is_lost() {
 
     println!("waits {waits:?}, {} KiB at most, {} threads", daemon.peak_rss_kib(), daemon.threads());
     let refused: usize = waits.values().sum();
+    assert!(refused > 100, "the storm was none: {waits:?}");
     assert!(waits.len() >= 3, "they are told to come back together: {waits:?}");
     assert!(waits.values().all(|times| *times < refused * 3 / 4), "{waits:?}");
     // What a healthy crowd may take, and the answers that are remembered for their keys, half a KiB each.

@@ -1,47 +1,29 @@
 //! The daemon's own producer stands still or panics (F20), by a clock that fails in that thread
 //! (`clock_faults.c`): whoever watches is told in time, and nothing that was acknowledged is lost.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::daemon::{Builder, Daemon};
+use crate::support::daemon::Daemon;
 use crate::support::events;
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::notify::Manager;
+use crate::support::shim::Shim;
 use crate::support::stores::Found;
-use crate::support::{TempDir, shim};
 
-struct Clock(TempDir);
-
-impl Clock {
-    fn new() -> Self {
-        let folder = TempDir::new();
-        shim::build("hostile/clock_faults.c", folder.path());
-        Self(folder)
-    }
-
-    fn daemon(&self) -> Builder {
-        let folder = self.0.path().display();
-        Daemon::builder().env("LD_PRELOAD", format!("{folder}/clock_faults.so")).env("CLOCK_FAULTS", folder)
-    }
-
-    fn fault(&self, name: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, "").unwrap();
-        path
-    }
+fn clock() -> Shim {
+    Shim::new("hostile/clock_faults.c", "CLOCK_FAULTS")
 }
 
 #[test]
 fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
-    let (clock, manager) = (Clock::new(), Manager::new());
-    let daemon =
-        clock.daemon().env("NOTIFY_SOCKET", manager.path().display()).env("WATCHDOG_USEC", 1_500_000).start();
+    let (clock, manager) = (clock(), Manager::new());
+    let told =
+        Daemon::builder().env("NOTIFY_SOCKET", manager.path().display()).env("WATCHDOG_USEC", 1_500_000);
+    let daemon = clock.under(told).start();
     assert_eq!(daemon.client().post_event(events::event().to_string()).status, 202);
     assert_eq!((daemon.get("/readyz").status, daemon.get("/livez").status), (200, 200));
 
-    let wedge = clock.fault("wedge");
+    clock.begin("wedge");
     let mut waiting = daemon.client();
     let body = events::event().to_string();
     waiting.send("POST", crate::support::http::INGEST, &[], body.as_bytes()).unwrap();
@@ -61,7 +43,7 @@ fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
     manager.said_within(Duration::from_millis(600), "WATCHDOG=1");
     assert!(!manager.said_within(Duration::from_secs(2), "WATCHDOG=1"), "a daemon that stands still is fed");
 
-    fs::remove_file(wedge).unwrap();
+    clock.end("wedge");
     crate::support::poll(Duration::from_secs(10), "both to be 200", || {
         (daemon.get("/readyz").status == 200 && daemon.get("/livez").status == 200).then_some(())
     });
@@ -73,17 +55,17 @@ fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
 
 #[test]
 fn a_producer_that_panics_ends_the_process_with_70_and_nothing_acknowledged_is_lost() {
-    let clock = Clock::new();
-    let mut daemon = clock.daemon().start();
+    let clock = clock();
+    let mut daemon = clock.under(Daemon::builder()).start();
     let before = Load::run(daemon.addr(), 4, Until::Count(200), valid_events);
     let load = Load::start(daemon.addr(), 4, Until::Stopped, valid_events);
-    let panic = clock.fault("panic");
+    clock.begin("panic");
     let status = daemon.wait_for_exit(Duration::from_secs(10));
     let report = load.stop();
     assert_eq!(status.code(), Some(70), "{}", daemon.log_text());
     assert!(daemon.logged("BUG: panic thread=producer"), "{}", daemon.log_text());
 
-    fs::remove_file(panic).unwrap();
+    clock.end("panic");
     daemon.restart();
     assert_eq!(daemon.get("/readyz").status, 200);
     let mut all = before;

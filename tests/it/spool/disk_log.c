@@ -14,17 +14,14 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#include "../support/preload.h"
 
 static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 
 /* d: the database; w: its log; 0: neither. */
 static char file_of(int fd) {
-    char link[64], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
+    char path[4096];
+    if (!path_of_fd(fd, path)) return 0;
     const char *name = strrchr(path, '/');
     if (!name) return 0;
     if (strcmp(name, "/spool.sqlite3") == 0) return 'd';

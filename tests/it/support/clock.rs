@@ -1,44 +1,31 @@
 //! A daemon's wall clock, set as a test likes (`clock_jumps.c`).
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::daemon::Builder;
-use super::{TempDir, shim};
+use super::shim::Shim;
 
 /// The clock of every daemon that it drives.
-pub(crate) struct WallClock {
-    folder: TempDir,
-    library: PathBuf,
-}
+pub(crate) struct WallClock(Shim);
 
 impl WallClock {
     /// One that is right.
     pub(crate) fn new() -> Self {
-        let folder = TempDir::new();
-        let library = shim::build("support/clock_jumps.c", folder.path());
-        Self { folder, library }
+        Self(Shim::new("support/clock_jumps.c", "CLOCK_JUMPS"))
     }
 
     pub(crate) fn drive(&self, daemon: Builder) -> Builder {
-        daemon.env("LD_PRELOAD", self.library.display()).env("CLOCK_OFFSET", self.offset().display())
+        self.0.under(daemon)
     }
 
     /// Sets it to this machine's clock and so many seconds.
     pub(crate) fn set_off_by(&self, seconds: i64) {
-        let whole = self.folder.path().join("new");
-        fs::write(&whole, seconds.to_string()).expect("a writable folder");
-        fs::rename(whole, self.offset()).expect("a writable folder");
+        self.0.tell("offset", &seconds.to_string());
     }
 
     /// Sets it to a time in seconds since 1970.
     pub(crate) fn set_to(&self, seconds: i64) {
         self.set_off_by(seconds - now_s());
-    }
-
-    fn offset(&self) -> PathBuf {
-        self.folder.path().join("offset")
     }
 }
 

@@ -18,7 +18,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#include "preload.h"
 
 static const char *path_of(const char *fault, char path[4096]) {
     const char *dir = getenv("DISK_FAULTS");
@@ -61,11 +61,8 @@ static int counted(void) {
 }
 
 static int concerned(int fd) {
-    char link[64], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
+    char path[4096];
+    if (!path_of_fd(fd, path)) return 0;
     return strstr(path, "/spool.sqlite3") != NULL;
 }
 

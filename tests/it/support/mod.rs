@@ -9,7 +9,6 @@ pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod daemon;
-pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod healthy;
 pub(crate) mod http;
