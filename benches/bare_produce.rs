@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
     let event = |number: usize| {
         let arrival = Arrival {
             ingest_id: Uuid::now_v7(),
-            received_at_ms: logs_ingest::clock::record_ms(),
+            received_at_ms: logs_ingest::host::clock::record_ms(),
             traceparent: None,
             x_request_id: None,
         };

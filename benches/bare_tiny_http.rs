@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut threads = Vec::new();
     for n in 0..workers {
         let server = Arc::clone(&server);
-        threads.push(logs_ingest::thread::start(&format!("http-{n}"), move || {
+        threads.push(logs_ingest::host::thread::start(&format!("http-{n}"), move || {
             while let Ok(mut request) = server.recv() {
                 let mut body = Vec::with_capacity(request.body_length().unwrap_or(0));
                 let _ = request.as_reader().read_to_end(&mut body);

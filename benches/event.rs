@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use logs_ingest::delivery::failover::Switch;
 use logs_ingest::event::{Arrival, Columns, Event, Items, Rules, instant_ms, mask_text};
-use logs_ingest::failover::Switch;
 use uuid::Uuid;
 
 const RULES: Rules = Rules { max_event_bytes: 400 << 10, redact_cards: true };

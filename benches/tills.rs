@@ -37,7 +37,7 @@ fn main() -> Result<(), Failure> {
     for till in 0..tills {
         let connected = Arc::clone(&connected);
         let phase = every.map_or(Duration::ZERO, |every| every * till / tills);
-        threads.push(logs_ingest::thread::start(&format!("till-{till}"), move || {
+        threads.push(logs_ingest::host::thread::start(&format!("till-{till}"), move || {
             run(addr, till, phase, every, Duration::from_secs_f64(seconds), &connected)
         })?);
     }

@@ -1,77 +1,46 @@
 //! Builds everything in the order of need and stops it in reverse, within one deadline.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use log::{info, warn};
 
+use crate::commands::control::Control;
 use crate::config::Config;
-use crate::control::Control;
-use crate::door::{Door, Listener, SocketFile};
-use crate::entrance::{self, Entrance};
-use crate::exit::Exit;
-use crate::failover::Switch;
-use crate::health::Health;
-use crate::history::History;
+use crate::delivery::failover::Switch;
+use crate::delivery::link::Link;
+use crate::delivery::pacing::Pace;
+use crate::delivery::probe::Prober;
+use crate::delivery::producer::Producer;
+use crate::delivery::queue::{self, Inlet};
+use crate::delivery::recovery::{Keep, Plan, Recovery};
+use crate::delivery::rounds::Rounds;
+use crate::delivery::route::Route;
+use crate::door::entrance::{self, Entrance};
+use crate::door::{self, Door, Listener, SocketFile, Watch};
+use crate::host::exit::{Exit, StartError};
+use crate::host::reload::Reloads;
+use crate::host::systemd::Pulse;
+use crate::host::thread;
+use crate::host::throttle::Throttle;
 use crate::http::endpoints::{health, probes};
 use crate::http::idempotency::Memory;
 use crate::http::{Context, HttpServer};
-use crate::keys::Guard;
 use crate::limits::{LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE};
-use crate::logging::Throttle;
-use crate::pacing::Pace;
-use crate::probe::Prober;
-use crate::producer::Producer;
-use crate::queue::{self, Inlet, StoredIn};
-use crate::recovery::{Keep, Plan, Recovery};
-use crate::reload::Reloads;
-use crate::rounds::Rounds;
-use crate::route::Route;
-use crate::skews::Skews;
-use crate::stats::Stats;
-use crate::store::link::Link;
+use crate::store::StoredIn;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
-use crate::systemd::Pulse;
-use crate::thread;
-use crate::timings::Timings;
-
-/// Why the daemon can't start, and the exit code that says so.
-#[derive(Debug)]
-pub struct StartError {
-    /// The process ends with this.
-    pub exit: Exit,
-    text: String,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl StartError {
-    pub(crate) fn unavailable(text: String) -> Self {
-        Self { exit: Exit::Unavailable, text }
-    }
-
-    /// What a setting names can't be used.
-    pub(crate) fn setting(problem: &dyn fmt::Display) -> Self {
-        Self { exit: Exit::Config, text: problem.to_string() }
-    }
-
-    pub(crate) fn system(what: &str, error: &io::Error) -> Self {
-        Self::unavailable(format!("{what}: {error}"))
-    }
-}
+use crate::telemetry::health::Health;
+use crate::telemetry::history::History;
+use crate::telemetry::services::Skews;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::timings::Timings;
+use crate::wire::keys::Guard;
 
 /// The recovery thread: what ends it when dropped, and what gives its link back.
 type Running = (Sender<()>, JoinHandle<Link<Connected>>);
@@ -100,11 +69,11 @@ impl App {
     ///
     /// Errors: what can't be had, in one sentence.
     pub fn start(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
-        entrance::make_room(config)?;
-        let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status)
-            .map_err(|error| StartError::setting(&error))?;
+        entrance::make_room(&config.door(&Guard::default(), &Timings::default()))?;
+        let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status);
+        let guard = guard.map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
-        let Entrance { listeners, address, socket_file } = entrance::open(config, &mut reloads)?;
+        let Entrance { listeners, address, socket_file } = entrance::open(&config.entrance, &mut reloads)?;
         let spool = open_spool(config, stopping)?;
         let held_at_start = held_at_start(config, &spool);
         // Only now: what a command brings back is no event from before.
@@ -136,7 +105,7 @@ impl App {
             spool: spool.clone(),
             held_at_start,
             timings: timings.clone(),
-            door: OnceLock::new(),
+            door: Watch::default(),
             max_connections: config.max_connections,
             rules: config.rules,
             idempotency: Arc::new(Memory::new(config.idempotency_window)),
@@ -147,11 +116,11 @@ impl App {
             slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
-        let (workers, requests) = (config.workers, config.upstream_connections);
-        let http = HttpServer::start(&config.data_dir, workers, requests, Arc::clone(&context))
+        let requests = config.upstream_connections;
+        let http = HttpServer::start(&config.data_dir, config.workers, requests, Arc::clone(&context))
             .map_err(|error| StartError::system("the inner http server can't start", &error))?;
-        let door = open_door(config, listeners, &http, &context)?;
-        entrance::tell(config, address, &guard);
+        let door = open_door(config.door(&guard, &timings), listeners, &http, &context.door)?;
+        entrance::tell(&config.entrance, &config.data_dir, address, &guard);
         guard.ring().into_iter().for_each(|ring| reloads.add(ring));
         Ok(Self {
             health,
@@ -272,7 +241,7 @@ fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, Star
             OpenError::Stopped(_) => Exit::Ok,
             OpenError::InUse(_) | OpenError::Unusable(_) => Exit::Unavailable,
         };
-        StartError { exit, text: error.to_string() }
+        StartError::new(exit, &error)
     })?;
     let (most, event) = (spool.figures().max_bytes, config.rules.max_event_bytes);
     if most < 8 * event as u64 {
@@ -361,15 +330,11 @@ fn standing_in_postgres(config: &Config) -> Standing {
 }
 
 fn open_door(
-    config: &Config,
+    settings: door::Settings,
     listeners: Vec<Listener>,
     http: &HttpServer,
-    context: &Arc<Context>,
+    watch: &Watch,
 ) -> Result<Door, StartError> {
-    let settings = entrance::settings(config, &context.guard, &context.timings);
-    let door = Door::start(listeners, http.socket(), settings, http.rebuild_wishes())
-        .map_err(|error| StartError::system("the door can't open", &error))?;
-    // Set once, here.
-    let _ = context.door.set(door.watch());
-    Ok(door)
+    Door::start(listeners, http.socket(), settings, http.rebuild_wishes(), watch)
+        .map_err(|error| StartError::system("the door can't open", &error))
 }

@@ -5,15 +5,18 @@
 //!   │ HTTP
 //! door        owns the public sockets; bounded connections, sizes and times
 //!   │ private Unix socket, a fixed pool of connections, one request at a time on each
-//! http        tiny_http's listener hands requests to a fixed pool of workers: parse, validate, offer
+//! http        tiny_http's listener hands requests to a fixed pool of workers: parse, validate (event), offer
 //!   │ queue, bounded by events and by bytes; full = 503 at once
-//! producer    one thread: takes what is there as a batch, asks failover for the route, writes to
+//! delivery    producer: one thread, takes what is there as a batch, asks failover for the route, writes to
 //!   ├─ store/kafka      first choice, acks=all
 //!   ├─ store/postgres   while Kafka is away; the events' home where there is no Kafka
 //!   └─ store/spool      local SQLite while both are away; the events' home where neither is configured
 //!   │ an outcome an event; only a stored one is answered 202
-//! recovery    one thread: brings what is held back to Kafka, paced
+//! delivery/recovery     one thread: brings what is held back to Kafka, paced
 //! ```
+//!
+//! Beside the way of an event: `wire` has the words of HTTP that door and http share, `telemetry` what the daemon says of
+//! itself, `host` the process and its machine, `config` the settings, `commands` the command line.
 //!
 //! Invariants, kept by `tests/it/tidy.rs` where a test can see them:
 //!
@@ -21,44 +24,20 @@
 //!   names `tiny_http`, only `door` names mio and httparse,
 //!   only `door` and `store/postgres` name rustls, only `commands` names ureq.
 //! - An [`event::Event`] is made only by validation, or read back from a row that validation once made.
-//! - Nothing behind `http` knows HTTP.
+//! - Nothing behind `http` knows HTTP, and the door does not know `http`; rooms name each other in one direction only.
 //! - Every queue, read, wait, retry and log is bounded, by a setting or in [`limits`].
-//! - Threads are named, started by [`thread::start`], and joined, but for those that live as long as the process
+//! - Threads are named, started by [`host::thread::start`], and joined, but for those that live as long as the process
 //!   (logs, signals) and helpers that a store which hangs has left behind.
 
 pub mod app;
-pub mod clock;
 pub mod commands;
 pub mod config;
-pub mod control;
-pub mod crash;
+pub mod delivery;
 pub mod door;
-pub mod entrance;
 pub mod event;
-pub mod exit;
-pub mod failover;
-pub mod health;
-pub mod history;
+pub mod host;
 pub mod http;
-pub mod keys;
 pub mod limits;
-pub mod logging;
-pub mod pacing;
-pub mod privilege;
-pub mod probe;
-pub mod process;
-pub mod producer;
-pub mod queue;
-pub mod recovery;
-pub mod refused;
-pub mod reload;
-pub mod rounds;
-pub mod route;
-pub mod scheduling;
-pub mod signals;
-pub mod skews;
-pub mod stats;
 pub mod store;
-pub mod systemd;
-pub mod thread;
-pub mod timings;
+pub mod telemetry;
+pub mod wire;

@@ -12,11 +12,12 @@ use log::{error, info, warn};
 use logs_ingest::app::App;
 use logs_ingest::commands::{self, Cli, Command};
 use logs_ingest::config::{Config, RawSettings};
-use logs_ingest::exit::Exit;
+use logs_ingest::host::exit::Exit;
+use logs_ingest::host::signals::{self, Signal};
+use logs_ingest::host::systemd::Manager;
+use logs_ingest::host::{crash, privilege, scheduling};
 use logs_ingest::limits::RELOAD_INTERVAL;
-use logs_ingest::signals::{self, Signal};
-use logs_ingest::systemd::Manager;
-use logs_ingest::{crash, logging, privilege, scheduling};
+use logs_ingest::telemetry::logging;
 
 fn main() -> ExitCode {
     let closed_off = privilege::close_off();

@@ -17,8 +17,8 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Error};
 
 use crate::config::{RawSettings, local_url, own_certificate};
-use crate::keys;
 use crate::limits::PEM_BYTES_MAX;
+use crate::wire::keys;
 
 /// To be connected; loopback and local networks take milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -246,7 +246,7 @@ mod tests {
     fn stranger(text: &'static str) -> (Daemon, std::thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let daemon = at(listener.local_addr().unwrap());
-        let says = crate::thread::start("stranger", move || {
+        let says = crate::host::thread::start("stranger", move || {
             let (mut peer, _) = listener.accept().unwrap();
             let _ = peer.read(&mut [0; 1_024]);
             let _ = peer.write_all(text.as_bytes());
@@ -321,7 +321,7 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(refused.is_err_and(|why| why.contains("everyone may read it") && !why.contains(KEY)));
 
-        let says = crate::thread::start("daemon", move || {
+        let says = crate::host::thread::start("daemon", move || {
             let (mut peer, _) = listener.accept().unwrap();
             let mut heard = vec![0; 1_024];
             let count = peer.read(&mut heard).unwrap();

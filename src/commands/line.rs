@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::clock;
 use crate::event::{Arrival, Event, Rules};
+use crate::host::clock;
 use crate::limits::TRACEPARENT_MAX;
 use crate::store::browse::{Kept, Letter};
 use crate::store::spool::{self, Entry};

@@ -1,6 +1,7 @@
 //! The command line. One file a subcommand; without one the daemon serves.
 
 pub mod check;
+pub mod control;
 pub mod daemon;
 pub mod dead_letters;
 pub mod events;
@@ -22,7 +23,7 @@ mod whole_file;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, RawSettings, data_dir};
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 
 /// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, in PostgreSQL while
 /// Kafka is away, or in a local SQLite spool, from where it goes to Kafka by itself.

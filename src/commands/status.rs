@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::daemon::{Daemon, DaemonArgs};
 use super::output::{count, local_time, size, some, time_span, visible};
 use crate::config::RawSettings;
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 
 /// Show how the running daemon is: route, backlog, spool, dead letters, ledger.
 ///

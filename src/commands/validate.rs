@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::input::{Input, Line};
 use super::output::{Output, count, some, visible};
-use crate::clock;
 use crate::config::Config;
 use crate::event::{Arrival, Event, Items, ItemsError, Refusal, is_one_value, request_id_in};
-use crate::exit::Exit;
+use crate::host::clock;
+use crate::host::exit::Exit;
 use crate::limits::BATCH_ERROR_ID_CHARS_MAX;
 
 /// Check events without a daemon: the same rules and words, with the line of each.

@@ -22,19 +22,19 @@ pub use parse::duration as parse_duration;
 pub use raw::RawSettings;
 use raw::Reader;
 
-use crate::door::CertificateFiles;
+use crate::door::{self, CertificateFiles, entrance};
 use crate::event::{BatchRules, Rules};
 use crate::limits;
 use crate::store;
 use crate::store::postgres;
+use crate::telemetry::timings::Timings;
+use crate::wire::keys::Guard;
 
 /// Every setting, ready for use.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Address to listen on.
-    pub host: IpAddr,
-    /// Port to listen on; 0 lets the system choose.
-    pub port: u16,
+    /// Where to listen.
+    pub entrance: entrance::Settings,
     /// Folder of the spool.
     pub data_dir: PathBuf,
     /// This daemon's name in stored rows.
@@ -49,10 +49,6 @@ pub struct Config {
     pub max_connections: usize,
     /// Of these, from one address. None: no such cap.
     pub max_connections_per_address: Option<usize>,
-    /// Certificate and key. None: the port speaks plain HTTP.
-    pub tls: Option<CertificateFiles>,
-    /// Unix socket beside the port.
-    pub unix_socket: Option<PathBuf>,
     /// Connections between door and HTTP server.
     pub upstream_connections: usize,
     /// For a whole request head, from its first byte.
@@ -135,6 +131,25 @@ impl Config {
         self.round_timeout().saturating_mul(rounds.saturating_add(1)) + ANSWER_MARGIN
     }
 
+    /// What the door needs to know.
+    #[must_use]
+    pub fn door(&self, guard: &Guard, timings: &Timings) -> door::Settings {
+        door::Settings {
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            upstream_connections: self.upstream_connections,
+            head_timeout: self.head_timeout,
+            body_timeout: self.body_timeout,
+            idle_timeout: self.idle_timeout,
+            upstream_timeout: self.answer_timeout(),
+            body_bytes_max: self.rules.body_bytes_max(),
+            guard: guard.clone(),
+            batch_timeout: self.batch_timeout(),
+            batch_bytes_max: self.batch.max_bytes,
+            answers: timings.request.clone(),
+        }
+    }
+
     /// Types, ranges and relations of what was typed.
     ///
     /// Errors: the first setting that can't be used.
@@ -142,8 +157,12 @@ impl Config {
         let read = Reader::new();
         let max_event_bytes = read.bytes("MAX_EVENT_BYTES", &raw.max_event_bytes, 1 << 10, 16 << 20)?;
         let config = Self {
-            host: read.address("HOST", &raw.host)?,
-            port: read.number("PORT", &raw.port, 0, 65_535)?,
+            entrance: entrance::Settings {
+                host: read.address("HOST", &raw.host)?,
+                port: read.number("PORT", &raw.port, 0, 65_535)?,
+                tls: tls_files(&read, raw)?,
+                unix_socket: unix_socket(&read, raw)?,
+            },
             data_dir: data_dir(raw),
             instance: instance(raw),
             workers: workers(&read, raw)?,
@@ -151,8 +170,6 @@ impl Config {
             queue_bytes: read.bytes("QUEUE_BYTES", &raw.queue_bytes, 64 << 10, 8 << 30)?,
             max_connections: read.number("MAX_CONNECTIONS", &raw.max_connections, 1, 100_000)?,
             max_connections_per_address: connections_per_address(&read, raw)?,
-            tls: tls_files(&read, raw)?,
-            unix_socket: unix_socket(&read, raw)?,
             upstream_connections: read.number(
                 "UPSTREAM_CONNECTIONS",
                 &raw.upstream_connections,

@@ -9,8 +9,8 @@ use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
 use super::figures;
 use super::stream::{Peer, Stream};
-use crate::http::reply::{Reply, retry_between};
 use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
+use crate::wire::reply::{Reply, retry_between};
 
 /// Accepts before other sockets get their turn.
 const ACCEPTS_A_TURN: usize = 64;

@@ -17,9 +17,9 @@ use rustls::{ServerConfig, version};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::clock;
+use crate::host::clock;
+use crate::host::reload::Reload;
 use crate::limits::{CERTIFICATE_WARNING_S, PEM_BYTES_MAX};
-use crate::reload::Reload;
 
 /// Where the certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]

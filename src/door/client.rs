@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::body::{BodyError, BodyReader, Framing};
 use super::stream::{Peer, Stream};
-use crate::http::reply::Reply;
-use crate::http::routes::{Body, Lane};
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
+use crate::wire::reply::Reply;
+use crate::wire::routes::{Body, Lane};
 
 /// What a client waits for, or is waited for: the kinds of [`super::timers::Timers`].
 pub(super) mod wait {

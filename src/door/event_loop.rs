@@ -17,16 +17,16 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::addresses::Addresses;
 use super::client::{self, Client};
 use super::figures;
+use super::inside::upstream::{self, Pool};
 use super::listener::Listener;
 use super::render::DateText;
 use super::slots::Slots;
 use super::timers::Timers;
-use super::upstream::{self, Pool};
 use super::{Settings, Shared, ingest_floor};
+use crate::host::throttle::Throttle;
 use crate::limits::{
     CERTIFICATE_LOOK, DOOR_KEPT_CONNECTIONS, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_REFUSED_PER_MINUTE,
 };
-use crate::logging::Throttle;
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
 const TURN_MAX: Duration = Duration::from_millis(500);

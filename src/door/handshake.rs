@@ -6,7 +6,7 @@
 use super::client::{State, Then, wait};
 use super::event_loop::EventLoop;
 use super::figures;
-use crate::http::reply::Reply;
+use crate::wire::reply::Reply;
 
 impl EventLoop {
     /// Whether a connection that has to read must wait for the next turn, because of others' handshakes.

@@ -9,9 +9,9 @@ use httparse::{Header, Status};
 
 use super::body::Framing;
 use super::target::{self, Target};
-use crate::http::reply::Reply;
-use crate::keys::Shown;
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_ID_HEADER_MAX};
+use crate::wire::keys::Shown;
+use crate::wire::reply::Reply;
 
 /// The one `Content-Type` that says something that the body does not.
 pub(super) const NDJSON: &str = "application/x-ndjson";

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use mio::net::UnixStream;
 
+use crate::host::thread;
 use crate::limits::{LISTEN_BACKLOG, STOP_LOOK};
-use crate::thread;
 
 /// The daemon's user and its group may connect.
 const MODE: u32 = 0o660;

@@ -21,21 +21,20 @@
 
 mod accept;
 mod addresses;
-mod answer;
 mod body;
 mod certificates;
 mod client;
+pub mod entrance;
 mod event_loop;
 mod figures;
-mod forward;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod handshake;
 mod head;
+mod inside;
 mod listener;
 mod local;
 mod render;
-mod renew;
 mod respond;
 mod serve;
 mod slots;
@@ -43,7 +42,6 @@ mod stream;
 mod target;
 mod timers;
 mod tls;
-mod upstream;
 
 use std::io;
 use std::path::PathBuf;
@@ -60,13 +58,13 @@ use self::figures::Counters;
 pub use self::figures::Figures;
 pub use self::listener::Listener;
 pub use self::local::SocketFile;
-use crate::keys::Guard;
+use crate::host::thread;
 use crate::limits::{
     DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_REFUSED_CONNECTIONS_MAX,
     DOOR_RESERVED_DESCRIPTORS, DOOR_START_TIMEOUT,
 };
-use crate::thread;
-use crate::timings::Histogram;
+use crate::telemetry::timings::Histogram;
+use crate::wire::keys::Guard;
 
 /// Poll, waker, a listener for each address family, the Unix socket, the inner listener; some to spare.
 const OWN_DESCRIPTORS: usize = 12;
@@ -125,6 +123,19 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Watch(Arc<Shared>);
 
+impl Default for Watch {
+    /// Of a door that is still to be started.
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            started: Instant::now(),
+            counters: Counters::default(),
+            closing: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+        }))
+    }
+}
+
 impl Watch {
     /// What the door counted, and where it stands.
     #[must_use]
@@ -165,6 +176,8 @@ impl Door {
     /// its owner should put a new one on the same path. Connections to the old one are not used
     /// again; requests that it has may still be answered.
     ///
+    /// `watch` sees it from then on.
+    ///
     /// Errors: a setting that leaves no room, a socket that can't be polled, an inner server that
     /// does not answer.
     pub fn start(
@@ -172,6 +185,7 @@ impl Door {
         inner: PathBuf,
         settings: Settings,
         rebuild: Sender<()>,
+        watch: &Watch,
     ) -> io::Result<Self> {
         let least = DOOR_KEPT_CONNECTIONS + 1;
         if settings.upstream_connections < least || settings.max_connections == 0 {
@@ -179,13 +193,7 @@ impl Door {
                 format!("the door needs at least {least} upstream connections and 1 client connection");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let shared = Arc::new(Shared {
-            started: Instant::now(),
-            counters: Counters::default(),
-            closing: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
-        });
+        let shared = Arc::clone(&watch.0);
         let text = format!(
             "the HTTP server on {} did not answer within {} s",
             inner.display(),
@@ -201,12 +209,6 @@ impl Door {
             Err(RecvTimeoutError::Timeout) => Err(io::Error::new(io::ErrorKind::TimedOut, text)),
             Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("BUG: the door's thread ended")),
         }
-    }
-
-    /// For those who watch the door.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.shared))
     }
 
     /// What the door counted, and where it stands.

@@ -3,11 +3,11 @@
 
 use std::io::Write;
 
-use super::answer::Answer;
 use super::head::{Head, NDJSON};
+use super::inside::answer::Answer;
 use super::stream::Peer;
-use crate::http::reply::{self, Reply};
-use crate::http::routes::{Body, Route};
+use crate::wire::reply::{self, Reply};
+use crate::wire::routes::{Body, Route};
 
 /// What an answer says beside what it answers.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ impl DateText {
 mod tests {
     use super::*;
     use crate::door::head::{Parsed, parse};
-    use crate::http::routes;
+    use crate::wire::routes;
 
     const MANNER: Manner<'_> =
         Manner { closes: false, is_http10: false, is_head: false, request_id: "", date: "D" };

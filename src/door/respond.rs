@@ -6,13 +6,13 @@ use mio::Interest;
 use super::accept::no_room;
 use super::client::{Client, State, Then, wait};
 use super::event_loop::{EventLoop, Source};
+use super::inside::upstream::Job;
 use super::render::{self, Manner};
 use super::stream::Peer;
-use super::upstream::Job;
-use crate::http::reply::Reply;
-use crate::http::routes::Lane;
 use crate::limits::{DOOR_BUFFER_BYTES_KEPT, DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
-use crate::refused::Refusal;
+use crate::telemetry::refused::Refusal;
+use crate::wire::reply::Reply;
+use crate::wire::routes::Lane;
 
 impl EventLoop {
     /// Answers with a reply of the door's own. Closes after it as `then` or the request says.

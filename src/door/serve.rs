@@ -16,10 +16,10 @@ use super::figures;
 use super::head::{Head, Parsed, Whole, parse};
 use super::render::{self, Sender};
 use super::stream::Peer;
-use crate::http::reply::Reply;
-use crate::http::routes::{self, Body, Route};
-use crate::keys;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
+use crate::wire::keys;
+use crate::wire::reply::Reply;
+use crate::wire::routes::{self, Body, Route};
 
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,6 +64,14 @@ pub struct Rules {
     pub redact_cards: bool,
 }
 
+impl Rules {
+    /// A body may be a quarter longer than the event in it, because of white space and escapes.
+    #[must_use]
+    pub fn body_bytes_max(self) -> usize {
+        self.max_event_bytes + self.max_event_bytes / 4
+    }
+}
+
 /// One log event, valid, in its normal form.
 #[derive(Clone, Debug)]
 pub struct Event {

@@ -5,7 +5,7 @@ use std::io::Write;
 use tiny_http::Request;
 
 use super::endpoints;
-use super::reply::{Reply, reason};
+use crate::wire::reply::{Reply, reason};
 
 /// Answers a request. A door that is gone has taken its client with it, so errors end here.
 pub(super) fn answer(request: Request, reply: &Reply) {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tiny_http::Request;
 
 use super::idempotency::Digest;
-use super::reply::Reply;
+use crate::wire::reply::Reply;
 
 /// Encodings that a body may have, as `Accept-Encoding` lists them.
 const ACCEPTED: &str = "gzip, identity";

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::reply::Reply;
 use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX};
+use crate::wire::reply::Reply;
 
 /// A SHA-256.
 pub type Digest = [u8; 32];

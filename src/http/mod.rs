@@ -7,25 +7,22 @@ mod answer;
 mod body;
 pub mod endpoints;
 pub mod idempotency;
-pub mod reply;
-pub mod routes;
 mod server;
-mod traceparent;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub use server::HttpServer;
 
+use crate::delivery::queue::{Gauge, Inlet};
 use crate::door;
 use crate::event::{BatchRules, Rules};
-use crate::health::Health;
-use crate::history::History;
-use crate::keys::Guard;
-use crate::queue::{Gauge, Inlet};
-use crate::skews::Skews;
-use crate::stats::Stats;
 use crate::store::spool::Spool;
-use crate::timings::Timings;
+use crate::telemetry::health::Health;
+use crate::telemetry::history::History;
+use crate::telemetry::services::Skews;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::timings::Timings;
+use crate::wire::keys::Guard;
 
 /// What the endpoints work with.
 pub struct Context {
@@ -45,8 +42,8 @@ pub struct Context {
     pub held_at_start: u64,
     /// How long things take.
     pub timings: Timings,
-    /// For its figures, once it is open.
-    pub door: OnceLock<door::Watch>,
+    /// For its figures.
+    pub door: door::Watch,
     /// Client connections that there may be.
     pub max_connections: usize,
     /// What events are made by.

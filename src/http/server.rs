@@ -26,10 +26,10 @@ use tiny_http::{Request, Server};
 use super::Context;
 use super::answer::answer;
 use super::endpoints::{self, Effort};
-use super::reply::{Reply, retry_after};
+use crate::host::thread;
 use crate::limits::{RETRY_AFTER_FULL_S, WORKER_LOOK, WORKERS_PER_BATCH_WORKER};
-use crate::stats;
-use crate::thread;
+use crate::telemetry::stats;
+use crate::wire::reply::{Reply, retry_after};
 
 /// Linux takes no longer path for a socket.
 const SOCKET_PATH_MAX: usize = 100;

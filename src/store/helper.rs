@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::host::thread;
 use crate::store::StoreError;
-use crate::thread;
 
 /// How many helpers of one kind are stuck, and how many may be.
 #[derive(Debug)]

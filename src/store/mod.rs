@@ -7,7 +7,6 @@ pub mod browse;
 mod helper;
 mod isolate;
 pub mod kafka;
-pub mod link;
 pub mod postgres;
 pub mod spool;
 
@@ -36,6 +35,32 @@ impl Standing {
         match self {
             Self::Held => "held",
             Self::Home => "home",
+        }
+    }
+}
+
+/// The store that keeps an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredIn {
+    /// Acknowledged by the broker.
+    Kafka,
+    /// Committed in Postgres.
+    Postgres,
+    /// Committed and fsynced in the local spool.
+    Spool,
+    /// Kept, but the broker will not have it as it is.
+    DeadLetter,
+}
+
+impl StoredIn {
+    /// As logs and `X-Stored-In` have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
+            Self::Spool => "spool",
+            Self::DeadLetter => "dead-letter",
         }
     }
 }

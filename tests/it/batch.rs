@@ -247,7 +247,7 @@ fn bombs_and_many_large_batches_at_once_leave_the_memory_flat() {
         .map(|n| {
             let (mut client, batch) = (daemon.client(), batch.clone());
             let send = move || client.post(BATCH, &[LINES], batch).status;
-            logs_ingest::thread::start(&format!("sender-{n}"), send).unwrap()
+            logs_ingest::host::thread::start(&format!("sender-{n}"), send).unwrap()
         })
         .collect();
     let statuses: Vec<u16> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();

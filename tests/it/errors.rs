@@ -59,7 +59,7 @@ fn a_refusal_is_seen_by_a_client_that_still_sends() {
     let mut client = daemon.client();
     client.send_raw(post_head("Content-Length: 100000000\r\n")).expect("the daemon reads");
     let mut sender = client.sender().expect("a second handle");
-    let sending = logs_ingest::thread::start("sender", move || {
+    let sending = logs_ingest::host::thread::start("sender", move || {
         let piece = [b'x'; 16 * 1024];
         // Ends with an error when the daemon has closed.
         (0..6_000).take_while(|_| sender.write_all(&piece).is_ok()).count()

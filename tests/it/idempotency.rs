@@ -224,7 +224,7 @@ fn in_a_storm_of_repeats_each_gets_the_first_answer() {
             let (addr, answers) = (daemon.addr(), Arc::clone(&answers));
             let work =
                 move || (0..each).for_each(|n| repeated(addr, &format!("{till}-{n}"), n % 2 == 0, &answers));
-            logs_ingest::thread::start(&format!("till-{till}"), work).unwrap()
+            logs_ingest::host::thread::start(&format!("till-{till}"), work).unwrap()
         })
         .collect();
     tills.into_iter().for_each(|till| till.join().unwrap());

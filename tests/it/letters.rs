@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use logs_ingest::clock;
 use logs_ingest::event::{Arrival, Event};
+use logs_ingest::host::clock;
 use logs_ingest::store::kafka::{ClientChoice, Settings, connect};
 use logs_ingest::store::{Batch, StoreError};
 use serde_json::json;

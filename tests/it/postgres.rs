@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use logs_ingest::event::{Arrival, Event};
+use logs_ingest::host::thread;
 use logs_ingest::limits::RELEASED_MS;
 use logs_ingest::store::postgres::{Connected, Postgres, Settings, connect};
 use logs_ingest::store::{Batch, Standing, StoreError};
-use logs_ingest::thread;
 use uuid::Uuid;
 
 use crate::support::poll;

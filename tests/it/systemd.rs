@@ -97,7 +97,7 @@ fn no_connection_is_refused_while_the_daemon_restarts() {
     let (stopped, stored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let till = {
         let (stopped, stored) = (Arc::clone(&stopped), Arc::clone(&stored));
-        logs_ingest::thread::start("till", move || {
+        logs_ingest::host::thread::start("till", move || {
             while !stopped.load(Ordering::Relaxed) {
                 let stream = TcpStream::connect(address).expect("nobody is refused");
                 stream.set_read_timeout(Some(LIMIT)).expect("a socket");

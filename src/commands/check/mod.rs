@@ -20,9 +20,9 @@ use super::daemon::{Daemon, DaemonArgs};
 use super::output::{Output, visible};
 use crate::config::{Config, InForce, RawSettings, in_force};
 use crate::door::Certificates;
-use crate::exit::Exit;
-use crate::keys::KeyRing;
+use crate::host::exit::Exit;
 use crate::store::{kafka, postgres, spool};
+use crate::wire::keys::KeyRing;
 
 /// Explain every setting in force and try what it names.
 ///
@@ -100,7 +100,7 @@ fn port(args: &CheckArgs, config: &Config, settings: &RawSettings, in_use: bool)
         let answer = daemon.get("/health").map_err(|error| error.to_string())?;
         Ok((daemon.url().to_owned(), answer.json))
     });
-    let address = SocketAddr::new(config.host, config.port);
+    let address = SocketAddr::new(config.entrance.host, config.entrance.port);
     match answer {
         Ok((url, health)) if health["service"] == "logs-ingest" => {
             let said = |key: &str| health[key].as_str().unwrap_or("?").to_owned();
@@ -127,8 +127,8 @@ fn port(args: &CheckArgs, config: &Config, settings: &RawSettings, in_use: bool)
 /// Who gets in, and how.
 fn entrance(config: &Config) -> Vec<Finding> {
     let mut tls = Findings::on("tls");
-    let is_loopback = config.host.is_loopback();
-    match &config.tls {
+    let is_loopback = config.entrance.host.is_loopback();
+    match &config.entrance.tls {
         Some(files) => match Certificates::read(files.clone()) {
             Ok(certificates) => tls.add(Level::Ok, certificates.describe()),
             Err(why) => tls.add(Level::Problem, why),

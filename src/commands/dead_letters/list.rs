@@ -2,12 +2,12 @@
 
 use super::stores::Stores;
 use super::{ListArgs, Place, ShowArgs};
-use crate::clock;
 use crate::commands::line;
 use crate::commands::output::{Output, local_time, visible};
 use crate::config::Config;
 use crate::event::Columns;
-use crate::exit::Exit;
+use crate::host::clock;
+use crate::host::exit::Exit;
 use crate::store::browse::Letter;
 
 /// Of an error's text, so much stands in a list.

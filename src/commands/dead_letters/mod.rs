@@ -11,7 +11,7 @@ use clap::{ArgGroup, ValueEnum};
 
 use super::selection::Selection;
 use crate::config::Config;
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 
 /// Letters that are read at once.
 const PAGE_ROWS: usize = 100;

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::stores::Stores;
 use super::{Place, RetryArgs};
+use crate::commands::control;
 use crate::commands::output::{count, some, visible};
 use crate::config::Config;
-use crate::control;
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 use crate::limits::SETTLE_LETTERS_MAX;
 use crate::store::postgres::Postgres;
 use crate::store::spool::{Fate, Settings, Spool};

@@ -13,7 +13,7 @@ use serde_json::Value;
 use self::report::{Line, Report};
 use super::daemon::{AskError, Daemon, DaemonArgs};
 use crate::config::{Config, RawSettings};
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 use crate::store::postgres;
 use crate::store::spool::{self, Recount};
 
@@ -45,7 +45,7 @@ pub struct LedgerArgs {
 /// A text for people: the daemon's address makes no sense.
 pub fn run(args: &LedgerArgs, config: &Config, settings: &RawSettings) -> Result<Exit, String> {
     // With PORT=0 no daemon can be asked, but the stores can be counted.
-    let named = args.daemon.url.is_some() || config.port != 0;
+    let named = args.daemon.url.is_some() || config.entrance.port != 0;
     let daemon = if named { Some(Daemon::new(&args.daemon, settings)?) } else { None };
     let report = quiet_report(config, daemon.as_ref());
     if args.json {

@@ -22,10 +22,10 @@ use self::sender::Sender;
 use self::source::Source;
 use super::selection::Selection;
 use crate::config::Config;
-use crate::exit::Exit;
+use crate::delivery::pacing::Pace;
+use crate::host::exit::Exit;
+use crate::host::signals::{self, Signal};
 use crate::limits::RECOVERY_EVENTS_MAX;
-use crate::pacing::Pace;
-use crate::signals::{self, Signal};
 
 /// Send stored events to Kafka once more: from the spool, from PostgreSQL or from an exported file.
 ///

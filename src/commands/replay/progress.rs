@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::clock;
 use crate::commands::meter::Meter;
 use crate::commands::output::{count, local_time, some};
+use crate::host::clock;
 
 /// How it went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

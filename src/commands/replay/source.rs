@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::file::ExportedFile;
 use super::{ReplayArgs, Selection};
-use crate::clock;
 use crate::config::Config;
 use crate::event::Event;
+use crate::host::clock;
 use crate::limits::{CONNECT_BACKOFF_MOST, EXPORT_PAGE_BYTES};
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, Wanted};

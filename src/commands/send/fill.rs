@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
-use crate::clock;
+use crate::host::clock;
 
 /// What the command line says of every event.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -29,12 +29,12 @@ use super::daemon::{Daemon, DaemonArgs};
 use super::input::Input;
 use super::meter::Meter;
 use super::output::{count, some};
-use crate::clock;
 use crate::config::{Config, RawSettings, parse_duration};
 use crate::event::{Arrival, Event};
-use crate::exit::Exit;
+use crate::host::clock;
+use crate::host::exit::Exit;
+use crate::host::signals::{self, Signal};
 use crate::limits::{SEND_LINGER, SEND_STOP_WAIT};
-use crate::signals::{self, Signal};
 
 const PATH: &str = "/api/logs/ingest/batch";
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::commands::input::{Input, Line};
+use crate::host::thread;
 use crate::limits::SEND_LINES_AHEAD;
-use crate::thread;
 
 /// A line and where it stands.
 pub(super) struct Found {

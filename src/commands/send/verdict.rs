@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::commands::daemon::Answer;
-use crate::failover::doubled;
+use crate::delivery::failover::doubled;
 use crate::limits::{SEND_WAIT_FIRST, SEND_WAIT_MOST};
 
 /// See the module.

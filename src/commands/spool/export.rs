@@ -14,9 +14,9 @@ use crate::commands::line;
 use crate::commands::output::some;
 use crate::commands::selection::Selection;
 use crate::commands::whole_file::WholeFile;
-use crate::exit::Exit;
+use crate::host::exit::Exit;
+use crate::host::signals::{self, Signal};
 use crate::limits::EXPORT_PAGE_BYTES;
-use crate::signals::{self, Signal};
 use crate::store::spool::Journal;
 
 /// Write events as lines of JSON, for a file or a USB stick; `replay --file` sends them to Kafka.

@@ -6,7 +6,7 @@ mod verify;
 
 use std::path::Path;
 
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 
 /// Rows that are read at once.
 const PAGE_ROWS: usize = 500;

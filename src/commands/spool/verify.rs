@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::PAGE_ROWS;
 use crate::commands::output::{Output, count, some};
-use crate::exit::Exit;
+use crate::host::exit::Exit;
 use crate::store::spool::{Journal, Table};
 
 /// Damaged rows that are named; the others are only counted.

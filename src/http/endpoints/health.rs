@@ -7,13 +7,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json;
-use crate::clock;
-use crate::health::{RemoteHealth, RemoteState, Vitals};
+use crate::host::clock;
+use crate::host::systemd;
 use crate::http::Context;
-use crate::http::reply::Reply;
 use crate::limits::POSTGRES_COUNT_MAX;
 use crate::store::postgres::Figures;
-use crate::systemd;
+use crate::telemetry::health::{RemoteHealth, RemoteState, Vitals};
+use crate::wire::reply::Reply;
 
 /// The state of the stores.
 #[derive(Serialize, ToSchema)]

@@ -9,16 +9,16 @@ use uuid::Uuid;
 use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
 use super::{Handled, header, json, keyed, refused, traceparent};
-use crate::clock;
 use crate::event::{Arrival, Event, Refusal};
+use crate::host::clock;
 use crate::http::Context;
 use crate::http::body::Body;
-use crate::http::reply::Reply;
-use crate::queue::StoredIn;
+use crate::store::StoredIn;
+use crate::wire::reply::Reply;
 
 /// Reads and validates the body.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
-    let limit = body_bytes_max(context.rules.max_event_bytes);
+    let limit = context.rules.body_bytes_max();
     let read = keyed::key(request).and_then(|key| {
         let body = Body::of(request, limit)?.read_whole()?;
         let event =
@@ -48,12 +48,6 @@ pub(super) fn arrival(request: &Request) -> Arrival {
         traceparent: traceparent(request).map(Box::from),
         x_request_id: header(request, "X-Request-ID").map(Box::from),
     }
-}
-
-/// A body may be a quarter longer than the event in it, for white space and escapes.
-#[must_use]
-pub fn body_bytes_max(max_event_bytes: usize) -> usize {
-    max_event_bytes + max_event_bytes / 4
 }
 
 /// 422 or 413, in the contract's words.
@@ -93,6 +87,7 @@ pub(super) fn accepted(key: &[u8], ingest_id: Uuid, place: StoredIn) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Rules;
 
     #[test]
     fn the_answer_has_four_keys_and_says_where_the_event_is() {
@@ -107,6 +102,7 @@ mod tests {
 
     #[test]
     fn a_body_may_be_a_quarter_longer_than_its_event() {
-        assert_eq!(body_bytes_max(400 << 10), 500 << 10);
+        let rules = Rules { max_event_bytes: 400 << 10, redact_cards: true };
+        assert_eq!(rules.body_bytes_max(), 500 << 10);
     }
 }

@@ -8,9 +8,9 @@ use super::{header, ingest};
 use crate::event::{Detail, Event, Loc, Refusal};
 use crate::http::Context;
 use crate::http::idempotency::{Claim, Digest, Ticket, derived_id, digest};
-use crate::http::reply::{Reply, retry_after};
 use crate::limits::{IDEMPOTENCY_KEY_CHARS_MAX, RETRY_AFTER_IN_FLIGHT_S};
-use crate::stats;
+use crate::telemetry::stats;
+use crate::wire::reply::{Reply, retry_after};
 
 /// What makes the answer differ when the body is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

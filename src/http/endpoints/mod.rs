@@ -15,14 +15,13 @@ mod submit;
 
 use tiny_http::Request;
 
-pub use ingest::body_bytes_max;
 pub use submit::{Accepted, submit};
 
 use super::Context;
-use super::reply::Reply;
-use super::routes::{self, Endpoint};
-use super::traceparent::is_valid;
 use crate::limits::SHORT_BODY_BYTES;
+use crate::wire::reply::Reply;
+use crate::wire::routes::{self, Endpoint};
+use crate::wire::traceparent::is_valid;
 
 /// What a worker made of a request.
 pub enum Handled {

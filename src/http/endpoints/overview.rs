@@ -6,12 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json;
-use crate::clock;
-use crate::health::{RemoteState, Vitals};
+use crate::host::clock;
 use crate::http::Context;
-use crate::http::reply::Reply;
 use crate::limits::HISTORY_SLOT_S;
-use crate::refused::{self, Refused};
+use crate::telemetry::health::{RemoteState, Vitals};
+use crate::telemetry::refused::{self, Refused};
+use crate::wire::reply::Reply;
 
 /// What the status page shows.
 #[derive(Serialize, ToSchema)]
@@ -176,7 +176,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         spool_max_bytes: figures.max_bytes,
         spool_full_in_hours: figures.full_in.map(hours),
         disk_free_bytes: figures.disk_free,
-        connections: context.door.get().map_or(0, |door| door.figures().connections),
+        connections: context.door.figures().connections,
         refused: refused::last(),
         kafka,
         postgres,

@@ -1,6 +1,7 @@
 //! Pages and what they need, as they stand in `ui/`: all of it in the binary, nothing from elsewhere.
 
-use crate::http::reply::Reply;
+use crate::wire::reply::Reply;
+use crate::wire::routes::File;
 
 /// Nothing but this daemon's own files runs or is loaded. Swagger UI sets styles by attribute and draws its icons
 /// from `data:` addresses.
@@ -10,25 +11,6 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The same for the status page, which needs less.
 const STATUS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// A file of `ui/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum File {
-    /// `/`
-    Status,
-    /// Its styles.
-    StatusStyle,
-    /// What keeps it up to date.
-    StatusScript,
-    /// `/docs`
-    Docs,
-    /// What starts it.
-    DocsScript,
-    /// Swagger UI's styles.
-    SwaggerStyle,
-    /// Swagger UI itself.
-    SwaggerScript,
-}
 
 pub(super) fn reply(file: File) -> Reply {
     const STYLE: &str = "text/css; charset=utf-8";

@@ -7,10 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::json;
-use crate::door;
-use crate::health::RemoteState;
 use crate::http::Context;
-use crate::http::reply::{Reply, retry_after};
+use crate::telemetry::health::RemoteState;
+use crate::wire::reply::{Reply, retry_after};
 
 /// Whether all is as asked.
 #[derive(Serialize, ToSchema)]
@@ -33,8 +32,8 @@ fn fail(status: &'static str, detail: String) -> Reply {
 /// Which loop has not moved for so long, if any.
 fn silent(context: &Context, after: Duration) -> Option<String> {
     let producer = context.health.silence(&context.health.producer);
-    let door = context.door.get().map(door::Watch::silence).unwrap_or_default();
-    let workers = context.door.get().map(door::Watch::server_silence).unwrap_or_default();
+    let door = context.door.silence();
+    let workers = context.door.server_silence();
     [("producer", producer), ("door", door), ("http server", workers)]
         .into_iter()
         .find(|(_, silence)| *silence > after)

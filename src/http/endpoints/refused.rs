@@ -6,12 +6,12 @@ use std::time::Instant;
 use tiny_http::Request;
 
 use super::{Handled, client, header, traceparent};
+use crate::host::throttle::Throttle;
 use crate::http::Context;
-use crate::http::reply::Reply;
 use crate::limits::LOG_REFUSED_PER_MINUTE;
-use crate::logging::Throttle;
-use crate::refused::Refusal;
-use crate::stats;
+use crate::telemetry::refused::Refusal;
+use crate::telemetry::stats;
+use crate::wire::reply::Reply;
 
 static LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PER_MINUTE));
 

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 
 use super::json;
 use crate::door;
-use crate::health::RemoteState;
 use crate::http::Context;
-use crate::http::reply::Reply;
-use crate::stats::{Ledger, Snapshot};
+use crate::telemetry::health::RemoteState;
+use crate::telemetry::stats::{Ledger, Snapshot};
+use crate::wire::reply::Reply;
 
 /// Counters since start, and the ledger.
 #[derive(Serialize, ToSchema)]
@@ -72,7 +72,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         },
         queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
-        door: context.door.get().map(door::Watch::figures).unwrap_or_default(),
+        door: context.door.figures(),
         worst_skew_ms: context.skews.worst(),
         clients: context.guard.requests().into_iter().collect(),
     };

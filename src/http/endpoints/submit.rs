@@ -10,15 +10,17 @@ use tiny_http::Request;
 use uuid::Uuid;
 
 use super::{batch, client, header, ingest, traceparent};
+use crate::delivery::queue::{NotTaken, Outcome, Settle, Submission};
 use crate::event::Event;
+use crate::host::throttle::Throttle;
 use crate::http::Context;
 use crate::http::answer::answer;
 use crate::http::idempotency::Ticket;
-use crate::http::reply::{Reply, retry_after};
 use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
-use crate::logging::{Escaped, Throttle};
-use crate::queue::{NotTaken, Outcome, Settle, StoredIn, Submission};
-use crate::stats;
+use crate::store::StoredIn;
+use crate::telemetry::logging::Escaped;
+use crate::telemetry::stats;
+use crate::wire::reply::{Reply, retry_after};
 
 /// Valid events on their way to the queue.
 pub struct Accepted {

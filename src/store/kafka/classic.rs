@@ -13,8 +13,8 @@ use bytes::Bytes;
 use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
 use krafka::producer::murmur2;
 
-use crate::clock;
 use crate::event::Event;
+use crate::host::clock;
 use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
 use crate::store::{Batch, Store, StoreError, isolate};
 

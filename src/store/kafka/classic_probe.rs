@@ -69,7 +69,7 @@ mod tests {
     use std::net::{Shutdown, TcpListener};
 
     use super::*;
-    use crate::thread;
+    use crate::host::thread;
 
     const LIMIT: Duration = Duration::from_millis(300);
 

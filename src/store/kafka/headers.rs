@@ -8,8 +8,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-use crate::clock;
 use crate::event::Event;
+use crate::host::clock;
 
 /// What the texts of one event take, about: an id, a time, some digits.
 const TEXT_BYTES: usize = Hyphenated::LENGTH + 24 + 8;

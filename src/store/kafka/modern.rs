@@ -14,8 +14,8 @@ use krafka::error::KrafkaError;
 use krafka::producer::{Acks, DeliveryHandle, Producer};
 use krafka::{Kafka, PartitionInfo, Record};
 
-use crate::clock;
 use crate::event::Event;
+use crate::host::clock;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };

@@ -10,7 +10,7 @@ use super::browse::{self, Wish, wanted};
 use super::rows::{RETRY, received_ms};
 use super::session::Session;
 use super::write::retried;
-use crate::clock;
+use crate::host::clock;
 use crate::store::StoreError;
 use crate::store::browse::{Letter, Page, Wanted};
 

@@ -65,9 +65,9 @@ use self::lock::Lock;
 use self::work::{Claim, Command, Outcomes, Work};
 use self::writer::Writer;
 use crate::event::Event;
+use crate::host::thread;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
 use crate::store::{Batch, Standing, StoreError};
-use crate::thread;
 
 /// How a spool is kept.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use chrono::DateTime;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::clock;
 use crate::event::{Arrival, Columns, Event, key_of};
+use crate::host::clock;
 
 /// The last millisecond that `received_at` can show with a year of four digits.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;

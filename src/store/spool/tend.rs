@@ -11,7 +11,7 @@ use super::mend::PAGE_BYTES;
 use super::work::{self, Command, Work};
 use super::writer::Writer;
 use super::{keep, schema, write};
-use crate::clock;
+use crate::host::clock;
 use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY, SPOOL_LOG_SAY_BYTES};
 
 impl Writer {

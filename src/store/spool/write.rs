@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::row::{self, Failure, Label, RESTORE_COLUMNS};
-use crate::clock;
 use crate::event::Event;
+use crate::host::clock;
 use crate::store::Standing;
 use crate::store::StoreError;
 

@@ -21,8 +21,8 @@ use super::settled::Clock;
 use super::work::{self, Command, Done, Job, Outcomes, Work};
 use super::write::{self, Counts};
 use super::{OpenError, Settings, keep, repair, schema};
+use crate::host::throttle::Throttle;
 use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
-use crate::logging::Throttle;
 use crate::store::StoreError;
 
 pub(super) struct Writer {

@@ -32,7 +32,7 @@ fn senders(
 ) -> Vec<JoinHandle<Vec<String>>> {
     let addr = daemon.addr();
     let sender = move || (0..batches).flat_map(|_| send(&mut Client::connect(addr))).collect();
-    (0..count).map(|n| logs_ingest::thread::start(&format!("sender-{n}"), sender).unwrap()).collect()
+    (0..count).map(|n| logs_ingest::host::thread::start(&format!("sender-{n}"), sender).unwrap()).collect()
 }
 
 fn ids(senders: Vec<JoinHandle<Vec<String>>>) -> Vec<String> {

@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use logs_ingest::door::{Door, Listener, Settings};
-use logs_ingest::keys::Guard;
-use logs_ingest::thread;
-use logs_ingest::timings::Timings;
+use logs_ingest::door::{Door, Listener, Settings, Watch};
+use logs_ingest::host::thread;
+use logs_ingest::telemetry::timings::Timings;
+use logs_ingest::wire::keys::Guard;
 use tiny_http::{Header, Request, Response, Server};
 
 /// Longer than anything that a test waits for takes on a busy machine.
@@ -121,7 +121,7 @@ impl House {
         let address = listener.local_addr().unwrap();
         let (ask, rebuild) = bounded(1);
         let listener = Listener::tcp(listener, None).unwrap();
-        let door = Door::start(vec![listener], path.clone(), settings, ask).unwrap();
+        let door = Door::start(vec![listener], path.clone(), settings, ask, &Watch::default()).unwrap();
         Self { door: Some(door), inner: Some(inner), address, path, held, hold, rebuild }
     }
 

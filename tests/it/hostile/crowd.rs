@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 use socket2::{Domain, Socket, Type};
 
 use super::{allow_descriptors, connect, serves};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 use crate::support::daemon::Daemon;
 use crate::support::events;

@@ -56,7 +56,7 @@ fn a_broker_killed_in_mid_write_loses_nothing_that_it_acknowledged() {
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writer = {
         let acknowledged = Arc::clone(&acknowledged);
-        logs_ingest::thread::start("t-writer", move || {
+        logs_ingest::host::thread::start("t-writer", move || {
             for round in 0.. {
                 let batch: Batch = events(&format!("round-{round}"), 200).into();
                 let started = Instant::now();
@@ -147,7 +147,7 @@ fn no_kafka(answer: &'static [u8]) -> String {
             let _ = stream.shutdown(Shutdown::Both);
         }
     };
-    drop(logs_ingest::thread::start("t-no-kafka", serve).unwrap());
+    drop(logs_ingest::host::thread::start("t-no-kafka", serve).unwrap());
     address
 }
 

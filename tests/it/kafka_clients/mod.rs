@@ -9,8 +9,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use logs_ingest::clock;
 use logs_ingest::event::{Arrival, Event};
+use logs_ingest::host::clock;
 use logs_ingest::store::Connected;
 use logs_ingest::store::kafka::{ClientChoice, Settings, connect};
 use logs_ingest::store::{Batch, StoreError};

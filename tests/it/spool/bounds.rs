@@ -1,6 +1,6 @@
 //! Limits of size and age.
 
-use logs_ingest::clock;
+use logs_ingest::host::clock;
 use logs_ingest::store::Standing;
 use logs_ingest::store::StoreError;
 use logs_ingest::store::spool::Spool;

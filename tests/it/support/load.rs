@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 use super::events;
 use super::http::{Client, INGEST, Place, Response};

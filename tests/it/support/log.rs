@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINE_BYTES_MAX: u64 = 64 * 1024;

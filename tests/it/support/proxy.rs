@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 use super::kafka::{Broker, Builder};
 use pump::{Pump, Wire, reset_on_close};

@@ -17,9 +17,9 @@ use crate::event::{
 use crate::http::Context;
 use crate::http::body::{self, Body};
 use crate::http::idempotency::Digest;
-use crate::http::reply::Reply;
 use crate::limits::BATCH_READ_BYTES;
-use crate::stats;
+use crate::telemetry::stats;
+use crate::wire::reply::Reply;
 
 use result::Errors;
 pub(super) use result::{Outcome, Tally};

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::clock;
 use crate::event::{Detail, Form, Refusal, request_id_in};
+use crate::host::clock;
 use crate::http::endpoints::json;
-use crate::http::reply::Reply;
 use crate::limits::{BATCH_ERROR_ID_CHARS_MAX, BATCH_ERRORS_BYTES_MAX, BATCH_ERRORS_MAX};
+use crate::wire::reply::Reply;
 
 const RUN_TOGETHER: &str = "several events stand on one line: curl -d takes the line ends out of a file, \
                             use --data-binary";

@@ -12,14 +12,14 @@ use log::error;
 use prometheus::TEXT_FORMAT;
 
 use self::page::Page;
-use crate::clock;
 use crate::door;
-use crate::health::{RemoteState, Vitals};
+use crate::host::clock;
+use crate::host::process::Process;
 use crate::http::Context;
-use crate::http::reply::Reply;
-use crate::process::Process;
-use crate::stats::Snapshot;
 use crate::store::spool;
+use crate::telemetry::health::{RemoteState, Vitals};
+use crate::telemetry::stats::Snapshot;
+use crate::wire::reply::Reply;
 
 /// The door's own refusals, by what was wrong. Their statuses are the contract's.
 const DOOR_REASONS: [(u16, &str); 10] = [
@@ -36,7 +36,7 @@ const DOOR_REASONS: [(u16, &str); 10] = [
 ];
 
 pub(super) fn reply(context: &Context) -> Reply {
-    let door = context.door.get().map(door::Watch::figures).unwrap_or_default();
+    let door = context.door.figures();
     let counters = context.stats.snapshot();
     let mut page = Page::default();
     page.gauge("logs_ingest_build_info", "Always 1; the version is the label.")

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::http::reply::Reply;
+use crate::wire::reply::Reply;
 
 const ABOUT: &str = "Takes JSON log events and answers 202 only when each is stored: in Kafka, in PostgreSQL while Kafka is \
 away, or in a local spool, from where it goes to Kafka by itself.\n\n\
@@ -64,7 +64,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::http::routes::ROUTES;
+    use crate::wire::routes::ROUTES;
 
     #[test]
     fn every_route_is_described_and_nothing_else() {

@@ -6,7 +6,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::{Detail, Kind, LEVELS, SCHEMA, Spec};
 use crate::http::endpoints::{batch, health, ingest, overview, probes, stats};
-use crate::http::reply;
+use crate::wire::reply;
 
 /// `#/components/schemas/`
 pub(super) fn all() -> Value {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 use super::{Client, chunked};
 use crate::support::load::{Answer, Load, Report, Until, valid_events};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 
 use super::{Mode, Proxy};
 use crate::support::http::is_timeout;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use logs_ingest::thread;
+use logs_ingest::host::thread;
 use socket2::SockRef;
 
 use super::super::http::is_timeout;

@@ -1,0 +1,17 @@
+//! The way of an event from the queue to a store, and back to Kafka from where it had to wait.
+//!
+//! Invariants: one queue, bounded; one thread writes live events; an event is answered when it is stored, not
+//! before; nothing here knows HTTP.
+
+pub mod failover;
+pub mod link;
+pub mod pacing;
+pub mod probe;
+pub mod producer;
+pub mod queue;
+pub mod recovery;
+pub mod rounds;
+pub mod route;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! One order out of several backlogs. Pure.
+//!
+//! An outage may leave a client's events in both stores. Each store gives its rows in the order in
+//! which it took them; across stores the ids tell, for an id begins with the time at which it was made.
+
+use std::collections::VecDeque;
+
+use crate::store::HeldRow;
+
+/// What one source has at its head.
+#[derive(Debug, Default)]
+pub(in crate::delivery) struct Page {
+    /// Rows in the source's own order.
+    pub(in crate::delivery) rows: VecDeque<HeldRow>,
+    /// Whether there are more behind them.
+    pub(in crate::delivery) more: bool,
+}
+
+/// A row and the source that it came from.
+#[derive(Debug)]
+pub(in crate::delivery) struct Picked {
+    pub(in crate::delivery) source: usize,
+    pub(in crate::delivery) row: HeldRow,
+}
+
+/// The oldest `most` rows of all pages. Stops early where a page is used up that is not its source's
+/// last, for what comes next there is not known.
+pub(in crate::delivery) fn oldest(mut pages: Vec<Page>, most: usize) -> Vec<Picked> {
+    let mut picked = Vec::new();
+    while picked.len() < most {
+        let next =
+            pages.iter().enumerate().filter_map(|(source, page)| Some((rank(page.rows.front()?), source)));
+        let Some((_, source)) = next.min() else { break };
+        let page = &mut pages[source];
+        let Some(row) = page.rows.pop_front() else { break };
+        picked.push(Picked { source, row });
+        if page.rows.is_empty() && page.more {
+            break;
+        }
+    }
+    picked
+}
+
+/// A damaged row has no age: it leaves first.
+fn rank(row: &HeldRow) -> u128 {
+    row.event.as_ref().map_or(0, |event| event.ingest_id().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Arrival, Event};
+
+    fn row(seq: i64, id: u128) -> HeldRow {
+        let arrival = Arrival {
+            ingest_id: uuid::Uuid::from_u128(id),
+            received_at_ms: 0,
+            traceparent: None,
+            x_request_id: None,
+        };
+        HeldRow { seq, event: Ok(Event::restored(arrival, "k".into(), "{}".into())) }
+    }
+
+    fn page(ids: &[u128], more: bool) -> Page {
+        Page { rows: ids.iter().zip(1..).map(|(id, seq)| row(seq, *id)).collect(), more }
+    }
+
+    fn ids(pages: Vec<Page>, most: usize) -> Vec<(usize, u128)> {
+        let picked = oldest(pages, most);
+        picked.iter().map(|one| (one.source, rank(&one.row))).collect()
+    }
+
+    #[test]
+    fn rows_of_two_stores_leave_by_age_and_each_store_keeps_its_order() {
+        let pages = vec![page(&[1, 4, 5], false), page(&[2, 3, 9], false)];
+        assert_eq!(ids(pages, 100), [(0, 1), (1, 2), (1, 3), (0, 4), (0, 5), (1, 9)]);
+        // A store's own order holds even where its ids are not in order.
+        assert_eq!(ids(vec![page(&[7, 1], false), page(&[2], false)], 100), [(1, 2), (0, 7), (0, 1)]);
+    }
+
+    #[test]
+    fn what_is_behind_a_page_is_not_overtaken() {
+        let pages = vec![page(&[1, 2], true), page(&[5, 6], false)];
+        assert_eq!(ids(pages, 100), [(0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn a_trial_is_the_oldest_of_all() {
+        assert_eq!(ids(vec![page(&[4], true), page(&[3], true)], 1), [(1, 3)]);
+        assert_eq!(ids(vec![Page::default(), page(&[3], true)], 1), [(1, 3)]);
+        assert_eq!(ids(vec![], 1), []);
+    }
+
+    #[test]
+    fn a_damaged_row_leaves_first() {
+        let damaged = HeldRow { seq: 1, event: Err("checksum".into()) };
+        let pages = vec![page(&[1], false), Page { rows: [damaged].into(), more: false }];
+        assert_eq!(ids(pages, 1), [(1, 0)]);
+    }
+}

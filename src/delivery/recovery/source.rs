@@ -1,0 +1,83 @@
+//! Where held events wait: one trait over the stores that keep a backlog.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use super::merge::Page;
+use crate::store::StoreError;
+use crate::store::spool::{Reader, Spool};
+use crate::telemetry::stats::Stats;
+
+/// A backlog.
+pub(in crate::delivery) trait Source: Send {
+    /// Its name in logs.
+    fn name(&self) -> &'static str;
+
+    /// Called now and then, also while nothing can be sent: for what people want to know of it.
+    fn look(&mut self) {}
+
+    /// Where events that left it are counted: acknowledged, and dead letters.
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64);
+
+    /// Its oldest rows behind `after`, at most so many and about so many bytes, but at least one if there is any.
+    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError>;
+
+    /// Called instead while there is no connection to the target, for so long by now.
+    fn rest(&mut self, away: Duration) {
+        let _ = away;
+    }
+
+    /// These rows are safe elsewhere.
+    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError>;
+
+    /// These rows become dead letters, each for its reason.
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError>;
+}
+
+/// The spool's backlog. Its deletes are commands to the one writer.
+pub(in crate::delivery) struct SpoolBacklog {
+    spool: Spool,
+    reader: Option<Reader>,
+}
+
+impl SpoolBacklog {
+    pub(in crate::delivery) fn new(spool: Spool) -> Self {
+        Self { spool, reader: None }
+    }
+}
+
+impl Source for SpoolBacklog {
+    fn name(&self) -> &'static str {
+        "spool"
+    }
+
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {
+        (&stats.recovered, &stats.recovered_dead_letter)
+    }
+
+    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError> {
+        let held = self.spool.figures().held;
+        if held == 0 {
+            return Ok(Page::default());
+        }
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            empty => empty.insert(self.spool.reader()?),
+        };
+        let read = reader.held_after(after, rows, bytes);
+        if read.is_err() {
+            self.reader = None;
+        }
+        let rows = read?;
+        Ok(Page { more: !rows.is_empty() && held > rows.len() as u64, rows: rows.into() })
+    }
+
+    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+        self.spool.release(seqs)
+    }
+
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+        self.spool.bury(seqs)
+    }
+}

@@ -1,0 +1,131 @@
+//! The public sockets: TCP for the shop's network, under TLS where a certificate is set, and a Unix socket
+//! for programs on the same machine; and what the door needs to know and to have.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use log::{info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{CertificateFiles, Certificates, Listener, SocketFile};
+use crate::host::exit::StartError;
+use crate::host::reload::Reloads;
+use crate::host::systemd::Handed;
+use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
+use crate::wire::keys::Guard;
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Certificate and key. None: the port speaks plain HTTP.
+    pub tls: Option<CertificateFiles>,
+    /// Unix socket beside the port.
+    pub unix_socket: Option<PathBuf>,
+}
+
+/// All of them, bound.
+pub struct Entrance {
+    /// For the door.
+    pub listeners: Vec<Listener>,
+    /// The TCP socket's address.
+    pub address: SocketAddr,
+    /// Removes the Unix socket's file when it goes.
+    pub socket_file: Option<SocketFile>,
+}
+
+/// Binds what the settings name. Certificates are read again by `reloads`.
+///
+/// Errors: what can't be had or used, in one sentence.
+pub fn open(settings: &Settings, reloads: &mut Reloads) -> Result<Entrance, StartError> {
+    let unusable = |error| StartError::system("the listening socket", &error);
+    let certificates = match &settings.tls {
+        Some(files) => {
+            Some(Arc::new(Certificates::read(files.clone()).map_err(|why| StartError::setting(&why))?))
+        }
+        None => None,
+    };
+    let mut handed = Handed::take().map_err(|why| StartError::setting(&why))?;
+    if handed.tcp.is_empty() {
+        handed.tcp.push(bind(settings)?);
+    } else {
+        info!("the service manager listens by TCP for the daemon: HOST and PORT mean nothing now");
+    }
+    let address = handed.tcp[0].local_addr().map_err(unusable)?;
+    if let Some(certificates) = &certificates {
+        info!("{}", certificates.describe());
+        reloads.add(Arc::clone(certificates) as _);
+    }
+    let mut listeners = Vec::new();
+    for listener in handed.tcp {
+        listeners.push(Listener::tcp(listener, certificates.clone()).map_err(unusable)?);
+    }
+    let mut socket_file = None;
+    let own = settings.unix_socket.as_ref().filter(|_| handed.unix.is_empty());
+    for listener in handed.unix {
+        info!("the service manager listens on a Unix socket for the daemon: UNIX_SOCKET means nothing now");
+        listeners.push(Listener::unix(listener).map_err(unusable)?);
+    }
+    if let Some(path) = own {
+        let (file, listener) = SocketFile::bind(path).map_err(StartError::unavailable)?;
+        listeners.push(Listener::unix(listener).map_err(unusable)?);
+        socket_file = Some(file);
+    }
+    Ok(Entrance { listeners, address, socket_file })
+}
+
+fn bind(settings: &Settings) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(settings.host, settings.port);
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: set HOST",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need a right that this user lacks: set PORT",
+            _ => "set HOST and PORT",
+        };
+        StartError::unavailable(format!("can't listen on {address}: {error}; {advice}"))
+    })?;
+    // std lets 128 connections wait to be accepted; of a larger burst the kernel would keep some waiting for seconds.
+    rustix::net::listen(&listener, LISTEN_BACKLOG)
+        .map_err(|error| StartError::system("the listening socket", &error.into()))?;
+    Ok(listener)
+}
+
+/// Raises the descriptor limit to what connections need, or says that it can't be.
+///
+/// Errors: the system allows too few.
+pub fn make_room(door: &super::Settings) -> Result<(), StartError> {
+    let need = (door.descriptors() + DESCRIPTORS_RESERVED) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= need) {
+        return Ok(());
+    }
+    let raised =
+        Rlimit { current: Some(limit.maximum.map_or(need, |most| most.min(need))), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() && raised.current >= Some(need) {
+        return Ok(());
+    }
+    let most = limit.maximum.or(limit.current).unwrap_or_default();
+    Err(StartError::setting(&format!(
+        "MAX_CONNECTIONS={} and UPSTREAM_CONNECTIONS={} need {need} file descriptors, but the system allows {most}: \
+         lower them, or raise the limit (LimitNOFILE= under systemd, ulimit -n)",
+        door.max_connections, door.upstream_connections
+    )))
+}
+
+/// Where it listens, and who may come in.
+pub fn tell(settings: &Settings, data_dir: &Path, address: SocketAddr, guard: &Guard) {
+    let tls = if settings.tls.is_some() { "on" } else { "off" };
+    info!("listening on {address} tls={tls} data_dir={data_dir:?}");
+    if let Some(path) = &settings.unix_socket {
+        info!("listening also on the unix socket {}", path.display());
+    }
+    if !guard.is_set() && !address.ip().is_loopback() {
+        warn!("API_KEYS_FILE is not set: everyone who reaches {address} may send events and read the status");
+    }
+}

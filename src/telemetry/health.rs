@@ -1,0 +1,242 @@
+//! What the daemon knows of itself now: which stores work, since when, and whether its loops move.
+//! Written at changes, read by the endpoints.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::host::clock;
+use crate::store::postgres::Figures;
+
+/// What is known of a store behind the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RemoteState {
+    /// It is not configured.
+    Off,
+    /// The first connection is being made.
+    Connecting,
+    /// Events go there, or would.
+    Up,
+    /// Events go elsewhere.
+    Down,
+}
+
+/// Its part of `/health`.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RemoteHealth {
+    /// What is known.
+    pub state: RemoteState,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Which client library serves, once one does.
+    pub client: Option<&'static str>,
+    /// The last thing that went wrong while the state lasts.
+    pub error: Option<String>,
+}
+
+/// The signs of life of one such store.
+#[derive(Debug)]
+pub struct Vitals {
+    health: Mutex<RemoteHealth>,
+    /// A write failed, and none was acknowledged since: a connection proves nothing.
+    needs_proof: AtomicBool,
+    /// Held events that it acknowledged, as a proof that it is up.
+    pub proofs: AtomicU64,
+    /// Times that the live path switched away from it.
+    pub lost: AtomicU64,
+    /// Times that the live path switched back to it.
+    pub back: AtomicU64,
+}
+
+impl Vitals {
+    fn new(is_configured: bool) -> Self {
+        let state = if is_configured { RemoteState::Connecting } else { RemoteState::Off };
+        let since = clock::rfc3339(clock::record_ms());
+        Self {
+            health: Mutex::new(RemoteHealth { state, since, client: None, error: None }),
+            needs_proof: AtomicBool::new(false),
+            proofs: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            back: AtomicU64::new(0),
+        }
+    }
+
+    /// Its state now.
+    #[must_use]
+    pub fn health(&self) -> RemoteHealth {
+        self.lock().clone()
+    }
+
+    /// What is known of it now.
+    #[must_use]
+    pub fn state(&self) -> RemoteState {
+        self.lock().state
+    }
+
+    /// A write was acknowledged.
+    pub fn acknowledged(&self) {
+        self.needs_proof.store(false, Ordering::Release);
+        self.set(RemoteState::Up, None);
+    }
+
+    /// A write failed.
+    pub fn failed(&self, why: &str) {
+        self.needs_proof.store(true, Ordering::Release);
+        self.set(RemoteState::Down, Some(why.to_owned()));
+    }
+
+    /// A connection was made: enough to hope for the best where no write has failed yet.
+    pub fn connected(&self, client: &'static str) {
+        self.lock().client = Some(client);
+        if !self.needs_proof.load(Ordering::Acquire) {
+            self.set(RemoteState::Up, None);
+        }
+    }
+
+    /// No connection could be made.
+    pub fn not_connected(&self, why: String) {
+        self.set(RemoteState::Down, Some(why));
+    }
+
+    fn set(&self, state: RemoteState, error: Option<String>) {
+        let mut health = self.lock();
+        if health.state != state {
+            health.state = state;
+            health.since = clock::rfc3339(clock::record_ms());
+            health.error = None;
+        }
+        if error.is_some() {
+            health.error = error;
+        }
+    }
+
+    /// A held event was acknowledged.
+    pub fn prove(&self) {
+        self.proofs.fetch_add(1, Ordering::Release);
+        self.acknowledged();
+    }
+
+    // A panic while it was held can't leave a half-written state worth refusing.
+    fn lock(&self) -> MutexGuard<'_, RemoteHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What PostgreSQL was last seen to hold. Recovery counts it now and then.
+#[derive(Debug, Default)]
+pub struct Counted(Mutex<Option<(Instant, Figures)>>);
+
+impl Counted {
+    /// It holds this now.
+    pub fn note(&self, figures: Figures) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), figures));
+    }
+
+    /// How long ago that was, and what it was. None: it was never counted.
+    #[must_use]
+    pub fn last(&self) -> Option<(Duration, Figures)> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map(|(at, figures)| (at.elapsed(), figures))
+    }
+}
+
+/// A thread's proof that it moves.
+#[derive(Debug, Default)]
+pub struct Beat(AtomicU64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Health {
+    started: Instant,
+    stopping: AtomicBool,
+    /// Kafka's signs of life.
+    pub kafka: Arc<Vitals>,
+    /// Those of Postgres.
+    pub postgres: Arc<Vitals>,
+    /// What Postgres holds.
+    pub postgres_rows: Arc<Counted>,
+    /// The producer's loop.
+    pub producer: Beat,
+}
+
+impl Health {
+    /// Everything as it is at start.
+    #[must_use]
+    pub fn new(has_kafka: bool, has_postgres: bool) -> Self {
+        Self {
+            started: Instant::now(),
+            stopping: AtomicBool::new(false),
+            kafka: Arc::new(Vitals::new(has_kafka)),
+            postgres: Arc::new(Vitals::new(has_postgres)),
+            postgres_rows: Arc::default(),
+            producer: Beat::default(),
+        }
+    }
+
+    /// The daemon takes no more events.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether it is stopping.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Since start.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The thread that owns `beat` moves.
+    pub fn beat(&self, beat: &Beat) {
+        beat.0.store(self.uptime().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How long ago the thread that owns `beat` last moved.
+    #[must_use]
+    pub fn silence(&self, beat: &Beat) -> Duration {
+        self.uptime().saturating_sub(Duration::from_millis(beat.0.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_belongs_to_the_state_it_explains() {
+        let vitals = Vitals::new(true);
+        assert_eq!(vitals.state(), RemoteState::Connecting);
+        vitals.not_connected("refused".into());
+        assert_eq!(vitals.health().error.as_deref(), Some("refused"));
+        vitals.connected("modern");
+        assert_eq!((vitals.state(), vitals.health().error), (RemoteState::Up, None));
+    }
+
+    #[test]
+    fn after_a_failed_write_only_an_acknowledged_one_proves_anything() {
+        let vitals = Vitals::new(true);
+        vitals.failed("out of time");
+        vitals.connected("modern");
+        assert_eq!(vitals.state(), RemoteState::Down);
+        vitals.prove();
+        assert_eq!(vitals.state(), RemoteState::Up);
+        vitals.failed("again");
+        vitals.acknowledged();
+        assert_eq!(vitals.state(), RemoteState::Up);
+    }
+
+    #[test]
+    fn a_store_that_is_not_configured_is_off() {
+        let health = Health::new(false, true);
+        assert_eq!(health.kafka.state(), RemoteState::Off);
+        assert_eq!(health.postgres.state(), RemoteState::Connecting);
+    }
+}

@@ -1,0 +1,196 @@
+//! Logs to stderr by `log` and `simplelog`, through a bounded writer that drops and counts rather
+//! than block: a full disk or a stuck journal must not stop a till.
+//!
+//! Lines read `TIME [LEVEL] what happened key=value ...`; under systemd each starts with the
+//! journal's priority. Strings that a client sent go through [`Escaped`]. No line shows a card number,
+//! whatever REDACT_PAN says of events.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use log::LevelFilter;
+use simplelog::{ConfigBuilder, LevelPadding, WriteLogger};
+
+use crate::event::mask_text;
+use crate::host::thread;
+use crate::limits::{LOG_FLUSH_TIMEOUT, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+
+enum Item {
+    Line(Vec<u8>),
+    Flush(Sender<()>),
+}
+
+/// Lets the process see its last lines out before it ends.
+#[derive(Clone)]
+pub struct Logs {
+    lines: Sender<Item>,
+}
+
+impl Logs {
+    /// Waits until what was logged is written, a second at most.
+    pub fn flush(&self) {
+        let (done, wait) = crossbeam_channel::bounded(1);
+        if self.lines.send_timeout(Item::Flush(done), LOG_FLUSH_TIMEOUT).is_ok() {
+            let _ = wait.recv_timeout(LOG_FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// Starts logging at `level`.
+///
+/// Errors: no thread to be had.
+pub fn start(level: LevelFilter) -> io::Result<Logs> {
+    let (lines, inbox) = crossbeam_channel::bounded(LOG_LINES_MAX);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&dropped);
+    // Never joined: it lives as long as anything can log, and `flush` is its end.
+    let _writer = thread::start("log", move || write_lines(&inbox, &counter, &mut io::stderr()))?;
+    let format = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_target_level(LevelFilter::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_level_padding(LevelPadding::Off)
+        .add_filter_allow_str("logs_ingest")
+        .build();
+    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let writer = LineWriter { line: Vec::new(), lines: lines.clone(), dropped, in_journal };
+    // Fails only where a logger is set already, which then serves.
+    let _ = WriteLogger::init(level, format, writer);
+    Ok(Logs { lines })
+}
+
+fn write_lines(inbox: &Receiver<Item>, dropped: &AtomicU64, out: &mut impl Write) {
+    loop {
+        match inbox.recv_timeout(Duration::from_secs(60)) {
+            Ok(Item::Line(line)) => {
+                let _ = out.write_all(&line);
+            }
+            Ok(Item::Flush(done)) => {
+                let _ = out.flush();
+                let _ = done.send(());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(out, "[WARN] log lines dropped because stderr was not read count={lost}");
+        }
+    }
+}
+
+/// Gathers what the logger writes into whole lines and hands them on without waiting.
+struct LineWriter {
+    line: Vec<u8>,
+    lines: Sender<Item>,
+    dropped: Arc<AtomicU64>,
+    in_journal: bool,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        if self.line.ends_with(b"\n") {
+            self.hand_on();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LineWriter {
+    fn hand_on(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        if let Cow::Owned(masked) = mask_text(&String::from_utf8_lossy(&line)) {
+            line = masked.into_bytes();
+        }
+        if line.len() > LOG_LINE_BYTES_MAX {
+            line.truncate(LOG_LINE_BYTES_MAX);
+            line.extend_from_slice(b" (cut)\n");
+        }
+        if self.in_journal {
+            line.splice(0..0, priority(&line).bytes());
+        }
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Item::Line(line)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The journal's priority of a line, from its level.
+fn priority(line: &[u8]) -> &'static str {
+    let has = |level: &[u8]| line.windows(level.len()).take(48).any(|at| at == level);
+    match () {
+        () if has(b"[ERROR]") => "<3>",
+        () if has(b"[WARN]") => "<4>",
+        () if has(b"[INFO]") => "<6>",
+        () => "<7>",
+    }
+}
+
+/// Shows a string that a client sent: quoted, control characters escaped, at most 200 characters. Card
+/// numbers are masked here already: cut off or behind an escape, they would be hard to know.
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in mask_text(self.0).chars().take(200) {
+            write!(f, "{}", c.escape_debug())?;
+        }
+        f.write_str(if self.0.chars().nth(200).is_some() { "...\"" } else { "\"" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_strings_can_not_forge_lines() {
+        assert_eq!(Escaped("a\nb\"\u{1b}[31m").to_string(), r#""a\nb\"\u{1b}[31m""#);
+        assert_eq!(Escaped(&"x".repeat(300)).to_string().len(), 205);
+    }
+
+    #[test]
+    fn no_line_shows_a_card_number() {
+        assert_eq!(Escaped("\t4111111111111111").to_string(), r#""\t411111******1111""#);
+        let cut = format!("{} 4111111111111111", "x".repeat(190));
+        assert!(Escaped(&cut).to_string().ends_with("x 411111***...\""));
+        let (lines, inbox) = crossbeam_channel::bounded(1);
+        let mut writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), in_journal: false };
+        for part in ["t [INFO] id=\"4111-1111-", "1111-1111\" é", "\n"] {
+            writer.write_all(part.as_bytes()).unwrap();
+        }
+        drop(writer);
+        let mut out = Vec::new();
+        write_lines(&inbox, &AtomicU64::new(0), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "t [INFO] id=\"4111-11**-****-1111\" é\n");
+    }
+
+    #[test]
+    fn a_stuck_reader_costs_lines_and_not_time() {
+        let (lines, inbox) = crossbeam_channel::bounded(2);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let mut writer =
+            LineWriter { line: Vec::new(), lines, dropped: Arc::clone(&dropped), in_journal: true };
+        for _ in 0..5 {
+            writer.write_all(b"t [WARN] something\n").unwrap();
+        }
+        drop(writer);
+        let mut out = Vec::new();
+        write_lines(&inbox, &dropped, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("<4>t [WARN] something\n"), "{text}");
+        assert!(text.contains("count=3"), "{text}");
+    }
+}

@@ -1,0 +1,11 @@
+//! What the daemon says of itself: log lines, counters, health, timings, refused requests.
+//!
+//! Invariant: it looks at stores and never changes what happens to an event.
+
+pub mod health;
+pub mod history;
+pub mod logging;
+pub mod refused;
+pub mod services;
+pub mod stats;
+pub mod timings;

@@ -1,0 +1,159 @@
+//! Requests that are refused for what they are, and not for want of room: the last ones for the status page, and lines
+//! for the log. Both rooms that refuse tell of theirs here.
+//!
+//! Invariant: no text that a client sent is shown but its ids and what it asked for, card numbers masked.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use log::{Level, log};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::event::mask_text;
+use crate::host::clock;
+use crate::host::throttle::Throttle;
+use crate::limits::{REFUSED_CHARS_SHOWN, REFUSED_KEPT_PER_MINUTE, REFUSED_SHOWN};
+use crate::telemetry::logging::Escaped;
+
+/// A request that is being refused. What is not known is `-`.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body, or the same in words.
+    pub why: &'a str,
+    /// What was to be done.
+    pub method: &'a str,
+    /// And where.
+    pub path: &'a str,
+    /// The client's address, or unix.
+    pub peer: &'a str,
+    /// Its name, by its API key.
+    pub client: &'a str,
+    /// The request's id, as its client calls it.
+    pub x_request_id: &'a str,
+    /// And as its trace does.
+    pub traceparent: &'a str,
+}
+
+/// The same, as the status page tells of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Refused {
+    at: String,
+    status: u16,
+    /// Its address, or unix.
+    peer: String,
+    /// By its API key, or -.
+    client: String,
+    /// What is wrong, as the client was told; of a wrong path or method, which.
+    reason: String,
+}
+
+static LAST: Mutex<VecDeque<Refused>> = Mutex::new(VecDeque::new());
+/// A flood of refusals must not pay for being remembered.
+static KEPT: Mutex<Throttle> = Mutex::new(Throttle::new(REFUSED_KEPT_PER_MINUTE));
+
+/// The last of them, newest first.
+#[must_use]
+pub fn last() -> Vec<Refused> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+}
+
+impl Refusal<'_> {
+    /// Remembers it for the status page.
+    pub fn keep(&self) {
+        if KEPT.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()).is_none() {
+            return;
+        }
+        let refused = Refused {
+            at: clock::rfc3339(clock::record_ms()),
+            status: self.status,
+            peer: self.peer.to_owned(),
+            client: self.client.to_owned(),
+            reason: self.reason(),
+        };
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        last.truncate(REFUSED_SHOWN - 1);
+        last.push_front(refused);
+    }
+
+    /// Writes a line about it. `hidden`: lines that there was no room for before it.
+    pub fn log(&self, hidden: u64) {
+        let Self { status, method, peer, client, traceparent, .. } = self;
+        // A till with an old key, or somebody who tries keys.
+        let level = if *status == 401 { Level::Warn } else { Level::Info };
+        log!(
+            level,
+            "a request is refused status={status} method={method} path={} x_request_id={} peer={peer} client={client} traceparent={traceparent} hidden_before={hidden} detail={}",
+            Escaped(self.path),
+            Escaped(self.x_request_id),
+            Escaped(self.why)
+        );
+    }
+
+    /// Where the path or the method is wrong, it says which.
+    fn reason(&self) -> String {
+        let reason = match self.status {
+            404 | 405 => format!("{}: {} {}", plain(self.why), self.method, self.path),
+            _ => plain(self.why),
+        };
+        mask_text(&reason).chars().take(REFUSED_CHARS_SHOWN).collect()
+    }
+}
+
+/// An answer's body for people: `body.level: Input should be ...; body.env: Field required`.
+fn plain(why: &str) -> String {
+    let Ok(answer) = serde_json::from_str::<Value>(why) else { return why.to_owned() };
+    let word = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+    let item = |item: &Value| {
+        let place: Vec<String> = item["loc"].as_array().into_iter().flatten().map(word).collect();
+        format!("{}: {}", place.join("."), word(&item["msg"]))
+    };
+    match &answer["detail"] {
+        Value::Array(items) => items.iter().map(item).collect::<Vec<_>>().join("; "),
+        detail => word(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_in_words() {
+        for (why, told) in [
+            (
+                r#"{"detail":[{"loc":["body","env"],"msg":"Field required","type":"missing"},{"loc":["body",3],"msg":"JSON decode error"}]}"#,
+                "body.env: Field required; body.3: JSON decode error",
+            ),
+            (r#"{"detail":"too large"}"#, "too large"),
+            (
+                "2 of 3 items, the first is 0: body.env: missing",
+                "2 of 3 items, the first is 0: body.env: missing",
+            ),
+        ] {
+            assert_eq!(plain(why), told);
+        }
+    }
+
+    #[test]
+    fn a_wrong_path_is_told_and_card_numbers_and_long_texts_are_not() {
+        let refusal = |status, path| Refusal {
+            status,
+            why: r#"{"detail":"Not Found"}"#,
+            method: "POST",
+            path,
+            peer: "unix",
+            client: "-",
+            x_request_id: "-",
+            traceparent: "-",
+        };
+        assert_eq!(refusal(404, "/logs").reason(), "Not Found: POST /logs");
+        assert_eq!(refusal(404, "/4111111111111111").reason(), "Not Found: POST /411111******1111");
+        assert_eq!(refusal(413, "/logs").reason(), "Not Found");
+        assert_eq!(refusal(405, &"x".repeat(1_000)).reason().len(), REFUSED_CHARS_SHOWN);
+    }
+}
