@@ -74,9 +74,9 @@ impl Report {
     fn failed(&mut self, error: &StoreError) {
         let (text, now) = (error.to_string(), Instant::now());
         if self.news.is_news(&text, now)
-            && let Some(hidden) = self.lines.pass(now)
+            && let Some(suppressed) = self.lines.pass(now)
         {
-            warn!("{} can't be used now: {text} hidden_before={hidden}", self.name);
+            warn!("{} can't be used now: {text}{suppressed}", self.name);
         }
         self.vitals.not_connected(text);
     }

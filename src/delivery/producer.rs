@@ -137,9 +137,9 @@ impl Producer {
         };
         for (at, why) in rejected {
             round.outcomes[at] = Some(outcome.clone());
-            if let Some(hidden) = self.letter_lines.pass(Instant::now()) {
+            if let Some(suppressed) = self.letter_lines.pass(Instant::now()) {
                 let id = round.batch[at].ingest_id();
-                warn!("kafka refuses an event, {fate} ingest_id={id} cause={why:?} hidden_before={hidden}");
+                warn!("kafka refuses an event, {fate} ingest_id={id} cause={why:?}{suppressed}");
             }
         }
     }

@@ -150,9 +150,9 @@ impl Route {
     fn succeeded(&mut self) {
         if let Some(Edge::Back(after)) = self.switch.succeeded(clock::now()) {
             let name = self.place.name();
-            if let Some(hidden) = self.lines.pass(clock::now()) {
+            if let Some(suppressed) = self.lines.pass(clock::now()) {
                 let after = after.as_secs_f64();
-                info!("{name} is back: events go there again after_s={after:.1} hidden_before={hidden}");
+                info!("{name} is back: events go there again after_s={after:.1}{suppressed}");
             }
             stats::add(&self.vitals.back, 1);
         }
@@ -167,9 +167,9 @@ impl Route {
         self.proofs_seen = self.vitals.proofs.load(Ordering::Acquire);
         if let Some(Edge::Lost) = self.switch.failed(clock::now()) {
             let name = self.place.name();
-            if let Some(hidden) = self.lines.pass(clock::now()) {
+            if let Some(suppressed) = self.lines.pass(clock::now()) {
                 warn!(
-                    "{name} is lost: events go to the next store until it is back cause={why:?} hidden_before={hidden}"
+                    "{name} is lost: events go to the next store until it is back cause={why:?}{suppressed}"
                 );
             }
             stats::add(&self.vitals.lost, 1);

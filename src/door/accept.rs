@@ -50,10 +50,10 @@ impl EventLoop {
     fn on_accept_error(&mut self, error: &io::Error) {
         self.is_tight = true;
         figures::add(&self.shared.counters.accept_errors);
-        if let Some(hidden) = self.throttles.accept.pass(self.now) {
+        if let Some(suppressed) = self.throttles.accept.pass(self.now) {
             log::warn!(
                 "cannot accept a connection: {error}; idle ones are closed and new ones wait meanwhile; \
-                 raise the limit of open files or lower MAX_CONNECTIONS (happened {hidden} times more before)"
+                 raise the limit of open files or lower MAX_CONNECTIONS{suppressed}"
             );
         }
     }
@@ -84,11 +84,10 @@ impl EventLoop {
     /// Why a new connection can't stay.
     fn refusal(&mut self, slot: usize, is_full: bool) -> Option<&'static str> {
         if is_full {
-            if let Some(hidden) = self.throttles.full.pass(self.now) {
+            if let Some(suppressed) = self.throttles.full.pass(self.now) {
                 let count = self.settings.max_connections;
                 log::warn!(
-                    "all {count} client connections (MAX_CONNECTIONS) are in mid-request: answering 503 \
-                     (happened {hidden} times more before)"
+                    "all {count} client connections (MAX_CONNECTIONS) are in mid-request: answering 503{suppressed}"
                 );
             }
             return Some("all connections are in use; nothing was stored");
@@ -100,10 +99,10 @@ impl EventLoop {
             return None;
         }
         figures::add(&self.shared.counters.refused_by_address);
-        if let Some(hidden) = self.throttles.address.pass(self.now) {
+        if let Some(suppressed) = self.throttles.address.pass(self.now) {
             log::warn!(
                 "an address has all connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): answering 503 \
-                 peer={} (happened {hidden} times more before)",
+                 peer={}{suppressed}",
                 client.peer
             );
         }

@@ -55,9 +55,9 @@ impl EventLoop {
     pub(super) fn on_failed_handshake(&mut self, slot: usize, cause: &str) {
         figures::add(&self.shared.counters.tls_failures);
         let Some(client) = self.clients.get(slot) else { return };
-        if let Some(hidden) = self.throttles.handshake.pass(self.now) {
+        if let Some(suppressed) = self.throttles.handshake.pass(self.now) {
             let peer = client.peer;
-            log::info!("a TLS handshake failed peer={peer} cause={cause:?} hidden_before={hidden}");
+            log::info!("a TLS handshake failed peer={peer} cause={cause:?}{suppressed}");
         }
     }
 

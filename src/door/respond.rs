@@ -34,7 +34,7 @@ impl EventLoop {
     /// know where. What the daemon itself lacks is told where it is noticed.
     fn tell_of_refused(&mut self, slot: usize, reply: &Reply) {
         let Some(client) = self.clients.get(slot).filter(|_| reply.status() < 500) else { return };
-        let Some(hidden) = self.throttles.refused.pass(self.now) else { return };
+        let Some(suppressed) = self.throttles.refused.pass(self.now) else { return };
         let request = &client.request;
         let (method, path) =
             request.asked.as_ref().map_or(("-", "-"), |(method, path)| (method.as_str(), path.as_str()));
@@ -48,7 +48,7 @@ impl EventLoop {
             x_request_id: Some(&*request.request_id).filter(|id| !id.is_empty()).unwrap_or("-"),
             traceparent: "-",
         };
-        refusal.log(hidden);
+        refusal.log(&suppressed);
         // What brings no event is a browser's or a program's that looks.
         if !matches!(method, "GET" | "HEAD") {
             refusal.keep();

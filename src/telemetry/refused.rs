@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::event::mask_text;
 use crate::host::clock;
-use crate::host::throttle::Throttle;
+use crate::host::throttle::{Suppressed, Throttle};
 use crate::limits::{REFUSED_CHARS_SHOWN, REFUSED_KEPT_PER_MINUTE, REFUSED_SHOWN};
 use crate::telemetry::logging::Escaped;
 
@@ -80,14 +80,14 @@ impl Refusal<'_> {
         last.push_front(refused);
     }
 
-    /// Writes a line about it. `hidden`: lines that there was no room for before it.
-    pub fn log(&self, hidden: u64) {
+    /// Writes a line about it. `suppressed`: the lines that were left out before it.
+    pub fn log(&self, suppressed: &Suppressed) {
         let Self { status, method, peer, client, traceparent, .. } = self;
         // A till with an old key, or somebody who tries keys.
         let level = if *status == 401 { Level::Warn } else { Level::Info };
         log!(
             level,
-            "a request is refused status={status} method={method} path={} x_request_id={} peer={peer} client={client} traceparent={traceparent} hidden_before={hidden} detail={}",
+            "a request is refused status={status} method={method} path={} x_request_id={} peer={peer} client={client} traceparent={traceparent} detail={}{suppressed}",
             Escaped(self.path),
             Escaped(self.x_request_id),
             Escaped(self.why)

@@ -99,8 +99,8 @@ impl Drain {
         self.forgiven &= self.most < RECOVERY_EVENTS_MAX;
         if self.began.is_none() {
             self.began = Some(Instant::now());
-            if let Some(hidden) = self.edges.pass(Instant::now()) {
-                info!("held events go to {} hidden_before={hidden}", self.target);
+            if let Some(suppressed) = self.edges.pass(Instant::now()) {
+                info!("held events go to {}{suppressed}", self.target);
             }
         }
     }
@@ -131,11 +131,11 @@ impl Drain {
     /// Nothing is held any more.
     pub(in crate::delivery) fn finish(&mut self) {
         if let Some(began) = self.began.take()
-            && let Some(hidden) = self.edges.pass(Instant::now())
+            && let Some(suppressed) = self.edges.pass(Instant::now())
         {
             let (seconds, moved) = (began.elapsed().as_secs_f64(), self.moved);
             info!(
-                "no event is held any more: {moved} went to {} seconds={seconds:.1} hidden_before={hidden}",
+                "no event is held any more: {moved} went to {} seconds={seconds:.1}{suppressed}",
                 self.target
             );
         }
@@ -152,21 +152,18 @@ impl Drain {
         if self.last_trouble.as_deref() == Some(&text) {
             return;
         }
-        if let Some(hidden) = self.edges.pass(Instant::now()) {
-            warn!(
-                "held events can't go to {} yet store={name} cause={text:?} hidden_before={hidden}",
-                self.target
-            );
+        if let Some(suppressed) = self.edges.pass(Instant::now()) {
+            warn!("held events can't go to {} yet store={name} cause={text:?}{suppressed}", self.target);
         }
         self.last_trouble = Some(text);
     }
 
     pub(in crate::delivery) fn tell_buried(&mut self, name: &str, rows: &[(i64, Arc<str>)]) {
         let Some((seq, why)) = rows.first() else { return };
-        if let Some(hidden) = self.letters.pass(Instant::now()) {
+        if let Some(suppressed) = self.letters.pass(Instant::now()) {
             let count = rows.len();
             warn!(
-                "held events became dead letters store={name} count={count} first={seq} cause={why:?} hidden_before={hidden}"
+                "held events became dead letters store={name} count={count} first={seq} cause={why:?}{suppressed}"
             );
         }
     }

@@ -167,12 +167,9 @@ impl EventLoop {
     pub(in crate::door) fn lose(&mut self, slot: usize, why: &str) {
         let Some(upstream) = self.pool.connections.get_mut(slot) else { return };
         figures::add(&self.shared.counters.upstream_lost);
-        if let Some(hidden) = self.throttles.upstream.pass(self.now) {
+        if let Some(suppressed) = self.throttles.upstream.pass(self.now) {
             let job = upstream.job;
-            log::warn!(
-                "a connection to the HTTP server inside was lost while {job}: {why} \
-                 (happened {hidden} times more before)"
-            );
+            log::warn!("a connection to the HTTP server inside was lost while {job}: {why}{suppressed}");
         }
         let is_proving = upstream.job == Job::Proving;
         if let Job::Busy(Some(client)) = upstream.job {

@@ -155,11 +155,8 @@ impl EventLoop {
         if self.rebuild.try_send(()).is_ok() {
             figures::add(&self.shared.counters.rebuilds);
         }
-        if let Some(hidden) = self.throttles.rebuild.pass(self.now) {
-            log::warn!(
-                "the HTTP server inside does not answer ({why}): asking for a new one \
-                 (happened {hidden} times more before)"
-            );
+        if let Some(suppressed) = self.throttles.rebuild.pass(self.now) {
+            log::warn!("the HTTP server inside does not answer ({why}): asking for a new one{suppressed}");
         }
         self.distrust();
     }

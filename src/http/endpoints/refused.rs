@@ -35,7 +35,7 @@ pub(super) fn tell(request: &Request, status: u16, why: &str) {
         traceparent: traceparent(request).unwrap_or("-"),
     };
     refusal.keep();
-    if let Some(hidden) = LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()) {
-        refusal.log(hidden);
+    if let Some(suppressed) = LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()) {
+        refusal.log(&suppressed);
     }
 }

@@ -154,9 +154,9 @@ fn not_stored(why: &Arc<str>, outcomes: &[Outcome], id: &str, client: &str) -> R
 
 fn log_unstored(why: &Arc<str>, events: usize, id: &str, client: &str) {
     let pass = UNSTORED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
-    if let Some(hidden) = pass {
+    if let Some(suppressed) = pass {
         log::warn!(
-            "events are not stored, the client is told to come back events={events} cause={why:?} x_request_id={} client={client} hidden_before={hidden}",
+            "events are not stored, the client is told to come back events={events} cause={why:?} x_request_id={} client={client}{suppressed}",
             Escaped(id)
         );
     }

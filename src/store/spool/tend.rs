@@ -189,10 +189,12 @@ impl Writer {
 
     /// Only a program that reads without an end makes the log grow: our own reads are short.
     fn say_log(&mut self, bytes: u64) {
-        if bytes >= SPOOL_LOG_SAY_BYTES && self.log_lines.pass(Instant::now()).is_some() {
+        if bytes >= SPOOL_LOG_SAY_BYTES
+            && let Some(suppressed) = self.log_lines.pass(Instant::now())
+        {
             log::warn!(
                 "the spool's write-ahead log has grown to {bytes} bytes, because another program has been reading {} \
-                 for long: end its read",
+                 for long: end its read{suppressed}",
                 self.files.database.display()
             );
         }
