@@ -165,12 +165,25 @@ fn columns(c: &mut Criterion) {
     group.finish();
 }
 
+/// What a held row costs on its way back to an event: its JSON is read once, for the key and the skew.
+fn rows(c: &mut Criterion) {
+    let mut group = c.benchmark_group("from_row");
+    for (what, body) in bodies() {
+        let event = Event::from_body(body.as_bytes(), arrival(), RULES).expect("a good body");
+        group.throughput(Throughput::Bytes(event.payload().len() as u64));
+        group.bench_function(what, |b| {
+            b.iter(|| Event::from_row(arrival(), black_box(event.payload()).clone()).expect("a good row"));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(30)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = from_body, normal_form, masking, refusal, timestamps, items, columns, failover
+    targets = from_body, normal_form, masking, refusal, timestamps, items, columns, rows, failover
 }
 criterion_main!(benches);

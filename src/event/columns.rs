@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
 use super::members::Members;
 use super::numbers;
 use super::schema::Field;
@@ -32,28 +30,16 @@ pub struct Columns<'a> {
     pub raw_data: Option<Cow<'a, str>>,
 }
 
-/// A record's key out of its payload, without a copy where it needs no decoding. `None`: no payload
-/// that validation made.
-#[must_use]
-pub fn key_of(payload: &Bytes) -> Option<Bytes> {
-    Some(match Columns::of(payload).request_id? {
-        Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    })
-}
-
 impl<'a> Columns<'a> {
     /// The columns of a payload in its normal form. Of any other bytes, such as those of a damaged
     /// row, all are `None`.
     #[must_use]
     pub fn of(payload: &'a [u8]) -> Self {
-        let text = str::from_utf8(payload).ok();
-        let members = text.and_then(|text| serde_json::from_str(text).ok());
-        members.and_then(|members| Self::of_members(&members)).unwrap_or_default()
+        Members::of(payload).and_then(|members| Self::of_members(&members)).unwrap_or_default()
     }
 
     /// `None`: a field is not what validation lets pass.
-    fn of_members(members: &Members<'a>) -> Option<Self> {
+    pub(super) fn of_members(members: &Members<'a>) -> Option<Self> {
         let value = |field| members.token(field).filter(|&token| token != "null");
         let text = |field| value(field).map_or(Some(None), |token| text::decode(token).map(Some));
         Some(Self {
@@ -83,6 +69,8 @@ impl<'a> Columns<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::event::tests::arrival;
     use proptest::prelude::*;
 
     const FULL: &str = concat!(
@@ -139,7 +127,10 @@ mod tests {
             b"{\"raw_data\":",
             deep.as_bytes(),
         ] {
-            assert_eq!(Columns::of(payload), Columns::default(), "{}", String::from_utf8_lossy(payload));
+            let shown = String::from_utf8_lossy(payload);
+            assert_eq!(Columns::of(payload), Columns::default(), "{shown}");
+            let row = Event::from_row(arrival(), payload.to_vec().into());
+            assert!(row.is_none(), "{shown}");
         }
     }
 

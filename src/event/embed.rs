@@ -26,7 +26,7 @@ pub(super) fn embed(payload: &Bytes, ingest_id: Uuid, received_at: &str) -> Byte
 
 /// The payload less its members of these names. `None`: it is no object.
 fn without_names(payload: &[u8]) -> Option<Vec<u8>> {
-    let members: Members<'_> = serde_json::from_slice(payload).ok()?;
+    let members = Members::of(payload)?;
     let mut out = Vec::with_capacity(payload.len());
     for (spec, token) in SCHEMA.iter().zip(members.tokens()) {
         let Some(token) = token else { continue };

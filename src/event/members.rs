@@ -24,6 +24,12 @@ pub(super) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// The members of a payload. `None`: it is not a JSON object.
+    pub(super) fn of(payload: &'a [u8]) -> Option<Self> {
+        // As a whole: serde would look at each string again.
+        serde_json::from_str(str::from_utf8(payload).ok()?).ok()
+    }
+
     /// The value of a schema field, as it was sent.
     pub(super) fn token(&self, field: Field) -> Option<&'a str> {
         self.schema[field as usize].map(RawValue::get)

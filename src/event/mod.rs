@@ -30,7 +30,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use uuid::Uuid;
 
-pub use columns::{Columns, key_of};
+pub use columns::Columns;
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
 pub use normal::Together;
 pub use redact::mask_text;
@@ -225,11 +225,24 @@ impl Event {
         self.key.len() + self.payload.len() + 128
     }
 
-    /// An event as a store gave it back, after the store's own checksum held.
+    /// The event of a stored row. The caller checks the row's checksum, if it has one. `None`: the payload was not
+    /// made by validation, so the row is damaged.
+    #[must_use]
+    pub fn from_row(arrival: Arrival, payload: Bytes) -> Option<Self> {
+        let members = Members::of(&payload)?;
+        let key = match Columns::of_members(&members)?.request_id? {
+            // A slice: the key shares the payload's memory.
+            Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        let skew_ms = skew_ms(&members, arrival.received_at_ms);
+        Some(Self { arrival, key, payload, cards_masked: 0, skew_ms })
+    }
+
+    /// An event of parts that the caller knows to belong together: a copy of an event, or any bytes in a test.
     #[must_use]
     pub fn restored(arrival: Arrival, key: Bytes, payload: Bytes) -> Self {
-        let members: Option<Members<'_>> = serde_json::from_slice(&payload).ok();
-        let skew_ms = members.and_then(|members| skew_ms(&members, arrival.received_at_ms));
+        let skew_ms = Members::of(&payload).and_then(|members| skew_ms(&members, arrival.received_at_ms));
         Self { arrival, key, payload, cards_masked: 0, skew_ms }
     }
 }

@@ -166,9 +166,12 @@ fn the_key_is_the_request_id_decoded_and_shares_the_payloads_memory() {
         [(r#""r-1""#, "r-1"), (r#""""#, ""), (r#"" é😀 ""#, " é😀 "), (r#""a\"\u0000\u00e9""#, "a\"\0é")]
     {
         let event = from_body(full_with("request_id", sent).as_bytes()).unwrap();
-        assert_eq!(event.key(), key.as_bytes(), "{sent}");
-        let inside = event.payload().as_ptr_range().contains(&event.key().as_ptr());
-        assert!(key.is_empty() || inside != sent.contains('\\'), "{sent}");
+        let row = Event::from_row(arrival(), event.payload().clone()).unwrap();
+        for event in [event, row] {
+            assert_eq!(event.key(), key.as_bytes(), "{sent}");
+            let inside = event.payload().as_ptr_range().contains(&event.key().as_ptr());
+            assert!(key.is_empty() || inside != sent.contains('\\'), "{sent}");
+        }
     }
 }
 

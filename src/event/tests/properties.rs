@@ -15,6 +15,8 @@ fn judge(body: &[u8]) -> Result<(), TestCaseError> {
     let again = from_body(event.payload()).unwrap();
     prop_assert_eq!(again.payload(), event.payload());
     prop_assert_eq!(again.key(), event.key());
+    let restored = Event::from_row(arrival(), event.payload().clone()).unwrap();
+    prop_assert_eq!((restored.key(), restored.skew_ms()), (event.key(), event.skew_ms()));
     let columns = Columns::of(event.payload());
     prop_assert_eq!(columns.request_id.as_deref(), value["request_id"].as_str());
     prop_assert_eq!(columns.quantity, value["quantity"].as_i64());

@@ -11,7 +11,7 @@ use postgres::Row;
 use postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::event::{Arrival, Columns, Event, key_of};
+use crate::event::{Arrival, Columns, Event};
 
 /// The last millisecond of the year 9999: no record is dated later.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
@@ -190,8 +190,7 @@ pub(super) fn restore(row: &Row) -> Result<Event, Arc<str>> {
     };
     let payload: &[u8] = row.try_get(4).map_err(|_| damaged("payload can't be read"))?;
     let payload = Bytes::copy_from_slice(payload);
-    let key = key_of(&payload).ok_or_else(|| damaged("its payload has no request_id"))?;
-    Ok(Event::restored(arrival, key, payload))
+    Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))
 }
 
 fn time(ms: i64) -> SystemTime {

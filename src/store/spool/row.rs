@@ -11,7 +11,7 @@ use chrono::DateTime;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::event::{Arrival, Columns, Event, key_of};
+use crate::event::{Arrival, Columns, Event};
 use crate::host::clock;
 
 /// The last millisecond that `received_at` can show with a year of four digits.
@@ -130,13 +130,13 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
         .map(Bytes::copy_from_slice)
         .ok_or_else(|| damaged("payload can't be read"))?;
     let crc: u32 = row.get(5).map_err(|_| damaged("crc can't be read"))?;
-    let key = key_of(&payload).ok_or_else(|| damaged("its payload has no request_id"))?;
-    if checksum_of(id, received_at, &key, &payload, traceparent) != crc {
-        return Err(damaged("its checksum doesn't fit its bytes"));
-    }
     let arrival =
         Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from), x_request_id: None };
-    Ok(Event::restored(arrival, key, payload))
+    let event = Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))?;
+    if checksum_of(id, received_at, event.key(), event.payload(), traceparent) != crc {
+        return Err(damaged("its checksum doesn't fit its bytes"));
+    }
+    Ok(event)
 }
 
 /// A time as the column has it: such texts sort as the times do.
