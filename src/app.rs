@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use log::{info, warn};
 
 use crate::commands::control::Control;
@@ -53,7 +53,6 @@ pub struct App {
     recovery: Option<Running>,
     inlet: Inlet,
     producer: Producing,
-    producer_ended: Receiver<()>,
     http: HttpServer,
     door: Door,
     socket_file: Option<SocketFile>,
@@ -94,7 +93,8 @@ impl App {
             timings: timings.clone(),
             letter_lines: Throttle::new(LOG_EDGES_PER_MINUTE),
         };
-        let (producer, producer_ended) = start_producer(producer).map_err(no_thread)?;
+        // Essential: every event passes it.
+        let producer = thread::essential("producer", || producer.run()).map_err(no_thread)?;
 
         let context = Arc::new(Context {
             inlet: inlet.clone(),
@@ -129,7 +129,6 @@ impl App {
             recovery,
             inlet,
             producer,
-            producer_ended,
             http,
             door,
             socket_file,
@@ -160,12 +159,6 @@ impl App {
     /// Reads anew what files hold.
     pub fn reload(&self) {
         self.reloads.run();
-    }
-
-    /// Something arrives here, as an error, when the producer has ended although nobody stopped it: a bug.
-    #[must_use]
-    pub fn producer_ended(&self) -> &Receiver<()> {
-        &self.producer_ended
     }
 
     /// Takes no more requests, stores and answers what was taken, and ends every thread.
@@ -210,16 +203,6 @@ impl App {
 
 /// The producer's thread, which gives its links back.
 type Producing = JoinHandle<Vec<Link<Connected>>>;
-
-/// The producer's thread, and what hears of its end.
-fn start_producer(producer: Producer) -> io::Result<(Producing, Receiver<()>)> {
-    let (alive, ended) = crossbeam_channel::bounded(0);
-    let thread = thread::start("producer", move || {
-        let _ends_with_the_thread: Sender<()> = alive;
-        producer.run()
-    })?;
-    Ok((thread, ended))
-}
 
 /// The end of a thread, and what it gives back. False: not in time, or it panicked.
 fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> bool {
@@ -301,7 +284,8 @@ fn start_recovery(
         vitals,
         stop: stopped,
     })?;
-    Ok(Some((stop, thread::start("recovery", move || recovery.run())?)))
+    // Essential: without it held events would wait for ever.
+    Ok(Some((stop, thread::essential("recovery", move || recovery.run())?)))
 }
 
 /// The stores behind the network, in order of preference.

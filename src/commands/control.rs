@@ -66,6 +66,7 @@ impl Control {
         set_socket_timeout(&listener, Timeout::Recv, Some(CONTROL_LOOK))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
+        // Not essential: events come and go without it, and so does the daemon where it cannot be started at all.
         let thread = thread::start("control", move || {
             while !stop.load(Ordering::Acquire) {
                 if let Ok((peer, _)) = listener.accept()

@@ -49,7 +49,8 @@ impl<T: Send + 'static> Link<T> {
         let failed_once = Arc::new(AtomicBool::new(false));
         let prober =
             Prober { connector, inbox, made, newest: newest.clone(), failed_once: failed_once.clone() };
-        let prober = thread::start(name, move || prober.run())?;
+        // Essential: without it no store is ever connected again.
+        let prober = thread::essential(name, move || prober.run())?;
         let mut link = Self { wishes: Some(wishes), ready, newest, failed_once, prober };
         link.renew();
         Ok(link)

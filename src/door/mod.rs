@@ -201,7 +201,8 @@ impl Door {
         );
         let (event_loop, waker) = EventLoop::new(listeners, inner, settings, rebuild, Arc::clone(&shared))?;
         let (ready, is_ready) = bounded(1);
-        let thread = thread::start("door", move || event_loop.run(&ready))?;
+        // Essential: it owns every client.
+        let thread = thread::essential("door", move || event_loop.run(&ready))?;
         let door = Self { shared, waker, thread: Some(thread) };
         match is_ready.recv_timeout(DOOR_START_TIMEOUT) {
             Ok(Ok(())) => Ok(door),

@@ -45,8 +45,9 @@ impl Manager {
         }
         let (sender, inbox) = crossbeam_channel::bounded(4);
         let watchdog = sd_notify::watchdog_enabled();
-        // Never joined: the manager may be slow to take what it is told.
-        let _thread = thread::start("systemd", move || talk(&inbox, &pulse, watchdog))?;
+        // Essential: without it the watchdog would end the process anyway, later. Never joined: the manager may be
+        // slow to take what it is sent.
+        let _thread = thread::essential("systemd", move || talk(&inbox, &pulse, watchdog))?;
         Ok(Self(Some(sender)))
     }
 

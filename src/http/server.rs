@@ -81,17 +81,18 @@ impl HttpServer {
             for n in numbers {
                 let (shared, requests) = (Arc::clone(&shared), requests.clone());
                 let work = move || requests.into_iter().for_each(|request| shared.serve(request));
-                threads.push(thread::start(&format!("{name}-{n}"), work)?);
+                // Essential, as the lead and the keeper are: a panic of a request's is caught in `serve`.
+                threads.push(thread::essential(&format!("{name}-{n}"), work)?);
             }
             Ok::<_, io::Error>(sender)
         };
         let usual = if workers > 1 { Some(pool("http", 1..workers)?) } else { None };
         let others = Others { usual, batches: pool("batch", 0..batch_workers)? };
         let (lead, own) = (Arc::clone(&shared), others.clone());
-        threads.push(thread::start("http-0", move || lead.lead(&own))?);
+        threads.push(thread::essential("http-0", move || lead.lead(&own))?);
         let (rebuild, wishes) = crossbeam_channel::bounded(1);
         let keeper = Arc::clone(&shared);
-        threads.push(thread::start("http-keeper", move || keeper.keep(&wishes, &others))?);
+        threads.push(thread::essential("http-keeper", move || keeper.keep(&wishes, &others))?);
         Ok(Self { shared, rebuild, threads })
     }
 

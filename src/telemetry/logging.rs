@@ -48,8 +48,9 @@ pub fn start(level: LevelFilter) -> io::Result<Logs> {
     let (lines, inbox) = crossbeam_channel::bounded(LOG_LINES_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&dropped);
-    // Never joined: it lives as long as anything can log, and `flush` is its end.
-    let _writer = thread::start("log", move || write_lines(&inbox, &counter, &mut io::stderr()))?;
+    // Essential: nobody would hear of anything any more. Never joined: it lives as long as anything can log, and
+    // `flush` is its end.
+    let _writer = thread::essential("log", move || write_lines(&inbox, &counter, &mut io::stderr()))?;
     let format = ConfigBuilder::new()
         .set_time_format_rfc3339()
         .set_target_level(LevelFilter::Off)

@@ -1,8 +1,11 @@
-//! kill -9 at any moment, and stopping on request: nothing that was answered 202 is lost.
+//! kill -9 at any moment, stopping on request, and a panic in a thread that is not the daemon's own: nothing that was
+//! answered 202 is lost.
 
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::support::daemon::Daemon;
 use crate::support::events;
@@ -149,4 +152,34 @@ fn a_storm_of_reloads_changes_nothing() {
     assert_eq!(client.post_event(events::event().to_string()).status, 202);
     assert!(daemon.is_running());
     assert!(daemon.log_text().matches("SIGHUP").count() < 10);
+}
+
+/// tiny_http panics on its accepting thread where a connection has no second descriptor. The daemon goes on.
+#[test]
+fn a_panic_in_the_inner_servers_own_thread_costs_that_connection_only() {
+    let mut daemon = Daemon::start();
+    let socket = daemon.data_dir().join("private/http.sock");
+    let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
+    let mut report = Load::run(daemon.addr(), 1, Until::Count(1), valid_events);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    crate::support::poll(Duration::from_secs(20), "the inner server's thread to panic", || {
+        // Exactly one descriptor is free below this.
+        let free = (0..).find(|fd| !Path::new(&format!("/proc/{}/fd/{fd}", daemon.pid())).exists())?;
+        let short = Rlimit { current: Some(free + 1), maximum };
+        let long = prlimit(pid, Resource::Nofile, short).unwrap();
+        let refused = UnixStream::connect(&socket);
+        crate::support::pause(Duration::from_millis(50));
+        prlimit(pid, Resource::Nofile, long).unwrap();
+        drop(refused);
+        report.add(Load::run(daemon.addr(), 1, Until::Count(1), valid_events));
+        daemon.logged("BUG: panic").then_some(())
+    });
+    // More connections than there are already: the server that cannot accept any more is replaced.
+    let burst = Load::run(daemon.addr(), 64, Until::Count(640), valid_events);
+    assert_eq!((burst.with_status(202), burst.connection_errors), (640, 0));
+    report.add(burst);
+    assert_eq!(daemon.log_text().matches("BUG: ").count(), 1, "{}", daemon.log_text());
+    assert!(daemon.logged("thread=unnamed"), "{}", daemon.log_text());
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log_text());
+    Found::look(None, &daemon.data_dir()).assert_safe(&report);
 }

@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "app",
         &["commands", "config", "delivery", "door", "host", "http", "limits", "store", "telemetry", "wire"],
     ),
-    ("main", &["app", "commands", "config", "host", "limits", "telemetry"]),
+    ("main", &["app", "commands", "config", "host", "telemetry"]),
     ("lib", &[]),
 ];
 

@@ -146,7 +146,8 @@ impl Spool {
         let shared = Arc::new(Shared::default());
         let (commands, inbox) = bounded(SPOOL_COMMANDS_MAX);
         let writer = Writer::open(settings, files.clone(), lock, Arc::clone(&shared))?;
-        let thread = thread::start("spool", move || writer.run(&inbox))
+        // Essential: nothing else may write here, and the spool is what is left when all else is down.
+        let thread = thread::essential("spool", move || writer.run(&inbox))
             .map_err(|error| OpenError::Unusable(format!("can't start the spool's thread: {error}")))?;
         Ok(Self { inner: Arc::new(Inner { commands, shared, files, thread: Mutex::new(Some(thread)) }) })
     }
