@@ -319,6 +319,6 @@ fn open_door(
     http: &HttpServer,
     watch: &Watch,
 ) -> Result<Door, StartError> {
-    Door::start(listeners, http.socket(), settings, http.rebuild_wishes(), watch)
+    Door::start(listeners, http.inner(), settings, watch)
         .map_err(|error| StartError::system("the door can't open", &error))
 }

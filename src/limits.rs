@@ -247,6 +247,14 @@ pub const DOOR_PING_INTERVAL: Duration = Duration::from_secs(3);
 pub const DOOR_PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// An ingest upstream connection beyond the minimum is closed after being idle for this.
 pub const DOOR_UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+/// Between two attempts to open an upstream connection.
+pub const DOOR_OPEN_RETRY_FIRST: Duration = Duration::from_millis(20);
+/// And at the most.
+pub const DOOR_OPEN_RETRY_MOST: Duration = Duration::from_secs(1);
+/// Between two requests for a new inner server.
+pub const DOOR_REBUILD_FIRST: Duration = Duration::from_secs(1);
+/// And at the most.
+pub const DOOR_REBUILD_MOST: Duration = Duration::from_secs(30);
 /// The upstream connections opened at start are there within this.
 pub const DOOR_START_TIMEOUT: Duration = Duration::from_secs(15);
 /// Descriptors held back for opening an upstream connection: its two ends, the inner server's copy, one to spare.

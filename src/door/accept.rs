@@ -6,9 +6,10 @@ use std::time::Duration;
 use mio::{Interest, Token};
 
 use super::client::{Client, State, Then, wait};
-use super::event_loop::{EventLoop, Source};
-use super::figures;
+use super::counters;
+use super::event_loop::EventLoop;
 use super::stream::{Peer, Stream};
+use super::tokens::Owner;
 use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
 use crate::wire::reply::{Reply, retry_between};
 
@@ -25,8 +26,7 @@ impl EventLoop {
     /// Takes in what waits at a listener.
     pub(super) fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_A_TURN {
-            if self.is_tight && self.pool.opening.is_some() {
-                // The last descriptors are the inner server's until it has answered.
+            if self.inside.needs_descriptors() {
                 self.accept_again = self.now.checked_add(ACCEPT_RETRY);
                 return;
             }
@@ -44,12 +44,12 @@ impl EventLoop {
                 }
             }
         }
-        self.again.push_back(Source::Listener(number));
+        self.again.push_back(Owner::Listener(number));
     }
 
     fn on_accept_error(&mut self, error: &io::Error) {
-        self.is_tight = true;
-        figures::add(&self.shared.counters.accept_errors);
+        self.inside.note_shortage();
+        counters::add(&self.shared.counters.accept_errors);
         if let Some(suppressed) = self.throttles.accept.pass(self.now) {
             log::warn!(
                 "cannot accept a connection: {error}; idle ones are closed and new ones wait meanwhile; \
@@ -67,9 +67,9 @@ impl EventLoop {
             self.shared.counters.refuse(503);
             return;
         }
-        figures::add(&self.shared.counters.accepted);
+        counters::add(&self.shared.counters.accepted);
         let slot = self.clients.insert(Client::new(stream, peer));
-        let token: Token = Source::Client(slot).token();
+        let token: Token = Owner::Client(slot).token();
         let Some(client) = self.clients.get_mut(slot) else { return };
         if self.poll.registry().register(&mut client.stream, token, Interest::READABLE).is_err() {
             self.close(slot);
@@ -98,7 +98,7 @@ impl EventLoop {
         if client.is_counted {
             return None;
         }
-        figures::add(&self.shared.counters.refused_by_address);
+        counters::add(&self.shared.counters.refused_by_address);
         if let Some(suppressed) = self.throttles.address.pass(self.now) {
             log::warn!(
                 "an address has all connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): answering 503 \
@@ -128,7 +128,7 @@ impl EventLoop {
         for _ in 0..EVICTION_TRIES {
             let Some(slot) = self.waits.front(wait::IDLE) else { break };
             if self.close_if_idle(slot) {
-                figures::add(&self.shared.counters.evicted);
+                counters::add(&self.shared.counters.evicted);
                 return true;
             }
         }
@@ -166,7 +166,7 @@ impl EventLoop {
         for _ in 0..BACKLOG_TURNS {
             (0..self.listeners.len()).for_each(|number| self.accept(number));
         }
-        self.again.retain(|source| !matches!(source, Source::Listener(_)));
+        self.again.retain(|owner| !matches!(owner, Owner::Listener(_)));
         self.accept_again = None;
         for mut listener in std::mem::take(&mut self.listeners) {
             let _ = self.poll.registry().deregister(&mut listener);

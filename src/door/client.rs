@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use super::body::{BodyError, BodyReader, Framing};
+use super::framing::{BodyError, BodyReader, Framing};
+use super::inside::Parcel;
 use super::stream::{Peer, Stream};
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
 use crate::wire::reply::Reply;
@@ -32,9 +33,9 @@ pub(super) enum State {
     Head,
     /// A body is arriving.
     Body,
-    /// The request is whole and waits for a free upstream connection.
+    /// The request is whole and waits for room inside.
     Queued,
-    /// The upstream connection of this number has the request.
+    /// The request is inside, on the connection of this number.
     Asking(usize),
     /// The answer is being written.
     Writing(Then),
@@ -72,8 +73,6 @@ pub(super) struct Request {
     pub(super) asked: Option<(String, String)>,
     /// When its last byte was there.
     pub(super) whole_at: Option<Instant>,
-    /// Upstream connections that turned out dead before they took a byte of it.
-    pub(super) tries: u8,
 }
 
 impl Request {
@@ -88,7 +87,6 @@ impl Request {
             request_id: String::new(),
             asked: None,
             whole_at: None,
-            tries: 0,
         }
     }
 
@@ -122,12 +120,9 @@ pub(super) struct Client {
     /// Length of `pending` when it was last parsed: parsing again with every byte would be quadratic.
     pub(super) parsed_len: usize,
     pub(super) empty_lines: usize,
-    pub(super) body: Vec<u8>,
-    /// Bytes of it that the loop has counted as memory in use.
-    pub(super) counted_body: usize,
     pub(super) reader: BodyReader,
-    /// The request's head for the inner server.
-    pub(super) forward: Vec<u8>,
+    /// The request as it goes inside, while it is not there.
+    pub(super) parcel: Parcel,
     pub(super) out: Vec<u8>,
     pub(super) written: usize,
     pub(super) counted_out: usize,
@@ -149,10 +144,8 @@ impl Client {
             pending: Vec::new(),
             parsed_len: 0,
             empty_lines: 0,
-            body: Vec::new(),
-            counted_body: 0,
             reader: BodyReader::new(Framing::Empty, 0),
-            forward: Vec::new(),
+            parcel: Parcel::default(),
             out: Vec::new(),
             written: 0,
             counted_out: 0,
@@ -195,9 +188,10 @@ impl Client {
     /// Takes what belongs to the body from the front of `input`: returns the bytes taken and those
     /// of memory that the body grew by.
     pub(super) fn take_body(&mut self, input: &[u8]) -> Result<(usize, usize), Reply> {
-        let before = self.body.capacity();
-        match self.reader.feed(input, &mut self.body) {
-            Ok(taken) => Ok((taken, self.body.capacity() - before)),
+        let body = &mut self.parcel.body;
+        let before = body.capacity();
+        match self.reader.feed(input, body) {
+            Ok(taken) => Ok((taken, body.capacity() - before)),
             Err(BodyError::TooLarge) => Err(Reply::too_large("the body", self.request.body_limit)),
             Err(BodyError::Broken(why)) => Err(Reply::bad_request(why)),
         }
@@ -205,7 +199,8 @@ impl Client {
 
     /// Drops large buffers: an idle connection costs little.
     pub(super) fn shrink(&mut self) {
-        for buffer in [&mut self.pending, &mut self.body, &mut self.forward, &mut self.out] {
+        self.parcel.shrink();
+        for buffer in [&mut self.pending, &mut self.out] {
             if buffer.capacity() > DOOR_BUFFER_BYTES_KEPT {
                 buffer.shrink_to(DOOR_BUFFER_BYTES_KEPT);
             }

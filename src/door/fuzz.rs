@@ -1,6 +1,6 @@
 //! What the fuzz targets reach of the door: its pure parts, from bytes to a forwarded request.
 
-use super::body::{BodyReader, Framing};
+use super::framing::{BodyReader, Framing};
 use super::head::{self, Parsed};
 
 /// Parses a head and reads the body behind it, `step` bytes at a time.

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::body::Framing;
+use super::framing::Framing;
 use super::target::{self, Target};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_ID_HEADER_MAX};
 use crate::wire::keys::Shown;
@@ -250,5 +250,4 @@ fn printable(value: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-#[path = "head_tests.rs"]
 mod tests;

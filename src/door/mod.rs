@@ -1,32 +1,31 @@
-//! The door: owns the public sockets. One thread, one event loop over the listeners, all client
-//! connections and the upstream connections to the inner HTTP server.
+//! The door: owns the public sockets. One thread, one event loop over the listeners, all client connections and the
+//! connections to the inner server.
 //!
-//! It reads one whole request within limits, judges its head by the table shared with `http/`,
-//! forwards it in canonical form over a free upstream connection, reads the whole answer, and only
-//! then writes it to its client. So the inner server sees only well-formed requests of bounded size,
-//! from a bounded number of connections, whose other end always reads: none of which it could
-//! defend itself against.
+//! It reads one whole request within limits, judges its head by the table shared with `http/`, sends it inside in
+//! canonical form, reads the whole answer, and only then writes it to its client. So the inner server sees only
+//! well-formed requests of bounded size, from a bounded number of connections, whose other end always reads: it could
+//! not defend itself against anything else.
 //!
 //! Invariants
 //! - Nothing a client sends, or does not send, or does not read, costs more than its own connection.
-//! - One request at a time on each upstream connection, and on each client connection.
+//! - One request at a time on each client connection.
 //! - Connections, buffers, waits and retries are bounded: by [`Settings`] or in `limits.rs`.
-//! - An upstream connection is opened alone, and used after its first answer only.
 //!
-//! Rooms: `event_loop` turns; `accept` takes connections in and makes room; `serve` reads a request,
-//! `forward` takes it inside, `respond` writes its answer; `renew` keeps the upstream pool healthy.
-//! `listener`, `stream`, `tls`, `certificates`, `local` are where bytes come from. `head`, `target`, `body`,
-//! `answer`, `render` are pure; `client`, `upstream` hold a connection's state; `addresses`, `slots`,
-//! `timers` hold many.
+//! `event_loop` turns; `accept` takes connections in and makes room; `serve` reads a request, `forward` sends it
+//! inside, `respond` writes its answer. `inside` is the way to the inner server, with everything that exists only
+//! because that server cannot be exposed. `listener`, `stream`, `handshake`, `tls`, `certificates`, `local` are where
+//! bytes come from. `head`, `target`, `framing`, `render` are pure; `client` holds a connection's state; `addresses`,
+//! `slots`, `timers` hold many.
 
 mod accept;
 mod addresses;
-mod body;
 mod certificates;
 mod client;
+mod counters;
 pub mod entrance;
 mod event_loop;
-mod figures;
+mod forward;
+mod framing;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod handshake;
@@ -42,27 +41,25 @@ mod stream;
 mod target;
 mod timers;
 mod tls;
+mod tokens;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 pub use self::certificates::{Certificates, Files as CertificateFiles};
+use self::counters::DoorCounters;
+pub use self::counters::DoorFigures;
 use self::event_loop::EventLoop;
-use self::figures::Counters;
-pub use self::figures::Figures;
+pub use self::inside::InnerServer;
 pub use self::listener::Listener;
 pub use self::local::SocketFile;
 use crate::host::thread;
-use crate::limits::{
-    DOOR_INGEST_CONNECTIONS_MIN, DOOR_KEPT_CONNECTIONS, DOOR_REFUSED_CONNECTIONS_MAX,
-    DOOR_RESERVED_DESCRIPTORS, DOOR_START_TIMEOUT,
-};
+use crate::limits::{DOOR_REFUSED_CONNECTIONS_MAX, DOOR_START_TIMEOUT};
 use crate::telemetry::timings::Histogram;
 use crate::wire::keys::Guard;
 
@@ -103,17 +100,16 @@ impl Settings {
     /// to leave for them.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        // An upstream connection has two ends in this process, and the server copies its own.
-        let upstream = 3 * self.upstream_connections + DOOR_RESERVED_DESCRIPTORS;
-        self.max_connections + DOOR_REFUSED_CONNECTIONS_MAX + upstream + OWN_DESCRIPTORS
+        let clients = self.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
+        clients + inside::descriptors(self.upstream_connections) + OWN_DESCRIPTORS
     }
 }
 
 /// What the handle and the thread share. No locks.
 #[derive(Debug)]
-struct Shared {
+struct DoorState {
     started: Instant,
-    counters: Counters,
+    counters: DoorCounters,
     closing: AtomicBool,
     stopping: AtomicBool,
     drained: AtomicBool,
@@ -121,14 +117,14 @@ struct Shared {
 
 /// Sees the door's figures from another thread.
 #[derive(Clone, Debug)]
-pub struct Watch(Arc<Shared>);
+pub struct Watch(Arc<DoorState>);
 
 impl Default for Watch {
     /// Of a door that is still to be started.
     fn default() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(DoorState {
             started: Instant::now(),
-            counters: Counters::default(),
+            counters: DoorCounters::default(),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             drained: AtomicBool::new(false),
@@ -139,7 +135,7 @@ impl Default for Watch {
 impl Watch {
     /// What the door counted, and where it stands.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> DoorFigures {
         self.0.counters.read()
     }
 
@@ -163,43 +159,34 @@ impl Watch {
 /// The running door.
 #[derive(Debug)]
 pub struct Door {
-    shared: Arc<Shared>,
+    shared: Arc<DoorState>,
     waker: Arc<mio::Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Door {
-    /// Starts the thread and returns when the first upstream connections are open and proven; only
-    /// then are clients let in. `inner` is the path of the socket on which the inner server listens.
+    /// Starts the thread and returns when the inner server has answered on the first connections to it; only then are
+    /// clients let in. `watch` sees the door from then on.
     ///
-    /// Whenever that server does not answer pings, `rebuild` gets a message, at growing intervals:
-    /// its owner should put a new one on the same path. Connections to the old one are not used
-    /// again; requests that it has may still be answered.
-    ///
-    /// `watch` sees it from then on.
-    ///
-    /// Errors: a setting that leaves no room, a socket that can't be polled, an inner server that
-    /// does not answer.
+    /// # Errors
+    /// A setting that leaves no room, a socket that cannot be polled, an inner server that does not answer.
     pub fn start(
         listeners: Vec<Listener>,
-        inner: PathBuf,
+        server: InnerServer,
         settings: Settings,
-        rebuild: Sender<()>,
         watch: &Watch,
     ) -> io::Result<Self> {
-        let least = DOOR_KEPT_CONNECTIONS + 1;
-        if settings.upstream_connections < least || settings.max_connections == 0 {
-            let text =
-                format!("the door needs at least {least} upstream connections and 1 client connection");
+        if settings.max_connections == 0 {
+            let text = "the door needs at least 1 client connection";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let shared = Arc::clone(&watch.0);
         let text = format!(
-            "the HTTP server on {} did not answer within {} s",
-            inner.display(),
+            "the inner server on {} did not answer within {} s",
+            server.path.display(),
             DOOR_START_TIMEOUT.as_secs()
         );
-        let (event_loop, waker) = EventLoop::new(listeners, inner, settings, rebuild, Arc::clone(&shared))?;
+        let (event_loop, waker) = EventLoop::new(listeners, server, settings, Arc::clone(&shared))?;
         let (ready, is_ready) = bounded(1);
         // Essential: it owns every client.
         let thread = thread::essential("door", move || event_loop.run(&ready))?;
@@ -214,7 +201,7 @@ impl Door {
 
     /// What the door counted, and where it stands.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> DoorFigures {
         self.shared.counters.read()
     }
 
@@ -258,9 +245,4 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Ingest connections opened at start.
-fn ingest_floor(ingest_max: usize) -> usize {
-    DOOR_INGEST_CONNECTIONS_MIN.min(ingest_max)
 }

@@ -5,11 +5,12 @@ use mio::Interest;
 
 use super::accept::no_room;
 use super::client::{Client, State, Then, wait};
-use super::event_loop::{EventLoop, Source};
-use super::inside::upstream::Job;
+use super::event_loop::EventLoop;
+use super::forward::too_many_wait;
 use super::render::{self, Manner};
 use super::stream::Peer;
-use crate::limits::{DOOR_BUFFER_BYTES_KEPT, DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
+use super::tokens::Owner;
+use crate::limits::{DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
 use crate::telemetry::refused::Refusal;
 use crate::wire::reply::Reply;
 use crate::wire::routes::Lane;
@@ -55,21 +56,15 @@ impl EventLoop {
         }
     }
 
-    /// Answers with what the upstream connection `from` has read.
-    pub(super) fn respond_from(&mut self, slot: usize, from: usize) {
-        let is_closing = self.is_closing;
+    /// Answers with what came back from inside over this connection.
+    pub(super) fn respond_from(&mut self, slot: usize, connection: usize) {
+        let (is_closing, memory) = (self.is_closing, self.memory());
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let Some(answer) = self.pool.connections.get(from).and_then(|upstream| upstream.reader.answer())
-        else {
+        let Some(answer) = self.inside.answer(connection) else {
             self.respond(slot, &Reply::internal(), Then::Keep);
             return;
         };
-        if answer.body.is_empty() && answer.status >= 400 {
-            // Not a worker's answer but the server's own: one dropped its request.
-            self.respond(slot, &Reply::internal(), Then::Keep);
-            return;
-        }
-        if self.memory + answer.body.len() > DOOR_MEMORY_BYTES_MAX {
+        if memory + answer.body.len() > DOOR_MEMORY_BYTES_MAX {
             let why = "answers that other clients don't read fill the memory set aside for them";
             self.respond(slot, &no_room(why), Then::Keep);
             return;
@@ -123,7 +118,7 @@ impl EventLoop {
         if std::mem::replace(&mut client.polls_writable, true) {
             return;
         }
-        let (token, both) = (Source::Client(slot).token(), Interest::READABLE | Interest::WRITABLE);
+        let (token, both) = (Owner::Client(slot).token(), Interest::READABLE | Interest::WRITABLE);
         if self.poll.registry().reregister(&mut client.stream, token, both).is_err() {
             self.close(slot);
         }
@@ -167,11 +162,7 @@ impl EventLoop {
                 self.respond(slot, &Reply::timeout("the request body did not arrive in time"), Then::Linger)
             }
             wait::QUEUED_INGEST | wait::QUEUED_KEPT => {
-                self.respond(
-                    slot,
-                    &no_room("too many requests wait for storage; nothing was stored"),
-                    Then::Keep,
-                );
+                self.respond(slot, &too_many_wait(), Then::Keep);
             }
             _ => self.close(slot),
         }
@@ -180,12 +171,10 @@ impl EventLoop {
     /// Forgets a body, wherever it waits.
     pub(super) fn release_body(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        let counted = std::mem::take(&mut client.counted_body);
+        let counted = client.parcel.drop_body();
         if client.state == State::Queued {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(counted);
         }
-        client.body.clear();
-        client.body.shrink_to(DOOR_BUFFER_BYTES_KEPT);
         self.release_memory(counted);
     }
 
@@ -199,10 +188,8 @@ impl EventLoop {
             self.addresses.leave(address);
         }
         self.release_memory(client.counted_out);
-        if let State::Asking(upstream) = client.state
-            && let Some(upstream) = self.pool.connections.get_mut(upstream)
-        {
-            upstream.job = Job::Busy(None);
+        if let State::Asking(connection) = client.state {
+            self.inside.forget(connection);
         }
     }
 }

@@ -9,13 +9,15 @@ use mio::event::Event;
 
 use super::Settings;
 use super::accept::no_room;
-use super::body::{BodyReader, Framing};
 use super::client::{Client, State, Then, wait};
-use super::event_loop::{EventLoop, Source};
-use super::figures;
+use super::counters;
+use super::event_loop::EventLoop;
+use super::framing::{BodyReader, Framing};
 use super::head::{Head, Parsed, Whole, parse};
-use super::render::{self, Sender};
+use super::inside::SentBy;
+use super::render;
 use super::stream::Peer;
+use super::tokens::Owner;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
 use crate::wire::keys;
 use crate::wire::reply::Reply;
@@ -94,7 +96,7 @@ impl EventLoop {
     pub(super) fn advance_again(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         if !std::mem::replace(&mut client.is_again, true) {
-            self.again.push_back(Source::Client(slot));
+            self.again.push_back(Owner::Client(slot));
         }
     }
 
@@ -194,7 +196,7 @@ impl EventLoop {
     /// A head is whole: judges it, in the contract's order. Returns also how many bytes of `rest`,
     /// what was received after it, are a body that nobody wants.
     fn begin(&mut self, slot: usize, whole: Whole<'_>, rest: &[u8]) -> (usize, Begun) {
-        figures::add(&self.shared.counters.requests);
+        counters::add(&self.shared.counters.requests);
         let Some(client) = self.clients.get_mut(slot) else { return (0, Begun::NotYet) };
         client.parsed_len = 0;
         client.empty_lines = 0;
@@ -212,9 +214,8 @@ impl EventLoop {
                 request.lane = route.lane;
                 request.body = route.body;
                 request.body_limit = limit;
-                client.forward.clear();
-                let sender = Sender { peer: client.peer, name: name.as_ref().map(|client| client.name()) };
-                render::forward_begin(&mut client.forward, route, &head, &request.request_id, &sender);
+                let sent_by = SentBy { peer: client.peer, name: name.as_ref().map(|client| client.name()) };
+                client.parcel.begin(route, &head, &request.request_id, &sent_by);
                 client.reader = BodyReader::new(head.framing, limit);
                 client.state = State::Body;
                 self.waits.set(slot, wait::BODY, self.now);
@@ -275,9 +276,10 @@ impl EventLoop {
         let reply = match grown {
             Ok(grown) => {
                 self.memory += grown;
-                client.counted_body += grown;
-                if self.memory <= DOOR_MEMORY_BYTES_MAX {
-                    if !client.reader.is_done() {
+                client.parcel.counted += grown;
+                let is_done = client.reader.is_done();
+                if self.memory() <= DOOR_MEMORY_BYTES_MAX {
+                    if !is_done {
                         return Step::NeedsBytes;
                     }
                     self.dispatch(slot);

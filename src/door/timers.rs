@@ -1,7 +1,7 @@
 //! What every connection waits for, and until when. One queue for each kind of wait; all waits of a
 //! kind last equally long, so a queue is sorted by being filled, and its front is the earliest: no
 //! search, no stale entries, no allocation in steady state. The queues double as the orders that
-//! the door needs anyway: who is idle longest, which request waits for an upstream longest.
+//! the door needs anyway: who is idle longest, which request waits longest for room inside.
 //!
 //! Invariant: a connection is in at most one queue.
 

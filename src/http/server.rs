@@ -26,6 +26,7 @@ use tiny_http::{Request, Server};
 use super::Context;
 use super::answer::answer;
 use super::endpoints::{self, Effort};
+use crate::door::InnerServer;
 use crate::host::thread;
 use crate::limits::{RETRY_AFTER_FULL_S, WORKER_LOOK, WORKERS_PER_BATCH_WORKER};
 use crate::telemetry::stats;
@@ -96,16 +97,10 @@ impl HttpServer {
         Ok(Self { shared, rebuild, threads })
     }
 
-    /// The name of the socket that the door connects to.
+    /// For the door.
     #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        public_name(&self.shared.folder)
-    }
-
-    /// Tells that the server does not answer and should be built anew.
-    #[must_use]
-    pub fn rebuild_wishes(&self) -> Sender<()> {
-        self.rebuild.clone()
+    pub fn inner(&self) -> InnerServer {
+        InnerServer { path: public_name(&self.shared.folder), rebuild: self.rebuild.clone() }
     }
 
     /// Stops the workers. The door must be closed already. False: some did not end in time.

@@ -279,6 +279,20 @@ fn rooms_name_only_those_they_may_and_there_is_no_circle() {
 }
 
 #[test]
+fn what_the_inner_server_costs_the_door_is_one_room() {
+    let words = ["upstream", "upstreams", "pool", "ping", "pings", "rebuild", "rebuilds", "generation"];
+    // Settings and figures, by the names that everyone knows them by.
+    let known = ["upstream_connections", "upstream_timeout", "upstream_open", "upstream_lost", "rebuilds"];
+    let found = lines_that(&sources(), |source, line| {
+        let mut named = line.split(|c| !is_name(c)).filter(|name| !known.contains(name));
+        source.name.starts_with("door/")
+            && !source.name.starts_with("door/inside/")
+            && named.any(|name| name.to_lowercase().split('_').any(|part| words.contains(&part)))
+    });
+    assert_none(&found, "only door/inside/ knows how the inner server is reached:");
+}
+
+#[test]
 fn threads_start_in_one_place_and_nothing_is_left_for_later() {
     let sources = sources();
     let found = lines_that(&sources, |source, line| {

@@ -21,7 +21,7 @@ pub(super) struct Body {
     counters: Counters,
     queue: Queue,
     ledger: Ledger,
-    door: door::Figures,
+    door: door::DoorFigures,
     /// By service, the worst difference in milliseconds between the time of an event and its receipt.
     #[schema(value_type = BTreeMap<String, i64>)]
     worst_skew_ms: BTreeMap<Box<str>, i64>,

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use logs_ingest::door::{Door, Listener, Settings, Watch};
+use logs_ingest::door::{Door, InnerServer, Listener, Settings, Watch};
 use logs_ingest::host::thread;
 use logs_ingest::telemetry::timings::Timings;
 use logs_ingest::wire::keys::Guard;
@@ -121,7 +121,8 @@ impl House {
         let address = listener.local_addr().unwrap();
         let (ask, rebuild) = bounded(1);
         let listener = Listener::tcp(listener, None).unwrap();
-        let door = Door::start(vec![listener], path.clone(), settings, ask, &Watch::default()).unwrap();
+        let server = InnerServer { path: path.clone(), rebuild: ask };
+        let door = Door::start(vec![listener], server, settings, &Watch::default()).unwrap();
         Self { door: Some(door), inner: Some(inner), address, path, held, hold, rebuild }
     }
 

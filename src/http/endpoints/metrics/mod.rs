@@ -112,7 +112,7 @@ fn events(page: &mut Page, counters: &Snapshot) {
     .by("answer", [("first", repeats_answered), ("conflict", repeats_in_flight)]);
 }
 
-fn refusals(page: &mut Page, counters: &Snapshot, door: &door::Figures) {
+fn refusals(page: &mut Page, counters: &Snapshot, door: &door::DoorFigures) {
     let inside = [
         ("invalid", counters.refused_invalid),
         ("queue_full", counters.refused_full),
@@ -176,7 +176,7 @@ fn queue(page: &mut Page, context: &Context, counters: &Snapshot) {
     page.gauge("logs_ingest_in_flight_events", "Events taken and not yet stored.").is(counters.in_flight);
 }
 
-fn connections(page: &mut Page, context: &Context, door: &door::Figures) {
+fn connections(page: &mut Page, context: &Context, door: &door::DoorFigures) {
     page.gauge("logs_ingest_connections", "Client connections.").is(door.connections);
     page.gauge("logs_ingest_max_connections", "How many there may be.").is(context.max_connections);
     page.counter("logs_ingest_connections_accepted_total", "Client connections since start.")

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use crate::door::body::{BodyReader, Framing};
+use crate::door::framing::{BodyReader, Framing};
 use crate::limits::{DOOR_ANSWER_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// Fields in an answer's head.

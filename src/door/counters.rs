@@ -11,11 +11,10 @@ const REFUSALS: [u16; 10] = [400, 401, 404, 405, 408, 413, 417, 431, 500, 503];
 
 /// The door's figures at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = DoorFigures)]
-pub struct Figures {
+pub struct DoorFigures {
     /// When the loop last turned, in milliseconds since its start: at least once a second.
     pub heartbeat_ms: u64,
-    /// When the HTTP server inside last answered, in milliseconds since the door's start: it is pinged each few seconds.
+    /// When the inner server last answered, in milliseconds since the door's start: it is pinged each few seconds.
     pub answered_ms: u64,
     /// Client connections now.
     pub connections: u64,
@@ -37,13 +36,13 @@ pub struct Figures {
     pub requests: u64,
     /// Requests that the inner server has now.
     pub in_flight: u64,
-    /// Requests that wait for a free upstream connection now.
+    /// Requests that wait for a free connection to the inner server now.
     pub waiting: u64,
     /// Bytes of bodies and answers in memory now.
     pub memory_bytes: u64,
-    /// Upstream connections now, the unproven one included.
+    /// Connections to the inner server now, the unproven one included.
     pub upstream_open: u64,
-    /// Upstream connections that broke, or on which an answer did not come in time.
+    /// Connections to the inner server that broke since start, or on which an answer did not come in time.
     pub upstream_lost: u64,
     /// How often a new inner server was asked for.
     pub rebuilds: u64,
@@ -54,7 +53,7 @@ pub struct Figures {
 
 /// The same, being counted.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct DoorCounters {
     pub(super) heartbeat_ms: AtomicU64,
     pub(super) answered_ms: AtomicU64,
     pub(super) connections: AtomicU64,
@@ -75,16 +74,16 @@ pub(super) struct Counters {
     refused: [AtomicU64; REFUSALS.len()],
 }
 
-impl Counters {
+impl DoorCounters {
     pub(super) fn refuse(&self, status: u16) {
         if let Some(nth) = REFUSALS.iter().position(|&known| known == status) {
             add(&self.refused[nth]);
         }
     }
 
-    pub(super) fn read(&self) -> Figures {
+    pub(super) fn read(&self) -> DoorFigures {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        Figures {
+        DoorFigures {
             heartbeat_ms: get(&self.heartbeat_ms),
             answered_ms: get(&self.answered_ms),
             connections: get(&self.connections),
@@ -127,7 +126,7 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_by_status() {
-        let counters = Counters::default();
+        let counters = DoorCounters::default();
         for status in [404, 503, 404, 299] {
             counters.refuse(status);
         }
