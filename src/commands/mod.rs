@@ -1,4 +1,4 @@
-//! The command line. One file a subcommand; without one the daemon serves.
+//! The command line. One file or folder per subcommand; without a subcommand the daemon serves.
 
 pub mod check;
 pub mod control;
@@ -25,8 +25,12 @@ use clap::{Parser, Subcommand};
 use crate::config::{Config, RawSettings, data_dir};
 use crate::host::exit::Exit;
 
+const UNITS: &str = "Sizes: bytes, or with KiB, MiB, GiB. Durations: seconds, or with ms, s, m, h.";
+const TRY_IT: &str = r#"Try it:
+  curl -d '{"request_id":"1","service":"till","env":"shop","timestamp":"2026-01-31T09:00:00Z","action":"sale","level":"info","message":"hello"}' http://127.0.0.1:8000/api/logs/ingest"#;
+
 /// Takes JSON log events over HTTP and answers 202 only when each is stored: in Kafka, in PostgreSQL while
-/// Kafka is away, or in a local SQLite spool, from where it goes to Kafka by itself.
+/// Kafka is down, or in a local SQLite spool, from where it goes to Kafka by itself.
 ///
 /// Every setting is an environment variable and a flag; the flag wins. With no settings at all the
 /// daemon listens on port 8000 and keeps events in ./data.
@@ -36,12 +40,7 @@ use crate::host::exit::Exit;
     version,
     about,
     long_about,
-    after_help = "Sizes: bytes, or with KiB, MiB, GiB. Durations: seconds, or with ms, s, m, h.\n\
-                  Exit codes: 0 stopped as asked, 64 wrong command line, 69 port or spool not to be had, 70 a bug, \
-                  78 a setting that can't be used.\n\n\
-                  Try it:\n  \
-                  curl -d '{\"request_id\":\"1\",\"service\":\"till\",\"env\":\"shop\",\"timestamp\":\"2026-01-31T09:00:00Z\",\
-                  \"action\":\"sale\",\"level\":\"info\",\"message\":\"hello\"}' http://127.0.0.1:8000/api/logs/ingest"
+    after_help = format!("{UNITS}\n{}\n\n{TRY_IT}", Exit::all())
 )]
 pub struct Cli {
     /// What to do.

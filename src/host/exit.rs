@@ -1,4 +1,4 @@
-//! Exit codes, after the system's sysexits.h where it has one, and why a daemon does not start.
+//! Exit codes, and why the daemon does not start. The codes from 64 are those of the system's sysexits.h.
 
 use std::fmt;
 use std::io;
@@ -7,21 +7,40 @@ use std::process::ExitCode;
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[expect(missing_docs, reason = "Exit::meaning says it, to people too")]
 pub enum Exit {
-    /// All went well.
     Ok = 0,
-    /// A command could not do what it was asked to; it said why.
     Failed = 1,
-    /// `ledger` can't tell whether the books agree; `status` finds a daemon that stores nothing, or none.
     Unknown = 2,
-    /// The command line makes no sense.
     Usage = 64,
-    /// The port or the spool can't be had.
     Unavailable = 69,
-    /// A bug, or a stop that had to leave something behind.
     Software = 70,
-    /// A setting can't be used, or the spool was made by a newer version.
     Config = 78,
+}
+
+impl Exit {
+    const ALL: [Self; 7] =
+        [Self::Ok, Self::Failed, Self::Unknown, Self::Usage, Self::Unavailable, Self::Software, Self::Config];
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "all went well",
+            Self::Failed => "a command could not do all it was asked to, or found a problem",
+            Self::Unknown => "ledger cannot compare everything, or status finds no daemon that stores events",
+            Self::Usage => "wrong command line",
+            Self::Unavailable => "the port or the spool is unavailable",
+            Self::Software => "a bug, or a stop that could not finish in time",
+            Self::Config => "a setting cannot be used, or the spool is of a newer version",
+        }
+    }
+
+    /// All codes in one sentence, for `--help` and README.
+    #[must_use]
+    pub fn all() -> String {
+        let all: Vec<_> =
+            Self::ALL.iter().map(|exit| format!("{} {}", *exit as u8, exit.meaning())).collect();
+        format!("Exit codes: {}.", all.join("; "))
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -30,10 +49,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the daemon can't start, and the exit code that says so.
+/// Why the daemon cannot start, and the exit code that says so.
 #[derive(Debug)]
 pub struct StartError {
-    /// The process ends with this.
+    /// The process's exit code.
     pub exit: Exit,
     text: String,
 }
@@ -55,12 +74,15 @@ impl StartError {
         Self { exit, text: problem.to_string() }
     }
 
-    /// What a setting names can't be used.
-    pub(crate) fn setting(problem: &dyn fmt::Display) -> Self {
+    /// A setting's value cannot be used.
+    #[must_use]
+    pub fn setting(problem: &dyn fmt::Display) -> Self {
         Self::new(Exit::Config, problem)
     }
 
-    pub(crate) fn system(what: &str, error: &io::Error) -> Self {
+    /// The system refused something.
+    #[must_use]
+    pub fn system(what: &str, error: &io::Error) -> Self {
         Self::unavailable(format!("{what}: {error}"))
     }
 }

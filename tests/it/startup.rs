@@ -2,7 +2,10 @@
 //! code says whose turn it is; the text says what to change.
 
 use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::time::Duration;
+
+use logs_ingest::host::exit::Exit;
 
 use crate::support::daemon::Daemon;
 use crate::support::events::Body;
@@ -106,6 +109,17 @@ fn help_and_version_are_0() {
     for arg in ["--help", "--version"] {
         let (code, said) = Daemon::builder().arg(arg).run_to_exit(LIMIT);
         assert_eq!(code, Some(0), "{arg}: {said}");
+    }
+}
+
+#[test]
+fn every_exit_code_stands_in_the_help_and_in_the_readme() {
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_logs-ingest")).arg("--help").output().expect("the program runs");
+    let readme = include_str!("../../README.md");
+    for text in [std::str::from_utf8(&help.stdout).expect("UTF-8"), readme] {
+        let on_one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(on_one_line.contains(&Exit::all()), "{}\nis not in\n{text}", Exit::all());
     }
 }
 
