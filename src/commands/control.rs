@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::thread;
 use crate::limits::{CONTROL_ANSWER_LIMIT, CONTROL_BYTES_MAX, CONTROL_LOOK, CONTROL_PEER_LIMIT};
 use crate::store::spool::{Fate, Spool};
+use crate::store::{Refusal, StoreError, WriteResult};
 
 /// Its name in the data folder.
 const SOCKET: &str = "control.sock";
@@ -33,10 +34,32 @@ struct Question {
     ids: Vec<String>,
 }
 
-/// An entry an id, in order: null where it was done, or why not.
+/// An entry per id, in order.
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
-    outcomes: Vec<Option<String>>,
+    settled: Vec<Settled>,
+}
+
+/// What became of a dead letter that was to be settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Settled {
+    /// It is sent again, or deleted.
+    Done,
+    /// This store has no such letter.
+    Unknown,
+    /// It stays as it is; why.
+    Refused(String),
+}
+
+impl From<WriteResult> for Settled {
+    fn from(result: WriteResult) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(StoreError::Rejected(Refusal::NoSuchLetter, _)) => Self::Unknown,
+            Err(error) => Self::Refused(error.to_string()),
+        }
+    }
 }
 
 /// The listening end.
@@ -92,17 +115,16 @@ impl Control {
 fn serve(peer: &UnixStream, spool: &Spool) -> io::Result<()> {
     peer.set_nonblocking(false)?;
     let question: Question = receive(peer, CONTROL_PEER_LIMIT)?;
-    let outcomes = spool.settle_letters(question.ids, question.fate);
-    let outcomes = outcomes.into_iter().map(|outcome| outcome.err().map(|why| why.to_string())).collect();
-    send(peer, &Answer { outcomes })
+    let results = spool.settle_letters(question.ids, question.fate);
+    send(peer, &Answer { settled: results.into_iter().map(Settled::from).collect() })
 }
 
-/// Has the daemon of the spool in `dir` settle dead letters; an entry an id, in order: null where it was
-/// done, or why not. None: no daemon listens there.
+/// Has the daemon of the spool in `dir` settle dead letters; an entry per id, in order. None: no daemon listens
+/// there.
 ///
 /// # Errors
 /// A text for people: a daemon is there, and gave no answer.
-pub fn settle_letters(dir: &Path, fate: Fate, ids: &[String]) -> Result<Option<Vec<Option<String>>>, String> {
+pub fn settle_letters(dir: &Path, fate: Fate, ids: &[String]) -> Result<Option<Vec<Settled>>, String> {
     let peer = short_name(dir).and_then(|(_folder, short)| UnixStream::connect(short));
     let peer = match peer {
         Ok(peer) => peer,
@@ -114,10 +136,10 @@ pub fn settle_letters(dir: &Path, fate: Fate, ids: &[String]) -> Result<Option<V
     let answer: Answer = send(&peer, &Question { fate, ids: ids.to_vec() })
         .and_then(|()| receive(&peer, CONTROL_ANSWER_LIMIT))
         .map_err(|error| unheard(dir, &error))?;
-    if answer.outcomes.len() != ids.len() {
+    if answer.settled.len() != ids.len() {
         return Err(unheard(dir, &io::Error::from(ErrorKind::InvalidData)));
     }
-    Ok(Some(answer.outcomes))
+    Ok(Some(answer.settled))
 }
 
 fn unheard(dir: &Path, error: &io::Error) -> String {
@@ -172,11 +194,7 @@ mod tests {
         fs::write(dir.join(SOCKET), "left by a killed daemon").unwrap();
         let control = Control::start(&dir, spool.clone()).unwrap();
         let said = settle_letters(&dir, Fate::Discard, &["a".into(), "b".into()]).unwrap().unwrap();
-        assert_eq!(said.len(), 2);
-        assert!(
-            said.iter().all(|why| why.as_deref().is_some_and(|why| why.contains("no dead letter"))),
-            "{said:?}"
-        );
+        assert_eq!(said, [Settled::Unknown, Settled::Unknown]);
         // Whoever says nothing that can be understood is left, and the next is served.
         let (_folder, short) = short_name(&dir).unwrap();
         UnixStream::connect(short).unwrap().write_all(b"what?\n").unwrap();

@@ -119,14 +119,14 @@ mod tests {
 
     use super::*;
     use crate::event::{Arrival, Event};
-    use crate::store::spool;
+    use crate::store::{Standing, spool};
 
     fn entry() -> Entry {
         Entry {
             seq: 1,
             ingest_id: "0190".to_owned(),
             received_at: "2025-11-18T17:21:35.750Z".to_owned(),
-            state: "home".to_owned(),
+            standing: Standing::Home,
             level: Some("error".to_owned()),
             service: Some("pos".to_owned()),
             action: Some("pay".to_owned()),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::event::{Arrival, Event, Rules};
 use crate::host::clock;
 use crate::limits::TRACEPARENT_MAX;
-use crate::store::browse::{Kept, Letter};
+use crate::store::browse::{Kept, Letter, RowState};
 use crate::store::spool::{self, Entry};
 
 /// What was stored once is taken back as it is, whatever the settings are now.
@@ -57,7 +57,8 @@ impl Line<'_> {
 pub(super) fn of_entry(entry: &Entry) -> String {
     let event = entry.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok());
     let received_at = Some(&*entry.received_at);
-    Line { ingest_id: &entry.ingest_id, received_at, state: &entry.state, event, ..Line::default() }.text()
+    let state = entry.standing.as_str();
+    Line { ingest_id: &entry.ingest_id, received_at, state, event, ..Line::default() }.text()
 }
 
 /// `{"seq":..,"ingest_id":..,"received_at":..,"state":..,"reason":..,"crc":..,"event":{..}}`
@@ -72,7 +73,8 @@ pub(super) fn of_letter(letter: &Letter, store: &str) -> String {
 }
 
 fn with_event(kept: &Kept, line: Line<'_>) -> String {
-    let line = Line { ingest_id: &kept.ingest_id, state: &kept.state, reason: Some(&kept.reason), ..line };
+    let (state, reason) = (kept.state.as_str(), Some(&*kept.reason));
+    let line = Line { ingest_id: &kept.ingest_id, state, reason, ..line };
     let event = match &kept.event {
         Ok(event) => on_one_line(event),
         Err(why) => return Line { damaged: Some(why), ..line }.text(),
@@ -117,8 +119,9 @@ struct Written<'a> {
     event: Option<&'a RawValue>,
 }
 
-/// The event in a line, validated as a client's is, and its state. A line without `crc` is taken as it is.
-pub(super) fn parse(line: &[u8]) -> Result<(Event, String), Arc<str>> {
+/// The event in a line, validated as a client's is, and its state if that is one. A line without `crc` is taken
+/// as it is.
+pub(super) fn parse(line: &[u8]) -> Result<(Event, Option<RowState>), Arc<str>> {
     let wrong = |what: &str| Arc::from(format!("the line is damaged: {what}"));
     let written: Written<'_> =
         serde_json::from_slice(line).map_err(|error| wrong(&format!("it is no exported event ({error})")))?;
@@ -139,7 +142,7 @@ pub(super) fn parse(line: &[u8]) -> Result<(Event, String), Arc<str>> {
         .map_err(|_| wrong("its event is not one that the daemon would take"))?;
     match written.crc {
         Some(crc) if crc != spool::checksum(&event) => Err(wrong("its checksum doesn't fit its bytes")),
-        _ => Ok((event, written.state.to_owned())),
+        _ => Ok((event, written.state.parse().ok())),
     }
 }
 
@@ -162,7 +165,13 @@ mod tests {
         };
         let event = Event::restored(arrival, "r-1".into(), PAYLOAD.into());
         let id = Uuid::from_u128(7).to_string();
-        Kept { seq: 9, ingest_id: id, state: "held".into(), reason: "kafka is down".into(), event: Ok(event) }
+        Kept {
+            seq: 9,
+            ingest_id: id,
+            state: RowState::Held,
+            reason: "kafka is down".into(),
+            event: Ok(event),
+        }
     }
 
     #[test]
@@ -175,7 +184,7 @@ mod tests {
         );
         let (event, state) = parse(line.as_bytes()).unwrap();
         let sent = kept().event.unwrap();
-        assert_eq!(state, "held");
+        assert_eq!(state, Some(RowState::Held));
         assert_eq!(event.ingest_id(), sent.ingest_id());
         assert_eq!(event.received_at_ms(), sent.received_at_ms());
         assert_eq!((event.key(), event.traceparent()), (sent.key(), sent.traceparent()));

@@ -1,8 +1,10 @@
 //! Which events a command is about: the same flags wherever stored events are read.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 
-use crate::store::browse::Wanted;
+use crate::store::browse::{RowState, Wanted};
 
 /// Flags that pick events. All that are given must hold.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,8 +34,9 @@ pub struct Selection {
 
     /// Only events in this state: held waits for Kafka, home is at its destination, forwarded (in
     /// PostgreSQL) is in Kafka already
-    #[arg(long, value_name = "STATE", value_parser = ["held", "home", "forwarded"])]
-    pub state: Option<String>,
+    #[arg(long, value_name = "STATE",
+          value_parser = PossibleValuesParser::new(RowState::NAMES).try_map(|name| name.parse::<RowState>()))]
+    pub state: Option<RowState>,
 }
 
 impl Selection {
@@ -44,7 +47,7 @@ impl Selection {
             request_id: self.request_id.clone(),
             service: self.service.clone(),
             levels: self.level.clone(),
-            state: self.state.clone(),
+            state: self.state,
             from_ms: self.from,
             to_ms: self.to,
         }

@@ -155,6 +155,7 @@ impl<C: Connect> Prober<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cause;
     use std::collections::VecDeque;
 
     const SOON: Duration = Duration::from_secs(10);
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn down() -> Result<u32, StoreError> {
-        Err(StoreError::Unavailable("down".into()))
+        Err(StoreError::unavailable(Cause::Unreachable, "down"))
     }
 
     fn link(results: Vec<Result<u32, StoreError>>) -> (Link<u32>, Receiver<bool>) {

@@ -21,7 +21,7 @@ use crate::host::throttle::Throttle;
 use crate::limits::PRODUCER_TICK;
 use crate::store::StoredIn;
 use crate::store::spool::Spool;
-use crate::store::{Batch, Connected, Standing, StoreError};
+use crate::store::{Batch, Connected, Standing, StoreError, WriteResult};
 use crate::telemetry::health::Health;
 use crate::telemetry::stats::{self, Stats};
 use crate::telemetry::timings::Timings;
@@ -113,8 +113,8 @@ impl Producer {
                 match result {
                     Ok(()) => round.outcomes[at] = Some(Outcome::Stored(place)),
                     // What Postgres refuses for its own sake goes on to the spool, and from there to Kafka.
-                    Err(StoreError::Rejected(why)) if place == StoredIn::Kafka => rejected.push((at, why)),
-                    Err(StoreError::Rejected(why) | StoreError::Unavailable(why)) => {
+                    Err(StoreError::Rejected(_, why)) if place == StoredIn::Kafka => rejected.push((at, why)),
+                    Err(StoreError::Rejected(_, why) | StoreError::Unavailable(_, why)) => {
                         round.reason.get_or_insert(why);
                     }
                 }
@@ -133,7 +133,10 @@ impl Producer {
             rejected.iter().map(|(at, why)| (round.batch[*at].clone(), Arc::clone(why))).collect();
         let (outcome, fate) = match self.keep_letters(&letters) {
             Ok(()) => (Outcome::Stored(StoredIn::DeadLetter), "it is kept as a dead letter".to_owned()),
-            Err(error) => (Outcome::Refused(error.to_string().into()), format!("it can't be kept: {error}")),
+            Err(error) => {
+                let said = format!("it can't be kept: {error}");
+                (error.into(), said)
+            }
         };
         for (at, why) in rejected {
             round.outcomes[at] = Some(outcome.clone());
@@ -145,11 +148,12 @@ impl Producer {
     }
 
     /// In the spool, beside which no server needs to be up; where that can't be, in Postgres.
-    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let mut kept = self.spool.dead_letter(letters);
         for route in self.routes.iter_mut().filter(|route| route.place() != StoredIn::Kafka) {
             let Err(before) = kept else { break };
-            let both = |why: StoreError| StoreError::Unavailable(format!("{before}; {why}").into());
+            let both =
+                |error: StoreError| StoreError::unavailable(error.cause(), format!("{before}; {error}"));
             kept = route.keep_letters(letters).map_err(both);
         }
         kept
@@ -174,7 +178,7 @@ impl Producer {
         }
         let mut spooled = results.into_iter().map(|result| match result {
             Ok(()) => Outcome::Stored(StoredIn::Spool),
-            Err(error) => Outcome::Refused(error.to_string().into()),
+            Err(error) => error.into(),
         });
         let fill = |outcome: Option<Outcome>| outcome.or_else(|| spooled.next());
         let outcomes: Vec<Outcome> = round.outcomes.into_iter().filter_map(fill).collect();
@@ -194,7 +198,7 @@ impl Producer {
                 Outcome::Stored(StoredIn::Postgres) => stats::add(&stats.stored_postgres, 1),
                 Outcome::Stored(StoredIn::Spool) => stats::add(spooled, 1),
                 Outcome::Stored(StoredIn::DeadLetter) => stats::add(&stats.stored_dead_letter, 1),
-                Outcome::Refused(_) => refused += 1,
+                Outcome::Refused(..) => refused += 1,
             }
         }
         stats::sub(&stats.in_flight, outcomes.len() - refused);

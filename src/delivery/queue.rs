@@ -13,15 +13,21 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::event::Event;
 use crate::limits::QUEUE_REQUESTS_MAX;
-use crate::store::StoredIn;
+use crate::store::{Cause, StoreError, StoredIn};
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is safe.
     Stored(StoredIn),
-    /// No store took it; the client must send it again. The reason is for the log.
-    Refused(Arc<str>),
+    /// No store took it; the client must send it again. The text is for the log.
+    Refused(Cause, Arc<str>),
+}
+
+impl From<StoreError> for Outcome {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.cause(), Arc::clone(error.text()))
+    }
 }
 
 /// Takes the outcomes to whoever waits for them.

@@ -6,7 +6,6 @@
 //! took, the rest is not tried, for its sender has to come back anyway.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::queue::{Outcome, Outlet, Settle, Submission, Taken};
@@ -30,8 +29,8 @@ struct Large {
     /// Events in rounds that are not settled yet.
     under_way: usize,
     outcomes: Vec<Outcome>,
-    /// How many events are not tried any more, and why.
-    given_up: Option<(usize, Arc<str>)>,
+    /// How many events are not tried any more, and their outcome.
+    given_up: Option<(usize, Outcome)>,
     settle: Box<dyn Settle>,
 }
 
@@ -173,12 +172,12 @@ impl Rounds {
         large.outcomes.extend_from_slice(rest);
         let mut given_up = 0;
         if large.given_up.is_none()
-            && let Some(why) = rest.iter().find_map(refused)
+            && let Some(refused) = rest.iter().find(|outcome| matches!(outcome, Outcome::Refused(..)))
         {
             given_up = large.left.len();
             self.outlet.lower(given_up, large.left.iter().map(Event::size_bytes).sum());
             large.left.clear();
-            large.given_up = Some((given_up, why));
+            large.given_up = Some((given_up, refused.clone()));
         }
         if large.left.is_empty()
             && large.under_way == 0
@@ -192,18 +191,11 @@ impl Rounds {
 
 impl Large {
     fn settle(mut self) {
-        if let Some((events, why)) = self.given_up {
+        if let Some((events, refused)) = self.given_up {
             let all = self.outcomes.len() + events;
-            self.outcomes.resize(all, Outcome::Refused(why));
+            self.outcomes.resize(all, refused);
         }
         self.settle.settle(&self.outcomes);
-    }
-}
-
-fn refused(outcome: &Outcome) -> Option<Arc<str>> {
-    match outcome {
-        Outcome::Refused(why) => Some(Arc::clone(why)),
-        Outcome::Stored(_) => None,
     }
 }
 

@@ -13,8 +13,7 @@ use crate::event::Event;
 use crate::host::clock;
 use crate::host::throttle::Throttle;
 use crate::limits::LOG_EDGES_PER_MINUTE;
-use crate::store::StoredIn;
-use crate::store::{Batch, Connected, Store, StoreError};
+use crate::store::{Batch, Cause, Connected, Store, StoreError, StoredIn, WriteResult};
 use crate::telemetry::health::Vitals;
 use crate::telemetry::stats;
 
@@ -87,11 +86,11 @@ impl Route {
     }
 
     /// Writes the batch and draws the conclusions for later ones.
-    pub fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+    pub fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let results = self.client.as_mut().map(|client| client.write(batch)).unwrap_or_default();
         assert_eq!(results.len(), batch.len(), "BUG: a store gave another number of outcomes than events");
         let lost = results.iter().find_map(|result| match result {
-            Err(StoreError::Unavailable(why)) => Some(Arc::clone(why)),
+            Err(StoreError::Unavailable(_, why)) => Some(Arc::clone(why)),
             _ => None,
         });
         match lost {
@@ -105,15 +104,16 @@ impl Route {
     ///
     /// # Errors
     /// None of them is kept.
-    pub fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    pub fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         if !self.is_open(false) {
-            return Err(StoreError::Unavailable(format!("{} is away", self.place.name()).into()));
+            let text = format!("{} is down", self.place.name());
+            return Err(StoreError::unavailable(Cause::Unreachable, text));
         }
         let client = self.client.as_mut().expect("BUG: a route is open without a client");
         let kept = client.keep_letters(letters);
         match &kept {
-            Err(StoreError::Unavailable(why)) => self.failed(why),
-            Ok(()) | Err(StoreError::Rejected(_)) => self.succeeded(),
+            Err(StoreError::Unavailable(_, why)) => self.failed(why),
+            Ok(()) | Err(StoreError::Rejected(..)) => self.succeeded(),
         }
         kept
     }

@@ -1,9 +1,63 @@
 //! Stored events as people ask for them: which ones are wanted, and the form in which every store gives
 //! them back.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Standing;
 use crate::event::{Columns, Event};
+
+/// Where a stored event stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum RowState {
+    /// It waits for Kafka.
+    Held,
+    /// It is at its destination.
+    Home,
+    /// Kafka has it, and its row in PostgreSQL is kept for a while.
+    Forwarded,
+}
+
+impl RowState {
+    /// All of them, by their names.
+    pub const NAMES: [&str; 3] = [Self::Held.as_str(), Self::Home.as_str(), Self::Forwarded.as_str()];
+
+    /// As commands and their output have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => Standing::Held.as_str(),
+            Self::Home => Standing::Home.as_str(),
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+/// As its name stands in a bookmark of `replay`.
+impl fmt::Debug for RowState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl From<Standing> for RowState {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Held => Self::Held,
+            Standing::Home => Self::Home,
+        }
+    }
+}
+
+impl FromStr for RowState {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Held, Self::Home, Self::Forwarded];
+        all.into_iter().find(|state| state.as_str() == text).ok_or("use held, home or forwarded")
+    }
+}
 
 /// Which events are wanted; what is empty lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +69,7 @@ pub struct Wanted {
     /// Only events of these levels.
     pub levels: Vec<String>,
     /// Only rows in this state.
-    pub state: Option<String>,
+    pub state: Option<RowState>,
     /// Only events received then or later, milliseconds since 1970.
     pub from_ms: Option<i64>,
     /// Only events received before.
@@ -23,13 +77,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether an event in this state is wanted: for events that no store has picked already.
+    /// Whether an event in this state is wanted, for events that no store has picked already.
     #[must_use]
-    pub fn takes(&self, event: &Event, state: &str) -> bool {
+    pub fn takes(&self, event: &Event, state: Option<RowState>) -> bool {
         let received_at = event.received_at_ms();
         if self.from_ms.is_some_and(|from| received_at < from)
             || self.to_ms.is_some_and(|to| received_at >= to)
-            || self.state.as_deref().is_some_and(|wanted| wanted != state)
+            || self.state.is_some_and(|wanted| state != Some(wanted))
         {
             return false;
         }
@@ -50,8 +104,8 @@ pub struct Kept {
     pub seq: i64,
     /// As the column has it: a damaged row's may be no id at all.
     pub ingest_id: String,
-    /// `held`, `home` or `forwarded`.
-    pub state: String,
+    /// What the row is here for.
+    pub state: RowState,
     /// Why it is there.
     pub reason: String,
     /// The event, or what is wrong with the row.
@@ -86,7 +140,7 @@ mod tests {
     use crate::event::Arrival;
 
     #[test]
-    fn every_part_of_the_wish_must_hold() {
+    fn every_part_of_the_filter_must_hold() {
         let arrival = Arrival {
             ingest_id: uuid::Uuid::nil(),
             received_at_ms: 1_000,
@@ -100,21 +154,22 @@ mod tests {
             request_id: text("r"),
             service: text("till"),
             levels: vec!["error".into(), "warn".into()],
-            state: text("home"),
+            state: Some(RowState::Home),
             from_ms: Some(1_000),
             to_ms: Some(1_001),
         };
-        assert!(Wanted::default().takes(&event, "held"));
-        assert!(all.takes(&event, "home"));
+        assert!(Wanted::default().takes(&event, Some(RowState::Held)));
+        assert!(Wanted::default().takes(&event, None) && !all.takes(&event, None));
+        assert!(all.takes(&event, Some(RowState::Home)));
         for (part, wanted) in [
             ("request_id", Wanted { request_id: text("R"), ..all.clone() }),
             ("service", Wanted { service: text(""), ..all.clone() }),
             ("levels", Wanted { levels: vec!["info".into()], ..all.clone() }),
-            ("state", Wanted { state: text("held"), ..all.clone() }),
+            ("state", Wanted { state: Some(RowState::Held), ..all.clone() }),
             ("from", Wanted { from_ms: Some(1_001), ..all.clone() }),
             ("to", Wanted { to_ms: Some(1_000), ..all.clone() }),
         ] {
-            assert!(!wanted.takes(&event, "home"), "{part}");
+            assert!(!wanted.takes(&event, Some(RowState::Home)), "{part}");
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::host::thread;
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 /// How many helpers of one kind are stuck, and how many may be.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
             Ok(thread) => thread,
             Err(error) => {
                 let why = format!("cannot start thread {name}: {error}: look at the limits on tasks");
-                return Ok(Err(StoreError::Unavailable(why.into())));
+                return Ok(Err(StoreError::unavailable(Cause::Busy, why)));
             }
         };
         let mut helper = Self { inbox: Some(inbox), outbox, thread: Some(thread), tally };

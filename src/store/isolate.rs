@@ -11,33 +11,32 @@
 
 use std::sync::Arc;
 
-use crate::store::StoreError;
-
-type Outcome = Result<(), StoreError>;
+use crate::store::{Cause, Refusal, StoreError, WriteResult};
 
 /// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
 /// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone
-/// in time, or not tried at all after an `Unavailable`, are `Unavailable`. `tells(why, one, other)`: that
+/// in time, or not tried at all after an `Unavailable`, are `Unavailable`. `tells(refusal, one, other)`: that
 /// `one` was refused alone for this reason means that `other` would be too, so that it need not be tried.
 pub(in crate::store) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
     pieces: usize,
     mut in_time: impl FnMut() -> bool,
-    tells: impl Fn(&str, usize, usize) -> bool,
-    mut attempt: impl FnMut(&[usize]) -> Vec<Outcome>,
-) -> Vec<Outcome> {
-    let untried = StoreError::Unavailable(Arc::from("the deadline passed before this event could be tried"));
-    let mut outcomes: Vec<Outcome> = vec![Err(untried); count];
+    tells: impl Fn(Refusal, usize, usize) -> bool,
+    mut attempt: impl FnMut(&[usize]) -> Vec<WriteResult>,
+) -> Vec<WriteResult> {
+    let untried =
+        StoreError::unavailable(Cause::OutOfTime, "the deadline passed before this event could be tried");
+    let mut outcomes: Vec<WriteResult> = vec![Err(untried); count];
     let mut stack: Vec<Vec<usize>> = groups;
     stack.reverse();
-    let mut example: Option<(usize, Arc<str>)> = None;
+    let mut example: Option<(usize, Refusal, Arc<str>)> = None;
     while let Some(mut group) = stack.pop() {
-        if let Some((one, why)) = &example {
+        if let Some((one, refusal, text)) = &example {
             group.retain(|other| {
-                let is_known = tells(why, *one, *other);
+                let is_known = tells(*refusal, *one, *other);
                 if is_known {
-                    outcomes[*other] = Err(StoreError::Rejected(Arc::clone(why)));
+                    outcomes[*other] = Err(StoreError::Rejected(*refusal, Arc::clone(text)));
                 }
                 !is_known
             });
@@ -50,35 +49,35 @@ pub(in crate::store) fn write(
         }
         let answers = attempt(&group);
         assert_eq!(answers.len(), group.len(), "BUG: one outcome an event");
-        let mut refused: Vec<(usize, Arc<str>)> = Vec::new();
+        let mut refused: Vec<(usize, Refusal, Arc<str>)> = Vec::new();
         let mut down = None;
         for (&index, answer) in group.iter().zip(answers) {
             match &answer {
                 Ok(()) => {}
-                Err(StoreError::Rejected(why)) => refused.push((index, Arc::clone(why))),
-                Err(StoreError::Unavailable(why)) => down = Some(Arc::clone(why)),
+                Err(StoreError::Rejected(refusal, text)) => refused.push((index, *refusal, Arc::clone(text))),
+                Err(error @ StoreError::Unavailable(..)) => down = Some(error.clone()),
             }
             outcomes[index] = answer;
         }
         // Every event of a refused wire batch is reported: one alone was alone on the wire.
-        if let [(one, why)] = &refused[..]
-            && tells(why, *one, *one)
+        if let [(one, refusal, text)] = &refused[..]
+            && tells(*refusal, *one, *one)
         {
-            example = Some((*one, Arc::clone(why)));
+            example = Some((*one, *refusal, Arc::clone(text)));
         }
         if refused.len() > 1 {
-            let why = format!("{} (refused in company, and no time was left to find the one)", refused[0].1);
-            let why: Arc<str> = why.into();
-            for (index, _) in &refused {
-                outcomes[*index] = Err(StoreError::Unavailable(Arc::clone(&why)));
+            let text = format!("{} (refused in company, and no time was left to find the one)", refused[0].2);
+            let unfound = StoreError::unavailable(Cause::OutOfTime, text);
+            for (index, ..) in &refused {
+                outcomes[*index] = Err(unfound.clone());
             }
             let piece = refused.len().div_ceil(pieces.max(2));
             let pieces = refused.chunks(piece).rev();
-            stack.extend(pieces.map(|piece| piece.iter().map(|(index, _)| *index).collect()));
+            stack.extend(pieces.map(|piece| piece.iter().map(|(index, ..)| *index).collect()));
         }
-        if let Some(why) = down {
+        if let Some(error) = down {
             for index in stack.into_iter().flatten() {
-                outcomes[index] = Err(StoreError::Unavailable(Arc::clone(&why)));
+                outcomes[index] = Err(error.clone());
             }
             break;
         }
@@ -92,19 +91,19 @@ mod tests {
 
     use super::*;
 
-    const NOTHING: fn(&str, usize, usize) -> bool = |_, _, _| false;
+    const NOTHING: fn(Refusal, usize, usize) -> bool = |_, _, _| false;
 
-    fn refused() -> Outcome {
-        Err(StoreError::Rejected(Arc::from("too large")))
+    fn refused() -> WriteResult {
+        Err(StoreError::rejected(Refusal::TooLarge, "too large"))
     }
 
-    fn down() -> Outcome {
-        Err(StoreError::Unavailable(Arc::from("gone")))
+    fn down() -> WriteResult {
+        Err(StoreError::unavailable(Cause::Unreachable, "gone"))
     }
 
     /// A broker that refuses a wire batch whole when one of its events is bad; `event % partitions`
     /// is an event's wire batch.
-    fn broker(bad: &[usize], partitions: usize, group: &[usize]) -> Vec<Outcome> {
+    fn broker(bad: &[usize], partitions: usize, group: &[usize]) -> Vec<WriteResult> {
         let dirty = |event: &usize| {
             group.iter().any(|other| other % partitions == event % partitions && bad.contains(other))
         };
@@ -158,7 +157,9 @@ mod tests {
         // Every third of 600 is too large, each by another size; what is larger than one that was refused is too.
         let size = |event: usize| if event.is_multiple_of(3) { 1_000 + event * 7 % 601 } else { 10 };
         let bad: Vec<usize> = (0..600).filter(|event| size(*event) >= 1_000).collect();
-        let tells = |why: &str, one: usize, other: usize| why == "too large" && size(other) >= size(one);
+        let tells = |refusal: Refusal, one: usize, other: usize| {
+            refusal == Refusal::TooLarge && size(other) >= size(one)
+        };
         let mut tries = 0;
         let outcomes = write(
             600,
@@ -186,8 +187,8 @@ mod tests {
         };
         let outcomes =
             write(64, vec![(0..64).collect()], 2, in_time, NOTHING, |group| broker(&[0], 1, group));
-        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(_)))));
-        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
+        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(..)))));
+        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(..)))));
     }
 
     #[test]

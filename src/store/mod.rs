@@ -4,14 +4,16 @@
 //! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
 
 pub mod browse;
+mod error;
 mod helper;
 mod isolate;
 pub mod kafka;
 pub mod postgres;
 pub mod spool;
 
-use std::fmt;
 use std::sync::Arc;
+
+pub use self::error::{Cause, Refusal, StoreError};
 
 use crate::event::Event;
 
@@ -29,9 +31,15 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// What the column `state` says. What cannot be read is taken for what loses nothing.
+    #[must_use]
+    pub fn of_column(state: &[u8]) -> Self {
+        if state == Self::Home.as_str().as_bytes() { Self::Home } else { Self::Held }
+    }
+
     /// As the column `state` has it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
             Self::Home => "home",
@@ -74,26 +82,8 @@ pub struct HeldRow {
     pub event: Result<Event, Arc<str>>,
 }
 
-/// Why a store did not take an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// Nothing is wrong with the event: the store can't take it now (unreachable, no leader, too few
-    /// replicas, authentication, authorisation, unknown topic, full, out of time). Keep the event and
-    /// use the next store. The text says what failed, on what, and what to do.
-    Unavailable(Arc<str>),
-    /// The store answered, and will never take this event as it is (its size, the topic's policy).
-    Rejected(Arc<str>),
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(why) | Self::Rejected(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
+/// What became of one event of a write.
+pub type WriteResult = Result<(), StoreError>;
 
 /// A client that is connected, for the live path.
 pub struct Connected {
@@ -115,15 +105,15 @@ pub trait Store: Send {
     }
 
     /// Writes the batch and waits for the outcome of each event, in the batch's order.
-    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>>;
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult>;
 
     /// Keeps events that Kafka refuses for their own sake, each with its reason; all or none.
     ///
     /// # Errors
     /// None of them is kept; a store that has no place for them says so.
-    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let _ = letters;
-        Err(StoreError::Unavailable("this store keeps no dead letters".into()))
+        Err(StoreError::unavailable(Cause::Unsupported, "this store keeps no dead letters"))
     }
 
     /// Called every second or so by the owner when it has nothing to write, for clients that need to be driven.

@@ -73,7 +73,7 @@ impl Bench {
 
     /// The text of an `Unavailable`.
     fn down(&self, error: &StoreError) -> String {
-        let StoreError::Unavailable(why) = error else { panic!("not the store's fault: {error}") };
+        let StoreError::Unavailable(_, why) = error else { panic!("not the store's fault: {error}") };
         assert!(why.contains(&format!(":{}/", self.server.port())), "it names the place: {why}");
         assert!(!why.contains(self.server.password()), "{why}");
         why.to_string()

@@ -222,6 +222,68 @@ fn unsafe_code_stands_in_one_file() {
     assert_none(&found, "unsafe code stands in src/host/scheduling.rs alone");
 }
 
+/// Names of texts that explain something to people.
+const TEXTS: &[&str] = &["why", "error", "reason", "said", "message", "advice", "text"];
+
+/// What is asked of such a text when its words decide. `text` is also what a parser reads, and so only compared.
+const ASKS: &[&str] = &[".contains(", ".starts_with(", ".ends_with(", ".eq_ignore_ascii_case("];
+
+/// Calls that give the same text in another form.
+const FORMS: &[&str] =
+    &[".as_deref()", ".as_ref()", ".as_str()", ".text()", ".to_lowercase()", ".to_string()", ".trim()"];
+
+/// The one line that sorts a third party's errors by their words, because they offer nothing else.
+const SORTED_BY_WORDS: (&str, &str) = (
+    "store/kafka/security.rs",
+    "ADVICE.iter().find(|(signs, _)| signs.iter().any(|sign| said.contains(sign))).map(|(_, advice)| *advice)",
+);
+
+/// Whether a line of code, its strings blanked, decides on the words of a text.
+fn decides_on_words(line: &str) -> bool {
+    let decides = |name: &&str| {
+        line.match_indices(name).any(|(at, _)| {
+            let mut rest = &line[at + name.len()..];
+            if line[..at].ends_with(is_name) || rest.starts_with(is_name) {
+                return false;
+            }
+            while let Some(after) = FORMS.iter().find_map(|form| rest.strip_prefix(form)) {
+                rest = after;
+            }
+            let compared = rest.trim_start();
+            let compared = compared.strip_prefix("==").or_else(|| compared.strip_prefix("!="));
+            // A type's variant or a number may stand there.
+            let with_a_text = compared.is_some_and(|other| {
+                let other = other.trim_start().trim_start_matches(['&', '*']);
+                !other.starts_with(|c: char| c.is_ascii_digit() || c.is_uppercase() && other.contains("::"))
+            });
+            with_a_text || *name != "text" && ASKS.iter().any(|ask| rest.starts_with(ask))
+        })
+    };
+    TEXTS.iter().any(decides) || [".to_string() ==", ".to_string() !="].iter().any(|form| line.contains(form))
+}
+
+#[test]
+fn a_decision_is_made_on_a_type_and_never_on_a_text() {
+    let by_state = |line: &str| {
+        ["held", "home", "forwarded"].iter().any(|state| {
+            let forms = [format!("== \"{state}\""), format!("!= \"{state}\""), format!("\"{state}\" =>")];
+            forms.iter().any(|form| line.contains(form)) || line.contains(&format!("Some(\"{state}\")"))
+        })
+    };
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !is_test_file(&source.name)) {
+        let lines = source.code.lines().zip(source.text.lines()).enumerate();
+        for (number, (line, shown)) in lines.take_while(|(_, (line, _))| !line.starts_with("mod tests {")) {
+            let is_known = SORTED_BY_WORDS == (&source.name, shown.trim());
+            let on_state = !line.trim().is_empty() && by_state(shown);
+            if on_state || decides_on_words(line) && !is_known {
+                found.push(format!("src/{}:{}: {}", source.name, number + 1, shown.trim()));
+            }
+        }
+    }
+    assert_none(&found, "types decide, texts explain:");
+}
+
 /// The room of a file below `src/`: its folder, or itself.
 fn room_of(name: &str) -> &str {
     name.split('/').next().unwrap_or(name).trim_end_matches(".rs")
@@ -445,6 +507,31 @@ mod checks {
             ("crate::http::server", "http::", true),
         ] {
             assert_eq!(names(line, name, |_| true), is, "{line}");
+        }
+    }
+
+    #[test]
+    fn decisions_on_words_are_found() {
+        for line in [
+            "if why == too_large {",
+            "Err(error) if error == self.invalid_time() => {}",
+            "let after = if &**why == STOPPING { a } else { b };",
+            "if error.to_string() ==  {",
+            "if why.as_deref() != Some( ) {",
+            "    && message.contains( )",
+            "if self.error.text().starts_with(PART) {",
+        ] {
+            assert!(decides_on_words(line), "{line}");
+        }
+        for line in [
+            "if error == RecvTimeoutError::Timeout {",
+            "if error.kind() == ErrorKind::NotFound {",
+            "if text.len() == 3 {",
+            "cause == Cause::Stopping",
+            "context == texts",
+            "let text = why;",
+        ] {
+            assert!(!decides_on_words(line), "{line}");
         }
     }
 

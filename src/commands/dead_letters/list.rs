@@ -110,7 +110,7 @@ fn full(letter: &Letter, place: Place) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::event::{Arrival, Event};
-    use crate::store::browse::Kept;
+    use crate::store::browse::{Kept, RowState};
 
     #[test]
     fn letters_are_shown_without_harm_and_damaged_ones_too() {
@@ -124,7 +124,7 @@ mod tests {
         let kept = Kept {
             seq: 3,
             ingest_id: uuid::Uuid::nil().to_string(),
-            state: "held".into(),
+            state: RowState::Held,
             reason: "rejected".into(),
             event: Ok(event),
         };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::stores::Stores;
 use super::{Place, RetryArgs};
-use crate::commands::control;
+use crate::commands::control::{self, Settled};
 use crate::commands::output::{count, some, visible};
 use crate::config::Config;
 use crate::host::exit::Exit;
@@ -25,7 +25,7 @@ use crate::store::spool::{Fate, Settings, Spool};
 
 /// Refused letters that are named.
 const NAMED_MAX: usize = 100;
-/// What a letter that nobody has is told as, in either store.
+/// What is said of a letter that no store has.
 const UNKNOWN: &str = "there is no dead letter with this id";
 /// For bringing the spool's log into its file.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
@@ -78,8 +78,8 @@ impl Settling<'_> {
             while let Some(seq) = after {
                 let page = self.stores.after(place, seq, &wanted)?;
                 let ids: Vec<String> = page.rows.into_iter().map(|letter| letter.kept.ingest_id).collect();
-                for (id, outcome) in self.settle(place, ids)? {
-                    self.report.note(id, outcome);
+                for (id, settled) in self.settle(place, ids)? {
+                    self.report.note(id, settled);
                 }
                 after = page.next;
             }
@@ -94,20 +94,20 @@ impl Settling<'_> {
             for place in self.stores.places() {
                 let settled = self.settle(place, left)?;
                 left = Vec::new();
-                for (id, outcome) in settled {
-                    match outcome {
-                        Some(why) if why == UNKNOWN => left.push(id),
-                        outcome => self.report.note(id, outcome),
+                for (id, settled) in settled {
+                    match settled {
+                        Settled::Unknown => left.push(id),
+                        settled => self.report.note(id, settled),
                     }
                 }
             }
-            left.into_iter().for_each(|id| self.report.note(id, Some(UNKNOWN.to_owned())));
+            left.into_iter().for_each(|id| self.report.note(id, Settled::Unknown));
         }
         Ok(())
     }
 
-    /// An entry an id: none where it was done, or why not.
-    fn settle(&mut self, place: Place, ids: Vec<String>) -> Result<Vec<(String, Option<String>)>, String> {
+    /// What became of each.
+    fn settle(&mut self, place: Place, ids: Vec<String>) -> Result<Vec<(String, Settled)>, String> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -118,7 +118,7 @@ impl Settling<'_> {
         Ok(ids.into_iter().zip(outcomes).collect())
     }
 
-    fn in_spool(&mut self, ids: &[String]) -> Result<Vec<Option<String>>, String> {
+    fn in_spool(&mut self, ids: &[String]) -> Result<Vec<Settled>, String> {
         let dir = &self.config.data_dir;
         if self.own.is_none() {
             if let Some(outcomes) = control::settle_letters(dir, self.fate, ids)? {
@@ -127,8 +127,7 @@ impl Settling<'_> {
             self.own = Some(own_writer(dir, &self.config.instance)?);
         }
         let own = self.own.as_ref().expect("BUG: no writer");
-        let outcomes = own.settle_letters(ids.to_vec(), self.fate);
-        Ok(outcomes.into_iter().map(|outcome| outcome.err().map(|why| why.to_string())).collect())
+        Ok(own.settle_letters(ids.to_vec(), self.fate).into_iter().map(Settled::from).collect())
     }
 }
 
@@ -155,7 +154,7 @@ fn own_writer(dir: &Path, instance: &str) -> Result<Spool, String> {
         .map_err(|error| format!("{error}; if it has just been started or is being stopped, try again"))
 }
 
-fn in_postgres(postgres: &mut Postgres, ids: &[String], fate: Fate) -> Result<Vec<Option<String>>, String> {
+fn in_postgres(postgres: &mut Postgres, ids: &[String], fate: Fate) -> Result<Vec<Settled>, String> {
     let known: Vec<Uuid> = ids.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect();
     let done = match fate {
         Fate::Retry => postgres.retry_letters(known),
@@ -163,14 +162,18 @@ fn in_postgres(postgres: &mut Postgres, ids: &[String], fate: Fate) -> Result<Ve
     };
     let done = done.map_err(|error| error.to_string())?;
     let is_done = |id: &String| Uuid::try_parse(id).is_ok_and(|id| done.contains(&id));
-    Ok(ids.iter().map(|id| if is_done(id) { None } else { Some(UNKNOWN.to_owned()) }).collect())
+    Ok(ids.iter().map(|id| if is_done(id) { Settled::Done } else { Settled::Unknown }).collect())
 }
 
 impl Report {
-    fn note(&mut self, ingest_id: String, outcome: Option<String>) {
-        let Some(why) = outcome else {
-            self.done += 1;
-            return;
+    fn note(&mut self, ingest_id: String, settled: Settled) {
+        let why = match settled {
+            Settled::Done => {
+                self.done += 1;
+                return;
+            }
+            Settled::Unknown => UNKNOWN.to_owned(),
+            Settled::Refused(why) => why,
         };
         self.refused += 1;
         if self.first_refused.len() < NAMED_MAX {
@@ -208,9 +211,9 @@ mod tests {
     #[test]
     fn what_is_refused_is_counted_and_the_first_ones_are_named() {
         let mut report = Report::default();
-        report.note("a".into(), None);
+        report.note("a".into(), Settled::Done);
         for n in 0..NAMED_MAX + 1 {
-            report.note(n.to_string(), Some(UNKNOWN.to_owned()));
+            report.note(n.to_string(), Settled::Unknown);
         }
         assert_eq!((report.done, report.refused), (1, NAMED_MAX as u64 + 1));
         assert_eq!(report.first_refused.len(), NAMED_MAX);

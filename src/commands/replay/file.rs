@@ -45,7 +45,7 @@ impl Source for ExportedFile {
                 continue;
             }
             match line::parse(&text) {
-                Ok((event, state)) if self.wanted.takes(&event, &state) => {
+                Ok((event, state)) if self.wanted.takes(&event, state) => {
                     bytes += event.size_bytes();
                     chunk.events.push(Found { event, at: self.number.to_string() });
                 }

@@ -87,7 +87,7 @@ impl Sender {
             Some(client) => client,
             empty => match kafka::connect(&self.settings) {
                 Ok(Connected { store, .. }) => empty.insert(store),
-                Err(StoreError::Unavailable(why) | StoreError::Rejected(why)) => {
+                Err(StoreError::Unavailable(_, why) | StoreError::Rejected(_, why)) => {
                     return (events.to_vec(), Some(why));
                 }
             },
@@ -97,8 +97,8 @@ impl Sender {
         for (event, outcome) in batch.iter().zip(client.write(&batch)) {
             match outcome {
                 Ok(()) => {}
-                Err(StoreError::Rejected(why)) => refused.push((event.ingest_id(), why)),
-                Err(StoreError::Unavailable(why)) => {
+                Err(StoreError::Rejected(_, why)) => refused.push((event.ingest_id(), why)),
+                Err(StoreError::Unavailable(_, why)) => {
                     rest.push(event.clone());
                     trouble = Some(why);
                 }

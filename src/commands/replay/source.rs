@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::host::clock;
 use crate::limits::{CONNECT_BACKOFF_MOST, EXPORT_PAGE_BYTES};
 use crate::store::StoreError;
-use crate::store::browse::{Kept, Page, Wanted};
+use crate::store::browse::{Kept, Page, RowState, Wanted};
 use crate::store::postgres::{self, Mark, Postgres, Shelf};
 use crate::store::spool::Journal;
 
@@ -52,17 +52,17 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn of(args: &ReplayArgs) -> Result<Self, String> {
-        Ok(match (&args.file, args.postgres, args.which.state.as_deref()) {
+        Ok(match (&args.file, args.postgres, args.which.state) {
             (Some(file), ..) => Self::File(file.clone()),
-            (None, true, None | Some("home")) => Self::Postgres(Shelf::Home),
-            (None, true, Some("forwarded")) => Self::Postgres(Shelf::Forwarded),
+            (None, true, None | Some(RowState::Home)) => Self::Postgres(Shelf::Home),
+            (None, true, Some(RowState::Forwarded)) => Self::Postgres(Shelf::Forwarded),
             (None, true, Some(_)) => {
                 return Err(
                     "what is held in postgres is sent by the daemon itself: use --state home or forwarded"
                         .to_owned(),
                 );
             }
-            (None, false, Some("forwarded")) => {
+            (None, false, Some(RowState::Forwarded)) => {
                 return Err(
                     "what kafka has is no longer in the spool: --state forwarded needs --postgres".to_owned()
                 );
@@ -75,7 +75,7 @@ impl Kind {
     pub(super) fn wanted(&self, which: &Selection) -> Result<Wanted, String> {
         let mut wanted = which.wanted();
         if matches!(self, Self::Spool) && wanted.state.is_none() {
-            wanted.state = Some("home".to_owned());
+            wanted.state = Some(RowState::Home);
         }
         match (wanted.from_ms, wanted.to_ms) {
             (Some(from), Some(to)) if from >= to => Err("--from must be before --to".to_owned()),

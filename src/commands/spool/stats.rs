@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::PAGE_ROWS;
 use crate::commands::output::{Output, count, local_time, size, visible};
+use crate::store::Standing;
 use crate::store::spool::{Journal, Sizes, Table};
 
 /// Names that are told apart in one list: a till that puts a number into `service` must not fill the memory.
@@ -108,7 +109,8 @@ fn tally(journal: &Journal) -> Result<Report, String> {
 
 impl Report {
     fn add(&mut self, table: Table, row: &Sizes) {
-        let state = if table == Table::DeadLetters { "dead_letter" } else { &*row.state };
+        let held = table == Table::Logs && row.standing == Standing::Held;
+        let state = if table == Table::DeadLetters { "dead_letter" } else { row.standing.as_str() };
         self.by_state.add(state, row.bytes);
         self.by_level.add(row.level.as_deref().unwrap_or("(none)"), row.bytes);
         self.by_service.add(row.service.as_deref().unwrap_or("(none)"), row.bytes);
@@ -119,7 +121,7 @@ impl Report {
             }
         };
         earliest(&mut self.oldest_received_at);
-        if state == "held" {
+        if held {
             earliest(&mut self.oldest_held_received_at);
         }
         if self.newest_received_at.as_deref().is_none_or(|newest| row.received_at.as_str() > newest) {
@@ -175,14 +177,14 @@ mod tests {
     #[test]
     fn a_report_knows_its_ends() {
         let mut report = Report::default();
-        for (received_at, state) in [
-            ("2026-11-02T00:00:00.000Z", "held"),
-            ("2026-11-01T09:00:00.000Z", "home"),
-            ("2026-11-03T", "home"),
+        for (received_at, standing) in [
+            ("2026-11-02T00:00:00.000Z", Standing::Held),
+            ("2026-11-01T09:00:00.000Z", Standing::Home),
+            ("2026-11-03T", Standing::Home),
         ] {
             let row = Sizes {
                 received_at: received_at.into(),
-                state: state.into(),
+                standing,
                 service: None,
                 level: Some("info".into()),
                 bytes: 1,

@@ -15,7 +15,7 @@ use crate::limits::{
     POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
 };
 use crate::store::postgres::{self, Connected, Postgres, Settings};
-use crate::store::{Standing, StoreError};
+use crate::store::{Cause, Standing, StoreError, WriteResult};
 use crate::telemetry::health::Counted;
 use crate::telemetry::stats::Stats;
 
@@ -114,7 +114,7 @@ impl PostgresBacklog {
     }
 
     /// Removes what is old enough or too much, a small batch at a time.
-    fn sweep(&mut self, now: Instant) -> Result<(), StoreError> {
+    fn sweep(&mut self, now: Instant) -> WriteResult {
         let (Some(client), true) = (&mut self.client, now >= self.sweep_at) else { return Ok(()) };
         let Keep { forwarded, home, bytes } = self.keep;
         let mut removed = client.sweep(forwarded, home, POSTGRES_SWEEP_ROWS)?;
@@ -139,8 +139,9 @@ impl PostgresBacklog {
         if self.client.is_none() {
             self.client = self.link.take().map(|connected| connected.store);
         }
-        let gone = || StoreError::Unavailable("postgres is away".into());
-        let Some(client) = &mut self.client else { return Err(gone()) };
+        let Some(client) = &mut self.client else {
+            return Err(StoreError::unavailable(Cause::Unreachable, "there is no connection to postgres"));
+        };
         let result = work(client);
         if result.is_err() {
             self.lose();
@@ -205,11 +206,11 @@ impl Source for PostgresBacklog {
         }
     }
 
-    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+    fn release(&mut self, seqs: Vec<i64>) -> WriteResult {
         self.call(|client| client.forwarded(&seqs))
     }
 
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
         self.call(|client| client.bury(&seqs))
     }
 }

@@ -194,8 +194,8 @@ impl Recovery {
         for ((index, (source, seq)), result) in places.into_iter().enumerate().zip(results) {
             match result {
                 Ok(()) => fate.acked[source].push(seq),
-                Err(StoreError::Rejected(why)) => fate.buried[source].push((seq, why)),
-                Err(error @ StoreError::Unavailable(_)) => {
+                Err(StoreError::Rejected(_, why)) => fate.buried[source].push((seq, why)),
+                Err(error @ StoreError::Unavailable(..)) => {
                     left.push((source, seq, index));
                     lost = Some(error);
                 }

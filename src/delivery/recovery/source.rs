@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::merge::Page;
-use crate::store::StoreError;
 use crate::store::spool::{Reader, Spool};
+use crate::store::{StoreError, WriteResult};
 use crate::telemetry::stats::Stats;
 
 /// A backlog.
@@ -29,10 +29,10 @@ pub(in crate::delivery) trait Source: Send {
     }
 
     /// These rows are safe elsewhere.
-    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError>;
+    fn release(&mut self, seqs: Vec<i64>) -> WriteResult;
 
     /// These rows become dead letters, each for its reason.
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError>;
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult;
 }
 
 /// The spool's backlog. Its deletes are commands to the one writer.
@@ -73,11 +73,11 @@ impl Source for SpoolBacklog {
         Ok(Page { more: !rows.is_empty() && held > rows.len() as u64, rows: rows.into() })
     }
 
-    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+    fn release(&mut self, seqs: Vec<i64>) -> WriteResult {
         self.spool.release(seqs)
     }
 
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
         self.spool.bury(seqs)
     }
 }

@@ -1,6 +1,6 @@
 //! Rounds by sender and number of events.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::delivery::queue::{Gauge, Inlet, bounded};
 use crate::event::Arrival;
-use crate::store::StoredIn;
+use crate::store::{Cause, StoredIn};
 
 /// Who was settled, with how many outcomes stored and refused, in order.
 type Settled = Arc<Mutex<Vec<(char, usize, usize)>>>;
@@ -65,7 +65,7 @@ impl Bench {
     fn settle(&mut self, round: Round, refused: Option<char>) -> usize {
         let mut outcomes = vec![STORED; round.batch.len()];
         if let Some(at) = round.batch.iter().position(|event| Some(sender(event)) == refused) {
-            outcomes[at] = Outcome::Refused("full".into());
+            outcomes[at] = Outcome::Refused(Cause::Full, "full".into());
         }
         self.rounds.settle(round, &outcomes)
     }

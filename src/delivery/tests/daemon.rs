@@ -183,7 +183,7 @@ impl Settle for Waiting {
     fn settle(self: Box<Self>, outcomes: &[Outcome]) {
         let place = |outcome: &Outcome| match outcome {
             Outcome::Stored(place) => Some(*place),
-            Outcome::Refused(_) => None,
+            Outcome::Refused(..) => None,
         };
         self.0.lock().unwrap().extend(outcomes.iter().map(place));
     }

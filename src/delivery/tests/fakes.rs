@@ -10,7 +10,7 @@ use crate::delivery::link::Connect;
 use crate::delivery::recovery::merge::Page;
 use crate::delivery::recovery::source::Source;
 use crate::event::Event;
-use crate::store::{Batch, Connected, HeldRow, Store, StoreError};
+use crate::store::{Batch, Cause, Connected, HeldRow, Refusal, Store, StoreError, WriteResult};
 use crate::telemetry::stats::Stats;
 
 /// What a store does with a write.
@@ -86,7 +86,7 @@ pub(super) fn id(event: &Event) -> u128 {
 }
 
 fn away(what: &str) -> StoreError {
-    StoreError::Unavailable(what.into())
+    StoreError::unavailable(Cause::Unreachable, what)
 }
 
 /// A client of either store for the live path, or recovery's of Kafka. Connecting always works: it proves
@@ -117,7 +117,7 @@ impl Connect for Dial {
 struct Kafka(Shared);
 
 impl Store for Kafka {
-    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         crash(&self.0, Crash::BeforeKafka);
         let mut world = look(&self.0);
         let mood = world.kafka;
@@ -131,7 +131,7 @@ impl Store for Kafka {
             }
             match mood {
                 Mood::Silent => Err(away("no answer")),
-                _ if is_poison(id) => Err(StoreError::Rejected("poison".into())),
+                _ if is_poison(id) => Err(StoreError::rejected(Refusal::TooLarge, "poison")),
                 _ => Ok(()),
             }
         };
@@ -145,7 +145,7 @@ impl Store for Kafka {
 struct Postgres(Shared);
 
 impl Store for Postgres {
-    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let mut world = look(&self.0);
         let mood = world.postgres;
         let mut outcome = |event: &Event| {
@@ -153,7 +153,7 @@ impl Store for Postgres {
                 return Err(away("down"));
             }
             if is_odd(id(event)) {
-                return Err(StoreError::Rejected("odd".into()));
+                return Err(StoreError::rejected(Refusal::ValueRefused, "odd"));
             }
             if world.known.insert(id(event)) {
                 let seq = world.known.len() as i64;
@@ -167,14 +167,14 @@ impl Store for Postgres {
         outcomes
     }
 
-    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let mut world = look(&self.0);
         let mood = world.postgres;
         if mood == Mood::Down {
             return Err(away("down"));
         }
         if letters.iter().any(|(event, _)| is_odd(id(event))) {
-            return Err(StoreError::Rejected("odd".into()));
+            return Err(StoreError::rejected(Refusal::ValueRefused, "odd"));
         }
         world.dead.extend(letters.iter().map(|(event, _)| id(event)));
         if mood == Mood::Silent { Err(away("no answer")) } else { Ok(()) }
@@ -219,13 +219,13 @@ impl Source for PostgresRows {
         Ok(Page { more: !rows.is_empty(), rows: rows.into() })
     }
 
-    fn release(&mut self, seqs: Vec<i64>) -> Result<(), StoreError> {
+    fn release(&mut self, seqs: Vec<i64>) -> WriteResult {
         let mut world = self.settle()?;
         world.held.retain(|seq, _| !seqs.contains(seq));
         Ok(())
     }
 
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
         let mut world = self.settle()?;
         for (seq, _) in seqs {
             if let Some(event) = world.held.remove(&seq) {

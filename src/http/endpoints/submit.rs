@@ -17,7 +17,7 @@ use crate::http::Context;
 use crate::http::answer::answer;
 use crate::http::idempotency::Ticket;
 use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
-use crate::store::StoredIn;
+use crate::store::{Cause, StoredIn};
 use crate::telemetry::logging::Escaped;
 use crate::telemetry::stats;
 use crate::wire::reply::{Reply, retry_after};
@@ -59,22 +59,24 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     stats::add(&stats.accepted, events);
     stats::add(&stats.in_flight, events);
     let submission = Submission::new(own, Box::new(waiting));
-    let (submission, why) = match context.inlet.offer(submission) {
+    let (submission, refused) = match context.inlet.offer(submission) {
         Ok(()) => {
             context.history.add(events, context.health.uptime().as_secs());
             return stats::add(&stats.cards_masked, cards);
         }
-        Err(NotTaken::Full(submission)) => (submission, "the queue is full"),
-        Err(NotTaken::Closed(submission)) => (submission, STOPPING),
+        Err(NotTaken::Full(submission)) => {
+            (submission, Outcome::Refused(Cause::Full, "the queue is full".into()))
+        }
+        Err(NotTaken::Closed(submission)) => {
+            (submission, Outcome::Refused(Cause::Stopping, "the daemon is stopping".into()))
+        }
     };
     stats::sub(&stats.accepted, events);
     stats::sub(&stats.in_flight, events);
     stats::add(&stats.refused_full, 1);
     let (_, settle) = submission.into_parts();
-    settle.settle(&vec![Outcome::Refused(why.into()); events]);
+    settle.settle(&vec![refused; events]);
 }
-
-const STOPPING: &str = "the daemon is stopping";
 
 /// A request whose events are on their way.
 struct Waiting {
@@ -92,11 +94,11 @@ impl Settle for Waiting {
         let client = client(&self.request);
         let parent = traceparent(&self.request).unwrap_or("-");
         let refused = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Refused(why) => Some(why),
+            Outcome::Refused(cause, why) => Some((*cause, why)),
             Outcome::Stored(_) => None,
         });
         let reply = match (refused, &self.answer, outcomes) {
-            (Some(why), ..) => not_stored(why, outcomes, id, client),
+            (Some((cause, why)), ..) => not_stored(cause, why, outcomes, id, client),
             (None, Answer::Event, [Outcome::Stored(place)]) => {
                 let (key, ingest_id) = &self.first;
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
@@ -137,11 +139,11 @@ fn places(outcomes: &[Outcome]) -> String {
     used.map(StoredIn::name).collect::<Vec<_>>().join(", ")
 }
 
-fn not_stored(why: &Arc<str>, outcomes: &[Outcome], id: &str, client: &str) -> Reply {
+fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], id: &str, client: &str) -> Reply {
     let (stored, all) =
         (outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored(_))).count(), outcomes.len());
     log_unstored(why, all - stored, id, client);
-    let after = if &**why == STOPPING { RETRY_AFTER_STOPPING_S } else { RETRY_AFTER_FULL_S };
+    let after = if cause == Cause::Stopping { RETRY_AFTER_STOPPING_S } else { RETRY_AFTER_FULL_S };
     let text = match (stored, all) {
         (_, 1) => "the event could not be stored now: send it again".to_owned(),
         (0, _) => "the events could not be stored now: send them again".to_owned(),
@@ -185,13 +187,14 @@ mod tests {
     #[test]
     fn what_is_not_stored_is_503_and_says_how_much_is() {
         let why: Arc<str> = "the spool is full".into();
-        let (stored, refused) = (Outcome::Stored(StoredIn::Kafka), Outcome::Refused(Arc::clone(&why)));
+        let (stored, refused) =
+            (Outcome::Stored(StoredIn::Kafka), Outcome::Refused(Cause::Full, Arc::clone(&why)));
         for (outcomes, part) in [
             (vec![refused.clone()], "the event could not"),
             (vec![refused.clone(), refused.clone()], "the events could not"),
             (vec![stored, refused.clone(), refused], "1 of 3 events are stored"),
         ] {
-            let reply = not_stored(&why, &outcomes, "-", "-");
+            let reply = not_stored(Cause::Full, &why, &outcomes, "-", "-");
             let body = std::str::from_utf8(reply.body()).unwrap();
             assert!(reply.status() == 503 && body.contains(part), "{body}");
             assert_eq!(reply.headers()[0].0, "Retry-After");

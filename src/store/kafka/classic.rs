@@ -16,15 +16,13 @@ use krafka::producer::murmur2;
 use crate::event::Event;
 use crate::host::clock;
 use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
-use crate::store::{Batch, Store, StoreError, isolate};
+use crate::store::{Batch, Cause, Store, StoreError, WriteResult, isolate};
 
 use super::errors::{self, Place};
 use super::runtime::attempt_timeout;
 use super::{Settings, classic_probe};
 use crate::store::Connected;
 use crate::store::helper::{Gone, Helper, LeftBehind};
-
-type Outcome = Result<(), StoreError>;
 
 static LEFT_BEHIND: LeftBehind = LeftBehind::new(CLASSIC_LEFT_BEHIND_MAX);
 
@@ -34,10 +32,11 @@ const TOPIC_POLL: Duration = Duration::from_millis(100);
 /// Connects within the deadline by way of the first of `brokers` that answers.
 pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Result<Connected, StoreError> {
     if LEFT_BEHIND.is_full() {
-        return Err(at.unavailable(&format!(
+        let why = format!(
             "{CLASSIC_LEFT_BEHIND_MAX} classic clients still hang in a broker that does not answer, and no \
              more are started: they end some two minutes after it went silent"
-        )));
+        );
+        return Err(at.unavailable(Cause::OutOfTime, &why));
     }
     let deadline = settings.deadline;
     let build = {
@@ -73,7 +72,9 @@ fn notes(embed_id: bool) -> Vec<String> {
 fn explain(gone: Gone, at: &Place) -> StoreError {
     match gone {
         Gone::OutOfTime => at.out_of_time(),
-        Gone::Ended => at.unavailable("the classic client ended on an answer that it does not understand"),
+        Gone::Ended => {
+            at.unavailable(Cause::Bug, "the classic client ended on an answer that it does not understand")
+        }
     }
 }
 
@@ -84,13 +85,13 @@ struct Job {
 
 /// The owner's side.
 struct Classic {
-    helper: Helper<Job, Vec<Outcome>>,
+    helper: Helper<Job, Vec<WriteResult>>,
     at: Place,
     deadline: Duration,
 }
 
 impl Store for Classic {
-    fn write(&mut self, batch: &Batch) -> Vec<Outcome> {
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let until = Instant::now() + self.deadline;
         let job = Job { batch: batch.clone(), until };
         self.helper.call(job, until).unwrap_or_else(|gone| {
@@ -121,15 +122,14 @@ impl Client {
         Ok(Self { client, topic: settings.topic, partitions, ack_timeout, embed_id: settings.embed_id, at })
     }
 
-    fn write(&mut self, job: &Job) -> Vec<Outcome> {
+    fn write(&mut self, job: &Job) -> Vec<WriteResult> {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
-        let at = self.at.clone();
-        let tells = at.judge_of_size(&job.batch);
+        let tells = errors::judge_of_size(&job.batch);
         let outcomes = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
             self.attempt(&job.batch, group)
         });
-        outcomes.into_iter().map(|outcome| at.pardon_the_clock(outcome)).collect()
+        outcomes.into_iter().map(errors::pardon_the_clock).collect()
     }
 
     fn value(&self, event: &Event) -> Bytes {
@@ -140,7 +140,7 @@ impl Client {
     }
 
     /// One produce round. What the client says of the whole call holds for every event of it.
-    fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<Outcome> {
+    fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<WriteResult> {
         let to: Vec<i32> =
             group.iter().map(|&index| partition_of(batch[index].key(), self.partitions)).collect();
         // One message to a partition without a leader would fail the whole call.
@@ -170,7 +170,9 @@ impl Client {
         let outcome = |partition| match answers.get(partition) {
             Some(Ok(_)) => Ok(()),
             Some(Err(code)) => Err(errors::classic_code(*code, &self.at)),
-            None if led.contains(partition) => Err(self.at.unavailable("the answer leaves a partition out")),
+            None if led.contains(partition) => {
+                Err(self.at.unavailable(Cause::Failing, "the answer leaves a partition out"))
+            }
             None => Err(self.at.no_leader()),
         };
         to.iter().map(outcome).collect()
@@ -187,13 +189,19 @@ fn speaking<'a>(brokers: &'a [String], deadline: Duration, at: &Place) -> Result
         }
         why = match classic_probe::is_spoken(broker, attempt_timeout(deadline)) {
             Ok(true) => return Ok(broker),
-            Ok(false) => at.unavailable(&format!(
-                "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
-                 set KAFKA_CLIENT to auto or modern"
-            )),
-            Err(error) => at.unavailable(&format!(
-                "{error} (the classic client asked {broker}): check KAFKA_BROKERS and the broker's log"
-            )),
+            Ok(false) => at.unavailable(
+                Cause::Unsupported,
+                &format!(
+                    "{broker} is too new for the classic client (Kafka 4 dropped the requests that it sends): \
+                     set KAFKA_CLIENT to auto or modern"
+                ),
+            ),
+            Err(error) => at.unavailable(
+                Cause::Unreachable,
+                &format!(
+                    "{error} (the classic client asked {broker}): check KAFKA_BROKERS and the broker's log"
+                ),
+            ),
         };
     }
     Err(why)

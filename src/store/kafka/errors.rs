@@ -4,6 +4,7 @@
 //! whatever else goes wrong is `Unavailable`, so that the event is kept and goes elsewhere.
 //! A refusal is the broker's word on a whole wire batch: `isolate` finds the event.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use krafka::error::{ErrorCode, KrafkaError, ProtocolErrorKind};
 
 use super::security;
 use crate::event::Event;
-use crate::store::StoreError;
+use crate::store::{Cause, Refusal, StoreError, WriteResult};
 
 /// Whom and what the texts talk about.
 #[derive(Clone, Debug)]
@@ -26,12 +27,12 @@ impl Place {
         Self { brokers: brokers.join(", ").into(), topic: topic.into() }
     }
 
-    pub(super) fn unavailable(&self, why: &str) -> StoreError {
-        StoreError::Unavailable(self.text(why))
+    pub(super) fn unavailable(&self, cause: Cause, why: &str) -> StoreError {
+        StoreError::Unavailable(cause, self.text(why))
     }
 
-    fn rejected(&self, why: &str) -> StoreError {
-        StoreError::Rejected(self.text(why))
+    fn rejected(&self, refusal: Refusal, why: &str) -> StoreError {
+        StoreError::Rejected(refusal, self.text(why))
     }
 
     fn text(&self, why: &str) -> Arc<str> {
@@ -39,81 +40,86 @@ impl Place {
     }
 
     pub(super) fn out_of_time(&self) -> StoreError {
-        self.unavailable("no answer within the deadline: look at the broker, or raise KAFKA_DEADLINE")
+        let why = "no answer within the deadline: look at the broker, or raise KAFKA_DEADLINE";
+        self.unavailable(Cause::OutOfTime, why)
     }
 
     pub(super) fn missing_topic(&self) -> StoreError {
         let topic = &self.topic;
-        self.unavailable(&format!(
+        let why = format!(
             "topic '{topic}' does not exist: create it, or set auto.create.topics.enable on the broker"
-        ))
+        );
+        self.unavailable(Cause::TopicUnknown, &why)
     }
 
     fn too_large(&self) -> StoreError {
         let topic = &self.topic;
-        self.rejected(&format!(
-            "the event is larger than topic '{topic}' takes: raise the topic's max.message.bytes"
-        ))
-    }
-
-    /// For `isolate`: an event that the topic finds too large tells of all that are at least as large on the
-    /// wire. A topic with a small limit would else take a try for each.
-    pub(super) fn judge_of_size<'a>(
-        &self,
-        events: &'a [Event],
-    ) -> impl Fn(&str, usize, usize) -> bool + use<'a> {
-        let too_large = self.too_large().to_string();
-        let size = |index: usize| {
-            let event = &events[index];
-            let headers = [event.traceparent(), event.x_request_id()];
-            event.key().len()
-                + event.payload().len()
-                + headers.into_iter().flatten().map(str::len).sum::<usize>()
-        };
-        move |why, one, other| why == too_large && size(other) >= size(one)
+        let why =
+            format!("the event is larger than topic '{topic}' takes: raise the topic's max.message.bytes");
+        self.rejected(Refusal::TooLarge, &why)
     }
 
     fn invalid_time(&self) -> StoreError {
         let topic = &self.topic;
-        self.rejected(&format!(
+        let why = format!(
             "topic '{topic}' does not take the event's time of receipt: look at its \
              message.timestamp settings and at both clocks"
-        ))
-    }
-
-    /// A refused time is found alone, like any refusal, but it is no fault of the event: it is this
-    /// machine's clock, and so it would be every event. It waits until the clocks agree.
-    pub(super) fn pardon_the_clock(&self, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
-        match outcome {
-            Err(error) if error == self.invalid_time() => {
-                Err(StoreError::Unavailable(error.to_string().into()))
-            }
-            other => other,
-        }
+        );
+        self.rejected(Refusal::TimestampRefused, &why)
     }
 
     pub(super) fn no_leader(&self) -> StoreError {
         let topic = &self.topic;
-        self.unavailable(&format!("a partition of topic '{topic}' has no leader now: look at the brokers"))
+        let why = format!("a partition of topic '{topic}' has no leader now: look at the brokers");
+        self.unavailable(Cause::NotEnoughReplicas, &why)
     }
 
     fn few_replicas(&self) -> StoreError {
         let topic = &self.topic;
-        self.unavailable(&format!(
+        let why = format!(
             "topic '{topic}' has fewer replicas in sync than its min.insync.replicas: look at the brokers"
-        ))
+        );
+        self.unavailable(Cause::NotEnoughReplicas, &why)
     }
 
     fn not_allowed(&self) -> StoreError {
         let topic = &self.topic;
-        self.unavailable(&format!(
+        let why = format!(
             "not allowed to write to topic '{topic}': grant WRITE on it (and IDEMPOTENT_WRITE on the cluster)"
-        ))
+        );
+        self.unavailable(Cause::Refused, &why)
     }
 
     fn illegal_topic(&self) -> StoreError {
         let topic = &self.topic;
-        self.unavailable(&format!("'{topic}' is no legal topic name: change KAFKA_TOPIC"))
+        let why = format!("'{topic}' is not a legal topic name: change KAFKA_TOPIC");
+        self.unavailable(Cause::BadSetting, &why)
+    }
+
+    fn answered(&self, code: &dyn fmt::Debug) -> StoreError {
+        self.unavailable(Cause::Failing, &format!("the broker answered {code:?}: look at its log"))
+    }
+}
+
+/// For `isolate`: an event that the topic finds too large tells of all that are at least as large on the
+/// wire. A topic with a small limit would else take a try for each.
+pub(super) fn judge_of_size(events: &[Event]) -> impl Fn(Refusal, usize, usize) -> bool {
+    let size = |index: usize| {
+        let event = &events[index];
+        let headers = [event.traceparent(), event.x_request_id()];
+        event.key().len() + event.payload().len() + headers.into_iter().flatten().map(str::len).sum::<usize>()
+    };
+    move |refusal, one, other| refusal == Refusal::TooLarge && size(other) >= size(one)
+}
+
+/// A refused time is found alone, like any refusal, but it is no fault of the event: it is this
+/// machine's clock, and so it would be every event. It waits until the clocks agree.
+pub(super) fn pardon_the_clock(result: WriteResult) -> WriteResult {
+    match result {
+        Err(StoreError::Rejected(Refusal::TimestampRefused, text)) => {
+            Err(StoreError::Unavailable(Cause::ClockRefused, text))
+        }
+        other => other,
     }
 }
 
@@ -135,39 +141,51 @@ pub(super) fn lacking(error: &KrafkaError) -> Option<String> {
 /// The modern client's error, by what to do.
 pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
     if let Some(lacking) = lacking(error) {
-        return at.unavailable(&format!(
+        let why = format!(
             "the broker lacks what the modern client needs ({lacking}): set KAFKA_CLIENT to auto or classic"
-        ));
+        );
+        return at.unavailable(Cause::Unsupported, &why);
     }
     if let Some(advice) = security::advice(&error.to_string()) {
-        return at.unavailable(&format!("{advice} ({error})"));
+        return at.unavailable(Cause::Refused, &format!("{advice} ({error})"));
     }
     match error {
         KrafkaError::Broker { code, .. } => match code {
             ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => at.too_large(),
             ErrorCode::InvalidTimestamp => at.invalid_time(),
-            ErrorCode::InvalidRecord | ErrorCode::PolicyViolation => at
-                .rejected(&format!("the broker refuses the record ({code:?}): look at its topic's settings")),
+            ErrorCode::InvalidRecord | ErrorCode::PolicyViolation => {
+                let why = format!("the broker refuses the record ({code:?}): look at its topic's settings");
+                at.rejected(Refusal::PolicyOfTopic, &why)
+            }
             ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => at.missing_topic(),
             ErrorCode::InvalidTopic => at.illegal_topic(),
             ErrorCode::LeaderNotAvailable | ErrorCode::NotLeaderForPartition => at.no_leader(),
             ErrorCode::NotEnoughReplicas | ErrorCode::NotEnoughReplicasAfterAppend => at.few_replicas(),
             ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed => at.not_allowed(),
-            other => at.unavailable(&format!("the broker answered {other:?}: look at its log")),
+            other => at.answered(other),
         },
         KrafkaError::UnknownTopic { .. } => at.missing_topic(),
         KrafkaError::DeliveryTimeout { message, .. } => match message.split_once("last error: ") {
-            Some((_, last)) => {
-                at.unavailable(&format!("no acknowledgement within the deadline; last: {last}"))
-            }
+            Some((_, last)) => at.unavailable(
+                Cause::OutOfTime,
+                &format!("no acknowledgement within the deadline; last: {last}"),
+            ),
             None => at.out_of_time(),
         },
         KrafkaError::Timeout { .. } => at.out_of_time(),
-        KrafkaError::Network(error) => {
-            at.unavailable(&format!("{error}: check KAFKA_BROKERS, the broker and the network between"))
+        KrafkaError::Network(error) => at.unavailable(
+            Cause::Unreachable,
+            &format!("{error}: check KAFKA_BROKERS, the broker and the network between"),
+        ),
+        KrafkaError::Auth { message, .. } => {
+            at.unavailable(Cause::Refused, &format!("authentication failed: {message}"))
         }
-        KrafkaError::Auth { message, .. } => at.unavailable(&format!("authentication failed: {message}")),
-        other => at.unavailable(&other.to_string()),
+        KrafkaError::Config { message } => at.unavailable(Cause::BadSetting, message),
+        // The client met what its own rules exclude.
+        KrafkaError::Closed { .. } | KrafkaError::IllegalState { .. } => {
+            at.unavailable(Cause::Bug, &error.to_string())
+        }
+        other => at.unavailable(Cause::Failing, &other.to_string()),
     }
 }
 
@@ -182,25 +200,25 @@ pub(super) fn classic_code(code: KafkaCode, at: &Place) -> StoreError {
         KafkaCode::NotEnoughReplicas | KafkaCode::NotEnoughReplicasAfterAppend => at.few_replicas(),
         KafkaCode::TopicAuthorizationFailed | KafkaCode::ClusterAuthorizationFailed => at.not_allowed(),
         KafkaCode::RequestTimedOut => at.out_of_time(),
-        other => at.unavailable(&format!("the broker answered {other:?}: look at its log")),
+        other => at.answered(&other),
     }
 }
 
 /// The classic client's error on a whole call, by what to do. It says nothing of single events, so
 /// it never rejects one.
 pub(super) fn classic(error: &ClassicError, at: &Place) -> StoreError {
-    let why = match error {
+    let (cause, why) = match error {
         ClassicError::Kafka(code) | ClassicError::TopicPartitionError { error_code: code, .. } => {
-            return match classic_code(*code, at) {
-                StoreError::Rejected(text) | StoreError::Unavailable(text) => StoreError::Unavailable(text),
-            };
+            let error = classic_code(*code, at);
+            return StoreError::Unavailable(error.cause(), Arc::clone(error.text()));
         }
         ClassicError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "the broker closed the connection".to_owned()
+            (Cause::Unreachable, "the broker closed the connection".to_owned())
         }
-        other => other.to_string(),
+        ClassicError::Io(_) | ClassicError::NoHostReachable => (Cause::Unreachable, error.to_string()),
+        other => (Cause::Failing, other.to_string()),
     };
-    at.unavailable(&format!("{why}: check KAFKA_BROKERS, the broker and the network between"))
+    at.unavailable(cause, &format!("{why}: check KAFKA_BROKERS, the broker and the network between"))
 }
 
 #[cfg(test)]
@@ -212,35 +230,43 @@ mod tests {
     }
 
     fn rejects(error: &StoreError) -> bool {
-        matches!(error, StoreError::Rejected(_))
+        matches!(error, StoreError::Rejected(..))
+    }
+
+    /// What is decided on: the text is for people.
+    fn class(error: &StoreError) -> Result<Cause, Refusal> {
+        match error {
+            StoreError::Unavailable(cause, _) => Ok(*cause),
+            StoreError::Rejected(refusal, _) => Err(*refusal),
+        }
     }
 
     #[test]
     fn a_broker_rejects_an_event_only_for_its_own_sake() {
         use ErrorCode as E;
-        for (code, rejected, word) in [
-            (E::MessageTooLarge, true, "max.message.bytes"),
-            (E::RecordListTooLarge, true, "max.message.bytes"),
-            (E::InvalidRecord, true, "InvalidRecord"),
-            (E::PolicyViolation, true, "PolicyViolation"),
-            (E::InvalidTimestamp, true, "message.timestamp"),
-            (E::UnknownTopicOrPartition, false, "topic 'pos-logs' does not exist"),
-            (E::UnknownTopicId, false, "topic 'pos-logs' does not exist"),
-            (E::InvalidTopic, false, "KAFKA_TOPIC"),
-            (E::LeaderNotAvailable, false, "no leader"),
-            (E::NotLeaderForPartition, false, "no leader"),
-            (E::NotEnoughReplicas, false, "min.insync.replicas"),
-            (E::NotEnoughReplicasAfterAppend, false, "min.insync.replicas"),
-            (E::TopicAuthorizationFailed, false, "WRITE"),
-            (E::ClusterAuthorizationFailed, false, "IDEMPOTENT_WRITE"),
-            (E::SaslAuthenticationFailed, false, "SaslAuthenticationFailed"),
-            (E::UnknownServerError, false, "UnknownServerError"),
-            (E::CorruptMessage, false, "CorruptMessage"),
-            (E::KafkaStorageException, false, "KafkaStorageException"),
-            (E::UnsupportedVersion, false, "KAFKA_CLIENT"),
+        for (code, want, word) in [
+            (E::MessageTooLarge, Err(Refusal::TooLarge), "max.message.bytes"),
+            (E::RecordListTooLarge, Err(Refusal::TooLarge), "max.message.bytes"),
+            (E::InvalidRecord, Err(Refusal::PolicyOfTopic), "InvalidRecord"),
+            (E::PolicyViolation, Err(Refusal::PolicyOfTopic), "PolicyViolation"),
+            (E::InvalidTimestamp, Err(Refusal::TimestampRefused), "message.timestamp"),
+            (E::UnknownTopicOrPartition, Ok(Cause::TopicUnknown), "topic 'pos-logs' does not exist"),
+            (E::UnknownTopicId, Ok(Cause::TopicUnknown), "topic 'pos-logs' does not exist"),
+            (E::InvalidTopic, Ok(Cause::BadSetting), "KAFKA_TOPIC"),
+            (E::LeaderNotAvailable, Ok(Cause::NotEnoughReplicas), "no leader"),
+            (E::NotLeaderForPartition, Ok(Cause::NotEnoughReplicas), "no leader"),
+            (E::NotEnoughReplicas, Ok(Cause::NotEnoughReplicas), "min.insync.replicas"),
+            (E::NotEnoughReplicasAfterAppend, Ok(Cause::NotEnoughReplicas), "min.insync.replicas"),
+            (E::TopicAuthorizationFailed, Ok(Cause::Refused), "WRITE"),
+            (E::ClusterAuthorizationFailed, Ok(Cause::Refused), "IDEMPOTENT_WRITE"),
+            (E::SaslAuthenticationFailed, Ok(Cause::Refused), "SaslAuthenticationFailed"),
+            (E::UnknownServerError, Ok(Cause::Failing), "UnknownServerError"),
+            (E::CorruptMessage, Ok(Cause::Failing), "CorruptMessage"),
+            (E::KafkaStorageException, Ok(Cause::Failing), "KafkaStorageException"),
+            (E::UnsupportedVersion, Ok(Cause::Unsupported), "KAFKA_CLIENT"),
         ] {
             let error = modern(&KrafkaError::broker(code, "produce failed"), &at());
-            assert_eq!(rejects(&error), rejected, "{code:?}");
+            assert_eq!(class(&error), want, "{code:?}");
             let text = error.to_string();
             assert!(text.starts_with("Kafka at till:9092: ") && text.contains(word), "{code:?}: {text}");
         }
@@ -249,26 +275,27 @@ mod tests {
     #[test]
     fn a_refused_time_is_no_fault_of_the_event() {
         let refused = modern(&KrafkaError::broker(ErrorCode::InvalidTimestamp, "x"), &at());
-        assert!(!rejects(&at().pardon_the_clock(Err(refused)).unwrap_err()));
+        let pardoned = pardon_the_clock(Err(refused)).unwrap_err();
+        assert!(matches!(pardoned, StoreError::Unavailable(Cause::ClockRefused, _)), "{pardoned:?}");
         let too_large = modern(&KrafkaError::broker(ErrorCode::MessageTooLarge, "x"), &at());
-        assert!(rejects(&at().pardon_the_clock(Err(too_large)).unwrap_err()));
+        assert!(rejects(&pardon_the_clock(Err(too_large)).unwrap_err()));
     }
 
     #[test]
     fn what_is_no_answer_never_rejects() {
-        for error in [
-            KrafkaError::timeout("x"),
-            KrafkaError::delivery_timeout(true, "x"),
-            KrafkaError::network(std::io::Error::other("refused")),
-            KrafkaError::auth("bad password"),
-            KrafkaError::config("x"),
-            KrafkaError::closed("x"),
-            KrafkaError::fenced("x"),
-            KrafkaError::out_of_order_sequence("pos-logs", 0, "x"),
-            KrafkaError::unknown_topic("pos-logs"),
-            KrafkaError::protocol_kind(ProtocolErrorKind::FrameTooLarge, "x"),
+        for (error, cause) in [
+            (KrafkaError::timeout("x"), Cause::OutOfTime),
+            (KrafkaError::delivery_timeout(true, "x"), Cause::OutOfTime),
+            (KrafkaError::network(std::io::Error::other("refused")), Cause::Unreachable),
+            (KrafkaError::auth("bad password"), Cause::Refused),
+            (KrafkaError::config("x"), Cause::BadSetting),
+            (KrafkaError::closed("x"), Cause::Bug),
+            (KrafkaError::fenced("x"), Cause::Failing),
+            (KrafkaError::out_of_order_sequence("pos-logs", 0, "x"), Cause::Failing),
+            (KrafkaError::unknown_topic("pos-logs"), Cause::TopicUnknown),
+            (KrafkaError::protocol_kind(ProtocolErrorKind::FrameTooLarge, "x"), Cause::Failing),
         ] {
-            assert!(!rejects(&modern(&error, &at())), "{error}");
+            assert_eq!(class(&modern(&error, &at())), Ok(cause), "{error}");
             assert_eq!(lacking(&error), None, "{error}");
         }
     }
@@ -296,18 +323,18 @@ mod tests {
     #[test]
     fn the_classic_clients_codes_have_the_same_classes() {
         use KafkaCode as C;
-        for (code, rejected) in [
-            (C::MessageSizeTooLarge, true),
-            (C::RecordListTooLarge, true),
-            (C::InvalidTimestamp, true),
-            (C::UnknownTopicOrPartition, false),
-            (C::NotLeaderForPartition, false),
-            (C::NotEnoughReplicas, false),
-            (C::TopicAuthorizationFailed, false),
-            (C::RequestTimedOut, false),
-            (C::Unknown, false),
+        for (code, want) in [
+            (C::MessageSizeTooLarge, Err(Refusal::TooLarge)),
+            (C::RecordListTooLarge, Err(Refusal::TooLarge)),
+            (C::InvalidTimestamp, Err(Refusal::TimestampRefused)),
+            (C::UnknownTopicOrPartition, Ok(Cause::TopicUnknown)),
+            (C::NotLeaderForPartition, Ok(Cause::NotEnoughReplicas)),
+            (C::NotEnoughReplicas, Ok(Cause::NotEnoughReplicas)),
+            (C::TopicAuthorizationFailed, Ok(Cause::Refused)),
+            (C::RequestTimedOut, Ok(Cause::OutOfTime)),
+            (C::Unknown, Ok(Cause::Failing)),
         ] {
-            assert_eq!(rejects(&classic_code(code, &at())), rejected, "{code:?}");
+            assert_eq!(class(&classic_code(code, &at())), want, "{code:?}");
             assert!(!rejects(&classic(&ClassicError::Kafka(code), &at())), "{code:?} on a whole call");
         }
         let hung_up = ClassicError::Io(io::ErrorKind::UnexpectedEof.into());

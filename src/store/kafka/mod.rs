@@ -123,6 +123,7 @@ fn fall_back(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cause;
 
     #[test]
     fn the_choice_is_one_of_three_words() {
@@ -149,7 +150,9 @@ mod tests {
             embed_id: false,
             security: Security::default(),
         };
-        let Err(StoreError::Unavailable(why)) = connect(&settings) else { panic!("connected to nothing") };
+        let Err(StoreError::Unavailable(Cause::Unreachable, why)) = connect(&settings) else {
+            panic!("connected to nothing")
+        };
         assert!(why.contains(&address) && why.contains("KAFKA_BROKERS"), "{why}");
     }
 }

@@ -19,15 +19,13 @@ use crate::host::clock;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };
-use crate::store::{Batch, Store, StoreError, isolate};
+use crate::store::{Batch, Store, StoreError, WriteResult, isolate};
 
 use super::Settings;
 use super::errors::{self, Place};
 use super::headers::{self, Texts};
 use super::runtime::{Runtime, attempt_timeout};
 use crate::store::Connected;
-
-type Outcome = Result<(), StoreError>;
 
 /// How long `tick` drives the client: long enough to see what arrived, too short to be felt.
 const TICK: Duration = Duration::from_millis(1);
@@ -58,7 +56,7 @@ struct Modern {
 #[derive(Default)]
 struct Sent {
     /// One each, as far as they are known.
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<WriteResult>>,
     /// Those that the client has, by their place.
     waiting: Vec<(usize, DeliveryHandle)>,
 }
@@ -151,7 +149,7 @@ impl Modern {
         record
     }
 
-    fn outcome<T>(&self, result: Result<T, KrafkaError>) -> Outcome {
+    fn outcome<T>(&self, result: Result<T, KrafkaError>) -> WriteResult {
         result.map(|_| ()).map_err(|error| errors::modern(&error, &self.at))
     }
 
@@ -204,7 +202,7 @@ impl Modern {
     }
 
     /// One try of a group, of which the client may have some already.
-    fn attempt(&self, batch: &Batch, group: &[usize], mut sent: Sent, until: Instant) -> Vec<Outcome> {
+    fn attempt(&self, batch: &Batch, group: &[usize], mut sent: Sent, until: Instant) -> Vec<WriteResult> {
         self.send(batch, group, &mut sent, until);
         self.receive(&mut sent, until);
         sent.outcomes.resize(group.len(), None);
@@ -213,9 +211,15 @@ impl Modern {
 
     /// The same for one that was begun. It may have shared wire batches with those begun around it: what is refused
     /// is tried again without them, so that whoever is refused then is refused for what is in its own batch.
-    fn attempt_begun(&mut self, batch: &Batch, group: &[usize], sent: Sent, until: Instant) -> Vec<Outcome> {
+    fn attempt_begun(
+        &mut self,
+        batch: &Batch,
+        group: &[usize],
+        sent: Sent,
+        until: Instant,
+    ) -> Vec<WriteResult> {
         let mut outcomes = self.attempt(batch, group, sent, until);
-        let is_refused = |at: &usize| matches!(outcomes[*at], Err(StoreError::Rejected(_)));
+        let is_refused = |at: &usize| matches!(outcomes[*at], Err(StoreError::Rejected(..)));
         let refused: Vec<usize> = (0..group.len()).filter(is_refused).collect();
         if refused.is_empty() {
             return outcomes;
@@ -253,18 +257,18 @@ impl Store for Modern {
         self.begun.push_back((Arc::clone(batch), sent));
     }
 
-    fn write(&mut self, batch: &Batch) -> Vec<Outcome> {
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let until = Instant::now() + self.deadline;
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
-        let tells = self.at.judge_of_size(batch);
+        let tells = errors::judge_of_size(batch);
         let mut begun = self.take_begun(batch);
         let outcomes =
             isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| match begun.take() {
                 Some(sent) => self.attempt_begun(batch, group, sent, until),
                 None => self.attempt(batch, group, Sent::default(), until),
             });
-        outcomes.into_iter().map(|outcome| self.at.pardon_the_clock(outcome)).collect()
+        outcomes.into_iter().map(errors::pardon_the_clock).collect()
     }
 
     fn tick(&mut self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 use super::Settings;
 use super::errors::Place;
@@ -22,7 +22,7 @@ impl Runtime {
             .thread_name("kafka-resolve")
             .build()
             .map(|runtime| Self(Some(runtime)))
-            .map_err(|error| at.unavailable(&format!("cannot start the client: {error}")))
+            .map_err(|error| at.unavailable(Cause::Busy, &format!("cannot start the client: {error}")))
     }
 
     pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
@@ -56,9 +56,9 @@ impl Runtime {
         });
         let mut brokers = settings.brokers.clone();
         let index = winner.map_err(|errors| {
-            at.unavailable(&format!(
-                "cannot connect ({errors}): check KAFKA_BROKERS, the broker and the network between"
-            ))
+            let why =
+                format!("cannot connect ({errors}): check KAFKA_BROKERS, the broker and the network between");
+            at.unavailable(Cause::Unreachable, &why)
         })?;
         brokers.swap(0, index);
         Ok(brokers)

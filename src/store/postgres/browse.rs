@@ -12,7 +12,7 @@ use super::Postgres;
 use super::rows;
 use super::session::Session;
 use crate::store::StoreError;
-use crate::store::browse::{Kept, Page, Wanted};
+use crate::store::browse::{Kept, Page, RowState, Wanted};
 
 /// Which rows are walked through: each kind has an index of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,8 +125,8 @@ fn page(
     until: Instant,
 ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
     let (sql, state) = match shelf {
-        Shelf::Home => (HOME, "home"),
-        Shelf::Forwarded => (FORWARDED, "forwarded"),
+        Shelf::Home => (HOME, RowState::Home),
+        Shelf::Forwarded => (FORWARDED, RowState::Forwarded),
     };
     let since = time(mark.micros);
     let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
@@ -145,11 +145,11 @@ fn page(
 }
 
 /// A row that begins as [`rows::restore`] wants it.
-pub(super) fn kept(row: &Row, state: &str, reason: String) -> Kept {
+pub(super) fn kept(row: &Row, state: RowState, reason: String) -> Kept {
     Kept {
         seq: row.get(0),
         ingest_id: row.get::<_, uuid::Uuid>(1).to_string(),
-        state: state.to_owned(),
+        state,
         reason,
         event: rows::restore(row),
     }

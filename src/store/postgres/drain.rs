@@ -10,7 +10,7 @@ use super::rows::{self, BURY};
 use super::schema::ADVISORY;
 use super::session::Session;
 use super::write::retried;
-use crate::store::{HeldRow, StoreError};
+use crate::store::{HeldRow, StoreError, WriteResult};
 
 /// Two schemas in one database are drained apart: the lock is the table's. A lock that is held already is
 /// not taken twice, but the connection is proven.
@@ -53,7 +53,7 @@ pub(super) fn held_after(
     Ok(found.iter().map(|row| HeldRow { seq: row.get(0), event: rows::restore(row) }).collect())
 }
 
-pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> Result<(), StoreError> {
+pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> WriteResult {
     let marked = retried(until, || {
         let (client, statement) = session.prepared(FORWARDED, until)?;
         client.execute(&statement, &[&seqs])
@@ -61,11 +61,7 @@ pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> 
     marked.map(drop).map_err(|error| session.at.failed("mark forwarded events", &error))
 }
 
-pub(super) fn bury(
-    session: &mut Session,
-    letters: &[(i64, Arc<str>)],
-    until: Instant,
-) -> Result<(), StoreError> {
+pub(super) fn bury(session: &mut Session, letters: &[(i64, Arc<str>)], until: Instant) -> WriteResult {
     let seqs: Vec<i64> = letters.iter().map(|(seq, _)| *seq).collect();
     let errors: Vec<_> = letters.iter().map(|(_, error)| session.charset.shown((&**error).into())).collect();
     let buried = retried(until, || {

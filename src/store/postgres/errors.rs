@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use postgres::Error;
 
-use crate::store::StoreError;
 use crate::store::helper::Gone;
+use crate::store::{Cause, Refusal, StoreError};
 
 /// Which server and database an error is about.
 #[derive(Clone, Debug)]
@@ -49,13 +49,14 @@ impl Place {
     }
 
     /// "PostgreSQL at host:port/database: what".
-    pub(super) fn unavailable(&self, what: &str) -> StoreError {
-        StoreError::Unavailable(format!("PostgreSQL at {}: {what}", self.0).into())
+    pub(super) fn unavailable(&self, cause: Cause, what: &str) -> StoreError {
+        StoreError::unavailable(cause, format!("PostgreSQL at {}: {what}", self.0))
     }
 
     /// The server could not do it now.
     pub(super) fn failed(&self, doing: &str, error: &Error) -> StoreError {
-        self.unavailable(&format!("cannot {doing}: {}: {}", words(error), advice(error)))
+        let (cause, advice) = advice(error);
+        self.unavailable(cause, &format!("cannot {doing}: {}: {advice}", words(error)))
     }
 
     /// The server refused this row for its own data.
@@ -63,17 +64,19 @@ impl Place {
         let constraint = error.as_db_error().and_then(|error| error.constraint());
         let constraint = constraint.map(|name| format!(", constraint {name}")).unwrap_or_default();
         let why = format!("PostgreSQL at {} refuses this event: {}{constraint}", self.0, words(error));
-        StoreError::Rejected(why.into())
+        StoreError::rejected(Refusal::ValueRefused, why)
     }
 
     pub(super) fn gone(&self, doing: &str, gone: Gone) -> StoreError {
-        self.unavailable(&match gone {
-            Gone::OutOfTime => format!(
-                "cannot {doing}: no answer within the deadline: look at the server and the network between, \
-                 or raise POSTGRES_DEADLINE"
+        let (cause, why) = match gone {
+            Gone::OutOfTime => (
+                Cause::OutOfTime,
+                "no answer within the deadline: look at the server and the network between, or raise \
+                 POSTGRES_DEADLINE",
             ),
-            Gone::Ended => format!("cannot {doing}: the connection was given up after an earlier error"),
-        })
+            Gone::Ended => (Cause::Unreachable, "the connection was given up after an earlier error"),
+        };
+        self.unavailable(cause, &format!("cannot {doing}: {why}"))
     }
 }
 
@@ -91,38 +94,54 @@ fn words(error: &Error) -> String {
     words
 }
 
-fn advice(error: &Error) -> &'static str {
+fn advice(error: &Error) -> (Cause, &'static str) {
     match error.code() {
         Some(code) => advice_on(code.code()),
-        None => "check POSTGRES_URL, the server and the network between",
+        None => (Cause::Unreachable, "check POSTGRES_URL, the server and the network between"),
     }
 }
 
-fn advice_on(code: &str) -> &'static str {
+fn advice_on(code: &str) -> (Cause, &'static str) {
     match code {
-        "25006" => "the server takes no writes: name the primary, or look at default_transaction_read_only",
-        "53100" => "free room on the server's disk",
-        "53300" => "raise max_connections or the role's CONNECTION LIMIT, or end other sessions",
-        "55P03" => "another session holds a lock on the table: look at pg_stat_activity and end it",
-        "57014" => "look at the server's load and locks, or raise POSTGRES_DEADLINE",
-        "57P01" | "57P02" | "57P03" => "the server is starting or stopping: it is tried again",
-        "42501" => {
+        "25006" => (
+            Cause::Refused,
+            "the server takes no writes: name the primary, or look at default_transaction_read_only",
+        ),
+        "53100" => (Cause::Full, "free room on the server's disk"),
+        "53300" => {
+            (Cause::Busy, "raise max_connections or the role's CONNECTION LIMIT, or end other sessions")
+        }
+        "55P03" => {
+            (Cause::Busy, "another session holds a lock on the table: look at pg_stat_activity and end it")
+        }
+        "57014" => (Cause::OutOfTime, "look at the server's load and locks, or raise POSTGRES_DEADLINE"),
+        "57P01" | "57P02" | "57P03" => {
+            (Cause::Unreachable, "the server is starting or stopping: it is tried again")
+        }
+        "42501" => (
+            Cause::Refused,
             "grant the role CREATE on its schema, or have the files of sql/postgres/ applied, one after the other, \
-             and grant SELECT, INSERT, UPDATE, DELETE on its tables"
-        }
-        "42P01" | "3F000" | "42703" => {
+             and grant SELECT, INSERT, UPDATE, DELETE on its tables",
+        ),
+        "42P01" | "3F000" | "42703" => (
+            Cause::WrongSchema,
             "the tables are not as sql/postgres/ makes them: look at the role's search_path, restore them, or \
-             drop logs_ingest_schema, raw_logs and dead_letters to have them made anew"
-        }
-        "42P07" => {
+             drop logs_ingest_schema, raw_logs and dead_letters to have them made again",
+        ),
+        "42P07" => (
+            Cause::WrongSchema,
             "tables of these names exist and are not this program's: give its role a schema of its own by \
-             search_path"
+             search_path",
+        ),
+        "28000" | "28P01" => {
+            (Cause::Refused, "check user and password in POSTGRES_URL, and the server's pg_hba.conf")
         }
-        "28000" | "28P01" => "check user and password in POSTGRES_URL, and the server's pg_hba.conf",
-        "3D000" => "create the database, or name another in POSTGRES_URL",
-        "40001" | "40P01" => "other sessions change the same rows: look at pg_stat_activity",
-        _ if code.starts_with("58") || code.starts_with("XX") => "look at the server's log and its disk",
-        _ => "look at the server's log",
+        "3D000" => (Cause::WrongSchema, "create the database, or name another in POSTGRES_URL"),
+        "40001" | "40P01" => (Cause::Busy, "other sessions change the same rows: look at pg_stat_activity"),
+        _ if code.starts_with("58") || code.starts_with("XX") => {
+            (Cause::Failing, "look at the server's log and its disk")
+        }
+        _ => (Cause::Failing, "look at the server's log"),
     }
 }
 
@@ -132,36 +151,39 @@ mod tests {
 
     #[test]
     fn codes_fall_into_their_class() {
-        for (code, fault) in [
-            ("22P05", Fault::Row),
-            ("22021", Fault::Row),
-            ("23514", Fault::Row),
-            ("54000", Fault::Row),
-            ("54001", Fault::Server),
-            ("40001", Fault::Conflict),
-            ("40P01", Fault::Conflict),
-            ("40003", Fault::Server),
-            ("25006", Fault::Server),
-            ("53100", Fault::Server),
-            ("53300", Fault::Server),
-            ("57P01", Fault::Server),
-            ("42501", Fault::Server),
-            ("42P01", Fault::Server),
-            ("3F000", Fault::Server),
-            ("55P03", Fault::Server),
-            ("57014", Fault::Server),
-            ("P0001", Fault::Server),
-            ("XX001", Fault::Server),
-            ("08P01", Fault::Server),
+        for (code, fault, cause) in [
+            ("22P05", Fault::Row, Cause::Failing),
+            ("22021", Fault::Row, Cause::Failing),
+            ("23514", Fault::Row, Cause::Failing),
+            ("54000", Fault::Row, Cause::Failing),
+            ("54001", Fault::Server, Cause::Failing),
+            ("40001", Fault::Conflict, Cause::Busy),
+            ("40P01", Fault::Conflict, Cause::Busy),
+            ("40003", Fault::Server, Cause::Failing),
+            ("25006", Fault::Server, Cause::Refused),
+            ("53100", Fault::Server, Cause::Full),
+            ("53300", Fault::Server, Cause::Busy),
+            ("57P01", Fault::Server, Cause::Unreachable),
+            ("28P01", Fault::Server, Cause::Refused),
+            ("42501", Fault::Server, Cause::Refused),
+            ("42P01", Fault::Server, Cause::WrongSchema),
+            ("3D000", Fault::Server, Cause::WrongSchema),
+            ("3F000", Fault::Server, Cause::WrongSchema),
+            ("55P03", Fault::Server, Cause::Busy),
+            ("57014", Fault::Server, Cause::OutOfTime),
+            ("P0001", Fault::Server, Cause::Failing),
+            ("XX001", Fault::Server, Cause::Failing),
+            ("08P01", Fault::Server, Cause::Failing),
         ] {
-            assert_eq!(Fault::of_code(code), fault, "{code}");
+            assert_eq!((Fault::of_code(code), advice_on(code).0), (fault, cause), "{code}");
         }
     }
 
     #[test]
     fn a_text_names_the_place_and_what_to_do() {
         let place = Place::new("db.shop:5432/logs");
-        let StoreError::Unavailable(why) = place.gone("store events", Gone::OutOfTime) else {
+        let StoreError::Unavailable(Cause::OutOfTime, why) = place.gone("store events", Gone::OutOfTime)
+        else {
             panic!("not for another store")
         };
         assert!(why.starts_with("PostgreSQL at db.shop:5432/logs: cannot store events: "), "{why}");

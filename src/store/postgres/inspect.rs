@@ -8,8 +8,8 @@ use super::errors::Place;
 use super::session;
 use super::url::Target;
 use super::{LEFT_BEHIND, Settings, schema, tls};
-use crate::store::StoreError;
 use crate::store::helper::Helper;
+use crate::store::{Cause, StoreError};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,12 +49,12 @@ const LACKS: &str = "SELECT privilege || ' on ' || name FROM unnest(ARRAY['raw_l
 /// Always `Unavailable`, saying what failed and what to do.
 pub fn inspect(settings: &Settings) -> Result<Inspection, StoreError> {
     let target = Target::parse(&settings.url, settings.deadline)
-        .map_err(|why| StoreError::Unavailable(format!("POSTGRES_URL: {why}").into()))?;
+        .map_err(|why| StoreError::unavailable(Cause::BadSetting, format!("POSTGRES_URL: {why}")))?;
     let at = Place::new(&target.address);
     let (deadline, place) = (settings.deadline, at.clone());
     let build = move || {
         let until = Instant::now() + deadline;
-        let tls = tls::connector(&target.trust).map_err(|why| place.unavailable(&why))?;
+        let tls = tls::connector(&target.trust).map_err(|why| place.unavailable(Cause::BadSetting, &why))?;
         let mut client = target.config.connect(tls).map_err(|error| place.failed("connect", &error))?;
         let left = until.saturating_duration_since(Instant::now());
         client

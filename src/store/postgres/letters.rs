@@ -11,8 +11,8 @@ use super::rows::{RETRY, received_ms};
 use super::session::Session;
 use super::write::retried;
 use crate::host::clock;
-use crate::store::StoreError;
-use crate::store::browse::{Letter, Page, Wanted};
+use crate::store::browse::{Letter, Page, RowState, Wanted};
+use crate::store::{Standing, StoreError};
 
 const LETTERS_AFTER: &str = concat!(
     "SELECT seq, ingest_id, received_at, traceparent, payload, reason, state, failed_at, error FROM (\
@@ -86,18 +86,19 @@ fn letters_after(
     until: Instant,
 ) -> Result<Page<Letter, i64>, StoreError> {
     let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
-    let (state, wish) = (&wanted.state, Wish::of(wanted));
+    let (state, wish) = (wanted.state.map(RowState::as_str), Wish::of(wanted));
     let found = session.prepared(LETTERS_AFTER, until).and_then(|(client, statement)| {
         let (id, service, levels, from, to) = wish.parts();
-        client.query(&statement, &[&seq, state, &rows, &bytes, id, service, levels, from, to])
+        client.query(&statement, &[&seq, &state, &rows, &bytes, id, service, levels, from, to])
     });
     let found = found.map_err(|error| session.at.failed("read dead letters", &error))?;
     Ok(Page { rows: found.iter().map(letter).collect(), next: found.last().map(|row| row.get(0)) })
 }
 
 fn letter(row: &Row) -> Letter {
+    let standing = Standing::of_column(row.get::<_, &str>(6).as_bytes());
     Letter {
-        kept: browse::kept(row, row.get(6), row.get(5)),
+        kept: browse::kept(row, standing.into(), row.get(5)),
         failed_at: clock::rfc3339(received_ms(row.get(7))),
         error: row.get(8),
         remains: None,

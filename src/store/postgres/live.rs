@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Postgres, Settings, connect};
 use crate::event::Event;
-use crate::store::{Batch, Connected, Standing, Store, StoreError};
+use crate::store::{Batch, Connected, Standing, Store, StoreError, WriteResult};
 
 struct Live {
     postgres: Postgres,
@@ -12,7 +12,7 @@ struct Live {
 }
 
 impl Store for Live {
-    fn write(&mut self, batch: &Batch) -> Vec<Result<(), StoreError>> {
+    fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let reason = match self.standing {
             Standing::Held => "kafka is down",
             Standing::Home => "postgres is its home",
@@ -20,7 +20,7 @@ impl Store for Live {
         self.postgres.append(batch, self.standing, reason)
     }
 
-    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         self.postgres.dead_letter(letters)
     }
 }

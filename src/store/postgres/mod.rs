@@ -43,7 +43,7 @@ use self::url::Target;
 use crate::event::Event;
 use crate::limits::{POSTGRES_CLOSE_WAIT, POSTGRES_LEFT_BEHIND_MAX};
 use crate::store::helper::{Helper, LeftBehind};
-use crate::store::{Batch, HeldRow, Standing, StoreError};
+use crate::store::{Batch, Cause, HeldRow, Standing, StoreError, WriteResult};
 
 static LEFT_BEHIND: LeftBehind = LeftBehind::new(POSTGRES_LEFT_BEHIND_MAX);
 
@@ -126,10 +126,11 @@ pub struct Recount {
 /// Always `Unavailable`, saying what failed and what to do.
 pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let target = Target::parse(&settings.url, settings.deadline)
-        .map_err(|why| StoreError::Unavailable(format!("POSTGRES_URL: {why}").into()))?;
+        .map_err(|why| StoreError::unavailable(Cause::BadSetting, format!("POSTGRES_URL: {why}")))?;
     let at = Place::new(&target.address);
     if LEFT_BEHIND.is_full() {
         return Err(at.unavailable(
+            Cause::OutOfTime,
             "an earlier connection still hangs in a server that does not answer, and no more are made: they \
              end when it answers, dies, or its machine is given up",
         ));
@@ -163,7 +164,7 @@ pub struct Postgres {
 impl Postgres {
     /// Stores the batch in one transaction; one outcome an event, in order. What is there already is not
     /// stored again. An event that the server refuses for its own data is found and left out.
-    pub fn append(&mut self, batch: &Batch, standing: Standing, reason: &str) -> Vec<Result<(), StoreError>> {
+    pub fn append(&mut self, batch: &Batch, standing: Standing, reason: &str) -> Vec<WriteResult> {
         let (events, reason) = (Arc::clone(batch), reason.to_owned());
         self.call("store events", move |session, until| {
             Ok(write::append(session, &events, standing, &reason, until))
@@ -176,7 +177,7 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`]: none of them is kept. [`StoreError::Rejected`]: the server refuses one
     /// of them for its own data, and none is kept.
-    pub fn dead_letter(&mut self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    pub fn dead_letter(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let letters = letters.to_vec();
         self.call("store dead letters", move |session, until| write::dead_letter(session, &letters, until))
     }
@@ -211,7 +212,7 @@ impl Postgres {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held, and may be forwarded again.
-    pub fn forwarded(&mut self, seqs: &[i64]) -> Result<(), StoreError> {
+    pub fn forwarded(&mut self, seqs: &[i64]) -> WriteResult {
         let seqs = seqs.to_vec();
         self.call("mark forwarded events", move |session, until| drain::forwarded(session, &seqs, until))
     }
@@ -220,7 +221,7 @@ impl Postgres {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held.
-    pub fn bury(&mut self, seqs: &[(i64, Arc<str>)]) -> Result<(), StoreError> {
+    pub fn bury(&mut self, seqs: &[(i64, Arc<str>)]) -> WriteResult {
         let seqs = seqs.to_vec();
         self.call("move events to the dead letters", move |session, until| drain::bury(session, &seqs, until))
     }

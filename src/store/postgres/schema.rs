@@ -5,7 +5,7 @@
 use postgres::{Client, Error, GenericClient};
 
 use super::errors::Place;
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError, WriteResult};
 
 /// One file a version, oldest first. Never edited once released; a new version is a new file, which notes
 /// its number itself, so that an administrator can apply it too.
@@ -32,10 +32,11 @@ pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, 
         noted = first.max(VERSION);
     }
     if noted > VERSION {
-        return Err(at.unavailable(&format!(
+        let why = format!(
             "its tables have version {noted}, made by a newer logs-ingest, and this program knows version \
              {VERSION}: upgrade this program"
-        )));
+        );
+        return Err(at.unavailable(Cause::WrongSchema, &why));
     }
     missing(client, at, noted)?;
     Ok(note)
@@ -66,7 +67,7 @@ pub(super) fn version(client: &mut impl GenericClient) -> Result<i32, Error> {
 }
 
 /// Says so when a table is gone: made anew, it would hide that its rows are.
-fn missing(client: &mut Client, at: &Place, version: i32) -> Result<(), StoreError> {
+fn missing(client: &mut Client, at: &Place, version: i32) -> WriteResult {
     let sql = "SELECT coalesce(string_agg(name, ' and '), '') FROM unnest(ARRAY['raw_logs', 'dead_letters']) name \
                WHERE to_regclass(name) IS NULL";
     let row = client.query_one(sql, &[]).map_err(|error| at.failed("look for the tables", &error))?;
@@ -74,8 +75,9 @@ fn missing(client: &mut Client, at: &Place, version: i32) -> Result<(), StoreErr
     if names.is_empty() {
         return Ok(());
     }
-    Err(at.unavailable(&format!(
+    let why = format!(
         "{names} is missing though logs_ingest_schema notes version {version}: restore it from a backup, or drop \
-         all three tables to have them made anew, or give the role USAGE on their schema"
-    )))
+         all three tables to have them made again, or give the role USAGE on their schema"
+    );
+    Err(at.unavailable(Cause::WrongSchema, &why))
 }

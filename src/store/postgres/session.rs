@@ -10,7 +10,7 @@ use super::rows::Charset;
 use super::url::Target;
 use super::{schema, tls};
 use crate::limits::{POSTGRES_KEEPALIVE_IDLE, POSTGRES_KEEPALIVE_INTERVAL, POSTGRES_KEEPALIVE_RETRIES};
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 const FACTS: &str = "SELECT current_setting('transaction_read_only'), current_setting('server_encoding'), \
      current_setting('fsync')";
@@ -37,7 +37,7 @@ impl Session {
         instance: Arc<str>,
         deadline: Duration,
     ) -> Result<(Self, Vec<String>), StoreError> {
-        let tls = tls::connector(&target.trust).map_err(|why| at.unavailable(&why))?;
+        let tls = tls::connector(&target.trust).map_err(|why| at.unavailable(Cause::BadSetting, &why))?;
         let mut client = target.config.connect(tls).map_err(|error| at.failed("connect", &error))?;
         let limit = sooner(deadline);
         let setting_up = |error| at.failed("set up the session", &error);
@@ -46,6 +46,7 @@ impl Session {
         let is = |index: usize, value: &str| facts.get::<_, &str>(index) == value;
         if is(0, "on") {
             return Err(at.unavailable(
+                Cause::Refused,
                 "the server takes no writes (transaction_read_only is on): name the primary, or look at \
                  default_transaction_read_only",
             ));

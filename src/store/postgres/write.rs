@@ -14,9 +14,7 @@ use super::rows::{INSERT_DEAD_LETTERS, INSERT_LOGS, Rows};
 use super::session::Session;
 use crate::event::Event;
 use crate::limits::{POSTGRES_CONFLICT_PAUSE, POSTGRES_CONFLICT_RETRIES};
-use crate::store::{Standing, StoreError, isolate};
-
-type Outcome = Result<(), StoreError>;
+use crate::store::{Refusal, Standing, WriteResult, isolate};
 
 /// What a refused group is cut into: a refusal costs the server little, a commit costs it an fsync.
 const PIECES: usize = 2;
@@ -28,10 +26,10 @@ pub(super) fn append(
     standing: Standing,
     reason: &str,
     until: Instant,
-) -> Vec<Outcome> {
+) -> Vec<WriteResult> {
     let all = (0..events.len()).collect();
     let in_time = || Instant::now() < until;
-    let tells = |_: &str, _, _| false;
+    let tells = |_: Refusal, _, _| false;
     isolate::write(events.len(), vec![all], PIECES, in_time, tells, |group| {
         let outcome = match retried(until, || insert(session, events, group, standing, reason, until)) {
             Ok(()) => Ok(()),
@@ -63,7 +61,7 @@ pub(super) fn dead_letter(
     session: &mut Session,
     letters: &[(Event, Arc<str>)],
     until: Instant,
-) -> Result<(), StoreError> {
+) -> WriteResult {
     let (instance, charset) = (Arc::clone(&session.instance), session.charset);
     let instance = charset.shown((&*instance).into());
     let rows = Rows::of(letters.iter().map(|(event, _)| event), charset);

@@ -9,7 +9,8 @@ use std::path::Path;
 use super::browse;
 use super::files::Files;
 use super::journal::{Journal, JournalError};
-use super::row::RESTORE_COLUMNS;
+use super::row::{self, RESTORE_COLUMNS};
+use crate::store::Standing;
 use crate::store::browse::Page;
 
 /// SQLite stops its check after so many complaints.
@@ -51,8 +52,8 @@ pub struct Problem {
 pub struct Sizes {
     /// When the event was received.
     pub received_at: String,
-    /// `held` or `home`.
-    pub state: String,
+    /// What the event is here for.
+    pub standing: Standing,
     /// The event's service.
     pub service: Option<String>,
     /// The event's level.
@@ -132,7 +133,7 @@ impl Journal {
                 page.next = Some(row.get(0)?);
                 page.rows.push(Sizes {
                     received_at: row.get(1)?,
-                    state: row.get(2)?,
+                    standing: row::standing(row, 2),
                     service: row.get(3)?,
                     level: row.get(4)?,
                     bytes: row.get::<_, i64>(5)?.unsigned_abs(),

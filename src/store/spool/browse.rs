@@ -114,7 +114,7 @@ fn kept(row: &Row<'_>) -> Kept {
     Kept {
         seq: row.get(0).unwrap_or(0),
         ingest_id: text(row, 1),
-        state: text(row, 6),
+        state: row::standing(row, 6).into(),
         reason: text(row, 7),
         event: row::restore(row),
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::fault::{self, Fault};
 use super::writer::Writer;
 use crate::limits::SPOOL_KEEP_EVERY;
+use crate::store::{Cause, StoreError};
 
 /// Since when writes fail, and when that was last logged.
 pub(super) struct Failing {
@@ -21,13 +22,14 @@ pub(super) struct Failing {
 pub(super) enum Trouble {
     Sqlite(Fault, Arc<str>),
     /// There is no file to write to.
-    Closed(Arc<str>),
+    Closed(Cause, Arc<str>),
 }
 
-impl Trouble {
-    pub(super) fn text(self) -> Arc<str> {
-        match self {
-            Self::Sqlite(_, text) | Self::Closed(text) => text,
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Sqlite(fault, text) => Self::Unavailable(fault.cause(), text),
+            Trouble::Closed(cause, text) => Self::Unavailable(cause, text),
         }
     }
 }

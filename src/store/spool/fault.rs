@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 /// What a failed statement or commit asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +55,17 @@ impl Fault {
         }
     }
 
+    /// The same for a caller who keeps the event.
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Full => Cause::Full,
+            Self::Disk => Cause::Disk,
+            Self::Damaged => Cause::Damaged,
+            Self::Busy => Cause::Busy,
+            Self::Row | Self::Other => Cause::Failing,
+        }
+    }
+
     fn advice(self) -> &'static str {
         match self {
             Self::Row => "this event can't be kept as it is",
@@ -78,7 +88,7 @@ pub(super) fn text(doing: &str, path: &Path, error: &Error) -> String {
 
 /// As [`text`], for a caller who keeps the event.
 pub(super) fn unavailable(doing: &str, path: &Path, error: &Error) -> StoreError {
-    StoreError::Unavailable(Arc::from(text(doing, path, error)))
+    StoreError::unavailable(Fault::of(error).cause(), text(doing, path, error))
 }
 
 /// SQLite's words and its extended code, which tells a failed fsync from a failed write.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row, ToSql, params_from_iter};
 use super::fault::{self, Fault};
 use super::files::DATABASE;
 use super::{row, schema};
+use crate::store::Standing;
 use crate::store::browse::Wanted;
 
 /// An event as people read it. A field that can't be read, in a damaged row, is absent.
@@ -23,8 +24,8 @@ pub struct Entry {
     pub ingest_id: String,
     /// When it was received, in UTC, as `2025-11-18T17:21:35.750Z`.
     pub received_at: String,
-    /// `held` or `home`.
-    pub state: String,
+    /// What it is here for.
+    pub standing: Standing,
     /// The event's level.
     pub level: Option<String>,
     /// The event's service.
@@ -169,7 +170,7 @@ impl Wish {
             wanted.request_id.clone(),
             wanted.service.clone(),
             levels,
-            wanted.state.clone(),
+            wanted.state.map(|state| state.as_str().to_owned()),
             wanted.from_ms.map(row::received_at),
             wanted.to_ms.map(row::received_at),
         ])
@@ -191,7 +192,7 @@ fn entry(row: &Row<'_>) -> Entry {
         seq: row.get(0).unwrap_or(0),
         ingest_id: text(1).unwrap_or_default(),
         received_at: text(2).unwrap_or_default(),
-        state: text(3).unwrap_or_default(),
+        standing: row::standing(row, 3),
         level: text(4),
         service: text(5),
         action: text(6),

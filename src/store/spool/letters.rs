@@ -2,8 +2,6 @@
 //!
 //! Invariant: a letter leaves its table only for `raw_logs`, or because somebody said that it may go.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +9,7 @@ use super::Spool;
 use super::row::{self, RESTORE_COLUMNS};
 use super::work::Work;
 use super::write::Tally;
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError, WriteResult};
 
 /// What is to become of dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +25,7 @@ impl Spool {
     /// Settles the dead letters with these ids, in one transaction; one outcome an id, in order.
     /// [`StoreError::Rejected`]: there is no such letter, or it can't be sent.
     #[must_use]
-    pub fn settle_letters(&self, ids: Vec<String>, fate: Fate) -> Vec<Result<(), StoreError>> {
+    pub fn settle_letters(&self, ids: Vec<String>, fate: Fate) -> Vec<WriteResult> {
         let count = ids.len();
         let outcomes = self.command(Work::SettleLetters { ids, fate });
         outcomes.unwrap_or_else(|error| vec![Err(error); count])
@@ -39,25 +37,20 @@ pub(super) fn settle(
     ids: &[String],
     fate: Fate,
     tally: &mut Tally,
-) -> rusqlite::Result<Vec<Result<(), StoreError>>> {
+) -> rusqlite::Result<Vec<WriteResult>> {
     ids.iter().map(|id| settle_one(tx, id, fate, tally)).collect()
 }
 
-fn settle_one(
-    tx: &Connection,
-    id: &str,
-    fate: Fate,
-    tally: &mut Tally,
-) -> rusqlite::Result<Result<(), StoreError>> {
+fn settle_one(tx: &Connection, id: &str, fate: Fate, tally: &mut Tally) -> rusqlite::Result<WriteResult> {
     let sql = format!("SELECT {RESTORE_COLUMNS} FROM dead_letters WHERE ingest_id = ?1");
     let checked =
         tx.prepare_cached(&sql)?.query_row([id], |row| Ok(row::restore(row).map(drop))).optional()?;
     let Some(intact) = checked else {
-        return Ok(Err(StoreError::Rejected(Arc::from("there is no dead letter with this id"))));
+        return Ok(Err(StoreError::rejected(Refusal::NoSuchLetter, "there is no dead letter with this id")));
     };
     if fate == Fate::Retry {
         if let Err(why) = intact {
-            return Ok(Err(StoreError::Rejected(Arc::from(format!("it can't be sent: {why}")))));
+            return Ok(Err(StoreError::rejected(Refusal::DamagedRow, format!("it cannot be sent: {why}"))));
         }
         let back = tx.prepare_cached(&back())?.execute([id])?;
         tally.held += i64::try_from(back).unwrap_or(0);

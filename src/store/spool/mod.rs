@@ -67,7 +67,7 @@ use self::writer::Writer;
 use crate::event::Event;
 use crate::host::thread;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
-use crate::store::{Batch, Standing, StoreError};
+use crate::store::{Batch, Cause, Standing, StoreError, WriteResult};
 
 /// How a spool is kept.
 #[derive(Clone, Debug)]
@@ -97,6 +97,17 @@ pub enum OpenError {
     Unusable(String),
     /// It was being repaired when the daemon was told to stop.
     Stopped(String),
+}
+
+impl OpenError {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::InUse(_) => Cause::Busy,
+            Self::Newer(_) => Cause::WrongSchema,
+            Self::Unusable(_) => Cause::Disk,
+            Self::Stopped(_) => Cause::Stopping,
+        }
+    }
 }
 
 impl fmt::Display for OpenError {
@@ -154,7 +165,7 @@ impl Spool {
 
     /// Stores the batch in one fsynced transaction; one outcome an event, in order.
     #[must_use]
-    pub fn append(&self, batch: &Batch, standing: Standing, reason: &str) -> Vec<Result<(), StoreError>> {
+    pub fn append(&self, batch: &Batch, standing: Standing, reason: &str) -> Vec<WriteResult> {
         let work = Work::Append { batch: Arc::clone(batch), standing, reason: Arc::from(reason) };
         match self.command(work) {
             Ok(outcomes) => outcomes,
@@ -166,7 +177,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: none of them is kept.
-    pub fn dead_letter(&self, letters: &[(Event, Arc<str>)]) -> Result<(), StoreError> {
+    pub fn dead_letter(&self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         self.command(Work::DeadLetter { letters: letters.to_vec() }).and_then(single)
     }
 
@@ -174,7 +185,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still here, and may be released again.
-    pub fn release(&self, seqs: Vec<i64>) -> Result<(), StoreError> {
+    pub fn release(&self, seqs: Vec<i64>) -> WriteResult {
         self.command(Work::Release { seqs }).and_then(single)
     }
 
@@ -182,7 +193,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held.
-    pub fn bury(&self, seqs: Vec<(i64, Arc<str>)>) -> Result<(), StoreError> {
+    pub fn bury(&self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
         self.command(Work::Bury { seqs }).and_then(single)
     }
 
@@ -238,16 +249,19 @@ impl Spool {
 
     fn no_answer(&self, timeout: bool) -> StoreError {
         let path = self.inner.files.database.display();
-        StoreError::Unavailable(Arc::from(if timeout {
-            format!(
+        if timeout {
+            let text = format!(
                 "the spool {path} did not answer within {SPOOL_DEADLINE:?}: its disk hangs or is far too slow"
-            )
-        } else {
-            format!("the spool {path} is closed: the daemon is stopping")
-        }))
+            );
+            return StoreError::unavailable(Cause::OutOfTime, text);
+        }
+        StoreError::unavailable(
+            Cause::Stopping,
+            format!("the spool {path} is closed: the daemon is stopping"),
+        )
     }
 }
 
-fn single(mut outcomes: Outcomes) -> Result<(), StoreError> {
+fn single(mut outcomes: Outcomes) -> WriteResult {
     outcomes.pop().expect("BUG: a command without an outcome")
 }

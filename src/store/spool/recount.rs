@@ -48,9 +48,10 @@ fn count(db: &Connection) -> rusqlite::Result<Recount> {
         while let Some(row) = rows.next()? {
             after = row.get(0)?;
             found.damaged += u64::from(row::restore(row).is_err());
-            let is_home =
-                row.get_ref(6)?.as_bytes().is_ok_and(|state| state == Standing::Home.as_str().as_bytes());
-            *(if is_home { &mut found.home } else { &mut found.held }) += 1;
+            *match row::standing(row, 6) {
+                Standing::Home => &mut found.home,
+                Standing::Held => &mut found.held,
+            } += 1;
         }
         if after == before {
             break;

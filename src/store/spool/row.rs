@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::event::{Arrival, Columns, Event};
 use crate::host::clock;
+use crate::store::Standing;
 
 /// The last millisecond that `received_at` can show with a year of four digits.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
@@ -47,7 +48,7 @@ const INSERT_DEAD_LETTER: &str = concat!(
 pub(super) struct Label<'a> {
     /// Its place in the order, where it has one already.
     pub(super) seq: Option<i64>,
-    pub(super) state: &'a str,
+    pub(super) standing: Standing,
     pub(super) reason: &'a str,
     pub(super) instance: &'a str,
 }
@@ -74,7 +75,7 @@ pub(super) fn insert(
     let common = params![
         id,
         received_at,
-        label.state,
+        label.standing.as_str(),
         label.reason,
         label.instance,
         event.traceparent(),
@@ -137,6 +138,12 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
         return Err(damaged("its checksum doesn't fit its bytes"));
     }
     Ok(event)
+}
+
+/// What the column `state` says, whatever damage made of it.
+pub(super) fn standing(row: &Row<'_>, index: usize) -> Standing {
+    let state = row.get_ref(index).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
+    Standing::of_column(state.unwrap_or_default())
 }
 
 /// A time as the column has it: such texts sort as the times do.

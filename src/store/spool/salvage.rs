@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::row::{self, Failure, Label};
 use super::{fault, schema, write};
 use crate::event::Event;
+use crate::store::Standing;
 
 /// Rows that one read of a damaged file asks for.
 const PAGE_ROWS: usize = 200;
@@ -152,9 +153,8 @@ fn copy_page(
         };
         let text =
             |index: usize| found.get_ref(index).ok().and_then(|value| value.as_str().ok()).unwrap_or("");
-        // A state that can't be read is taken for the one that loses nothing.
-        let state = if text(6) == "home" { "home" } else { "held" };
-        let label = Label { seq: Some(seq), state, reason: text(7), instance: text(8) };
+        let standing = row::standing(found, 6);
+        let label = Label { seq: Some(seq), standing, reason: text(7), instance: text(8) };
         let failure = Failure { failed_at: text(9), error: text(10) };
         let failure = (table == "dead_letters").then_some(&failure);
         let inserted = match (1..=write::SEQ_MAX).contains(&seq) {
@@ -164,10 +164,8 @@ fn copy_page(
         match inserted {
             Ok(inserted) => page.kept += u64::from(inserted),
             Err(error) if Fault::of(&error) == Fault::Row && strays.len() < STRAYS_MAX => {
-                strays.push(Stray {
-                    event,
-                    parts: [state, text(7), text(8), text(9), text(10)].map(str::to_owned),
-                });
+                let parts = [text(7), text(8), text(9), text(10)].map(str::to_owned);
+                strays.push(Stray { event, standing, parts });
             }
             Err(error) if Fault::of(&error) == Fault::Row => page.bad += 1,
             Err(error) => return Err(error),
@@ -178,16 +176,18 @@ fn copy_page(
 /// An intact event whose place in the order is damaged or taken: it comes after all others.
 struct Stray {
     event: Event,
-    /// State, reason, instance, failed_at, error.
-    parts: [String; 5],
+    standing: Standing,
+    /// Reason, instance, failed_at, error.
+    parts: [String; 4],
 }
 
 impl Stray {
     fn insert(&self, fresh: &Connection, table: &str) -> rusqlite::Result<bool> {
-        let [state, reason, instance, failed_at, error] = &self.parts;
+        let [reason, instance, failed_at, error] = &self.parts;
         let failure = Failure { failed_at, error };
         let failure = (table == "dead_letters").then_some(&failure);
-        row::insert(fresh, &self.event, &Label { seq: None, state, reason, instance }, failure)
+        let label = Label { seq: None, standing: self.standing, reason, instance };
+        row::insert(fresh, &self.event, &label, failure)
     }
 }
 

@@ -15,11 +15,10 @@ use super::row::{self, Label};
 use super::write::{self, Counts, Tally};
 use crate::event::Event;
 use crate::limits::{BATCH_EVENTS_MAX, SPOOL_GROUP_MAX};
-use crate::store::Standing;
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Cause, Standing, StoreError, WriteResult};
 
 /// One outcome an event of an append; a single one for everything else.
-pub(super) type Outcomes = Vec<Result<(), StoreError>>;
+pub(super) type Outcomes = Vec<WriteResult>;
 
 /// What to do to the tables.
 #[derive(Debug)]
@@ -211,7 +210,7 @@ fn apply(
         Work::Append { batch, standing, reason } => {
             let fitting = keep::make_room(tx, batch.iter(), max_bytes, tally)?;
             let (fitting, refused) = batch.split_at(fitting);
-            let label = Label { seq: None, state: standing.as_str(), reason, instance };
+            let label = Label { seq: None, standing: *standing, reason, instance };
             let mut outcomes = if row_by_row {
                 write::append_row_by_row(tx, fitting, &label, tally)?
             } else {
@@ -240,8 +239,9 @@ fn apply(
 }
 
 fn full(used: u64, max_bytes: u64) -> StoreError {
-    StoreError::Unavailable(Arc::from(format!(
+    let text = format!(
         "the spool is full ({used} of {max_bytes} bytes hold events that wait for Kafka): bring Kafka back, raise \
          SPOOL_MAX_BYTES, or free the disk"
-    )))
+    );
+    StoreError::unavailable(Cause::Full, text)
 }

@@ -10,8 +10,7 @@ use super::fault::Fault;
 use super::row::{self, Failure, Label, RESTORE_COLUMNS};
 use crate::event::Event;
 use crate::host::clock;
-use crate::store::Standing;
-use crate::store::StoreError;
+use crate::store::{Refusal, Standing, StoreError, WriteResult};
 
 /// Rows by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,11 +39,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, state: &str, rows: i64) {
-        if state == Standing::Home.as_str() {
-            self.home += rows;
-        } else {
-            self.held += rows;
+    fn count(&mut self, standing: Standing, rows: i64) {
+        match standing {
+            Standing::Home => self.home += rows,
+            Standing::Held => self.held += rows,
         }
     }
 
@@ -78,7 +76,7 @@ pub(super) fn append_row_by_row(
     events: &[Event],
     label: &Label<'_>,
     tally: &mut Tally,
-) -> rusqlite::Result<Vec<Result<(), StoreError>>> {
+) -> rusqlite::Result<Vec<WriteResult>> {
     let mut outcomes = Vec::with_capacity(events.len());
     for event in events {
         tx.execute_batch("SAVEPOINT one_row")?;
@@ -87,7 +85,7 @@ pub(super) fn append_row_by_row(
             Err(error) if Fault::of(&error) == Fault::Row => {
                 tx.execute_batch("ROLLBACK TO one_row")?;
                 let why = format!("the spool refuses event {}: {error}", event.ingest_id());
-                outcomes.push(Err(StoreError::Rejected(Arc::from(why))));
+                outcomes.push(Err(StoreError::rejected(Refusal::ValueRefused, why)));
             }
             Err(error) => return Err(error),
         }
@@ -98,9 +96,9 @@ pub(super) fn append_row_by_row(
 
 fn append_one(tx: &Connection, event: &Event, label: &Label<'_>, tally: &mut Tally) -> rusqlite::Result<()> {
     if row::insert(tx, event, label, None)? {
-        tally.count(label.state, 1);
+        tally.count(label.standing, 1);
         tally.bytes += row::row_bytes(event);
-    } else if label.state == Standing::Held.as_str() {
+    } else if label.standing == Standing::Held {
         tally.repeated += 1;
     }
     Ok(())
@@ -114,7 +112,7 @@ pub(super) fn dead_letter(
     tally: &mut Tally,
 ) -> rusqlite::Result<()> {
     let failed_at = clock::rfc3339(clock::record_ms());
-    let label = Label { seq: None, state: Standing::Held.as_str(), reason: "rejected", instance };
+    let label = Label { seq: None, standing: Standing::Held, reason: "rejected", instance };
     for (event, error) in letters {
         let failure = Failure { failed_at: &failed_at, error };
         if row::insert(tx, event, &label, Some(&failure))? {
@@ -134,10 +132,10 @@ pub(super) fn release(tx: &Connection, seqs: &[i64], tally: &mut Tally) -> rusql
 }
 
 fn delete(tx: &Connection, seq: i64, tally: &mut Tally) -> rusqlite::Result<()> {
-    let mut statement = tx.prepare_cached("DELETE FROM raw_logs WHERE seq = ?1 RETURNING state = 'home'")?;
-    let was_home: Option<bool> = statement.query_row([seq], |row| row.get(0)).optional()?;
-    if let Some(was_home) = was_home {
-        tally.count(if was_home { "home" } else { "held" }, -1);
+    let mut statement = tx.prepare_cached("DELETE FROM raw_logs WHERE seq = ?1 RETURNING state")?;
+    let gone = statement.query_row([seq], |deleted| Ok(row::standing(deleted, 0))).optional()?;
+    if let Some(standing) = gone {
+        tally.count(standing, -1);
         tally.bytes += 1_000;
     }
     Ok(())

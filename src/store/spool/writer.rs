@@ -23,7 +23,7 @@ use super::write::{self, Counts};
 use super::{OpenError, Settings, keep, repair, schema};
 use crate::host::throttle::Throttle;
 use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
-use crate::store::StoreError;
+use crate::store::{Cause, StoreError};
 
 pub(super) struct Writer {
     pub(super) files: Files,
@@ -125,7 +125,10 @@ impl Writer {
 
     fn serve(&mut self, group: Vec<Job>) {
         let now = Instant::now();
-        let late = StoreError::Unavailable("the spool's disk is too slow: the event's time was up".into());
+        let late = StoreError::unavailable(
+            Cause::OutOfTime,
+            "the spool's disk is too slow: the event's time was up",
+        );
         let (group, expired): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| job.deadline > now);
         expired.iter().for_each(|job| job.refuse(&late));
         if group.len() > 1 {
@@ -169,7 +172,7 @@ impl Writer {
                 Err(error) => error,
             };
         }
-        Err(StoreError::Unavailable(error.text()))
+        Err(error.into())
     }
 
     fn transact_one(&mut self, work: &Work, row_by_row: bool) -> Result<Outcomes, Trouble> {
@@ -185,7 +188,7 @@ impl Writer {
         {
             let text = error.to_string().into();
             self.failed(&text, false);
-            return Err(Trouble::Closed(text));
+            return Err(Trouble::Closed(error.cause(), text));
         }
         let db = self.db.as_ref().expect("BUG: reopened without a connection");
         let done = work::attempt(db, works, row_by_row, &self.instance, self.max_bytes, self.counts);
@@ -290,7 +293,8 @@ impl Writer {
         log::info!("the spool may hold {max} bytes, {why} free_on_disk={free}");
         if self.files.bytes().saturating_add(free) < max {
             log::warn!(
-                "the disk of {} has less room than the spool may take: when it is full, events are refused; free                  room there or lower SPOOL_MAX_BYTES",
+                "the disk of {} has less room than the spool may take: when it is full, events are refused; free room \
+                 there or lower SPOOL_MAX_BYTES",
                 self.files.database.display()
             );
         }

@@ -22,7 +22,7 @@ fn only_the_oversized_event_is_rejected() {
 fn assert_rejected_only(outcomes: &[Result<(), StoreError>], bad: usize, word: &str) {
     for (index, outcome) in outcomes.iter().enumerate() {
         match outcome {
-            Err(StoreError::Rejected(why)) if index == bad => assert!(why.contains(word), "{why}"),
+            Err(StoreError::Rejected(_, why)) if index == bad => assert!(why.contains(word), "{why}"),
             outcome if index == bad => panic!("the bad event: {outcome:?}"),
             outcome => assert_eq!(outcome, &Ok(()), "event {index}"),
         }
@@ -41,7 +41,9 @@ fn one_bad_in_500_costs_no_neighbour() {
     let outcomes = connected.store.write(&batch.clone().into());
     assert_within(started, DEADLINE);
     // Found, and kept for when the clocks agree: a wrong clock is no fault of the event.
-    assert!(matches!(&outcomes[321], Err(StoreError::Unavailable(why)) if why.contains("message.timestamp")));
+    assert!(
+        matches!(&outcomes[321], Err(StoreError::Unavailable(_, why)) if why.contains("message.timestamp"))
+    );
     assert!(outcomes.iter().enumerate().all(|(at, outcome)| at == 321 || outcome.is_ok()));
     batch.remove(321);
     assert_eq!(by_key(broker.read_all("one-bad")).into_keys().collect::<Vec<_>>(), keys(&batch));

@@ -131,7 +131,7 @@ fn a_network_that_swallows_everything_is_left_within_the_deadline() {
         proxy.set(mode);
         let started = Instant::now();
         let outcomes = store.append(&batch(0..3), Standing::Held, "kafka is down");
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable(_)))));
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(StoreError::Unavailable(..)))));
         assert!(started.elapsed() < SHORT + MARGIN, "{mode:?}: {:?}", started.elapsed());
         proxy.set(Mode::Pass);
         proxy.cut();

@@ -99,7 +99,7 @@ fn one_refused_row_in_500_costs_only_itself() {
     for (n, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Ok(()) => assert_ne!(n, 321),
-            Err(StoreError::Rejected(why)) => {
+            Err(StoreError::Rejected(_, why)) => {
                 assert!(n == 321 && why.contains("no_321") && !why.contains("message 321"), "{n}: {why}");
             }
             Err(other) => panic!("{n}: {other}"),
@@ -121,7 +121,10 @@ fn texts_too_long_for_an_index_that_somebody_added_cost_only_themselves() {
     all_ok(&store.append(&Arc::from(long.to_vec()), Standing::Held, "ours takes any length"));
     bench.server.sql("TRUNCATE raw_logs; CREATE INDEX theirs ON raw_logs (message)");
     let outcomes = store.append(&Arc::from(long.to_vec()), Standing::Held, "theirs does not");
-    assert!(matches!(&outcomes[1], Err(StoreError::Rejected(why)) if why.contains("54000")), "{outcomes:?}");
+    assert!(
+        matches!(&outcomes[1], Err(StoreError::Rejected(_, why)) if why.contains("54000")),
+        "{outcomes:?}"
+    );
     assert_eq!(numbers(&held(&mut store)), [1, 3, 4]);
 }
 

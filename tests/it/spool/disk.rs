@@ -65,7 +65,7 @@ impl Disk {
 fn refused(spool: &Spool, number: u64) -> String {
     let outcomes = spool.append(&batch([number, number + 1]), Standing::Held, "kafka is down");
     match &outcomes[..] {
-        [Err(StoreError::Unavailable(why)), Err(StoreError::Unavailable(_))] => {
+        [Err(StoreError::Unavailable(_, why)), Err(StoreError::Unavailable(..))] => {
             let figures = spool.figures();
             assert!(!figures.writable);
             assert!(figures.last_error.is_some());
@@ -228,7 +228,7 @@ fn what_a_hanging_disk_commits_too_late_is_counted_as_that() {
     disk.fails("hang");
     let outcomes = spool.append(&batch([3, 4, 2]), Standing::Held, "kafka is down");
     for outcome in &outcomes {
-        let Err(StoreError::Unavailable(why)) = outcome else { panic!("{outcomes:?}") };
+        let Err(StoreError::Unavailable(_, why)) = outcome else { panic!("{outcomes:?}") };
         assert!(why.contains("did not answer within 10s"), "{why}");
     }
     assert_eq!((spool.figures().held, spool.figures().late), (2, 0));

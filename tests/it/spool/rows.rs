@@ -153,7 +153,7 @@ fn a_row_that_fails_for_its_own_sake_costs_only_itself() {
     for (n, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Ok(()) => assert_ne!(n, 3),
-            Err(StoreError::Rejected(why)) => {
+            Err(StoreError::Rejected(_, why)) => {
                 assert!(n == 3 && why.contains("refused by a trigger"), "{n}: {why}")
             }
             Err(other) => panic!("{n}: {other}"),
@@ -198,7 +198,7 @@ fn a_spool_opened_again_has_its_rows_and_figures() {
     close(&spool);
     let refused = spool.append(&batch([99]), Standing::Held, "kafka is down");
     assert!(
-        matches!(&refused[0], Err(StoreError::Unavailable(why)) if why.contains("is closed")),
+        matches!(&refused[0], Err(StoreError::Unavailable(_, why)) if why.contains("is closed")),
         "{refused:?}"
     );
 

@@ -1,0 +1,106 @@
+//! Why a store did not take an event. The type decides what happens next; the text explains it to people.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a store did not take an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// Nothing is wrong with the event: the store cannot take it now. Keep the event and use the next store.
+    /// The text says what failed, on what, and what to do.
+    Unavailable(Cause, Arc<str>),
+    /// The store answered, and will never take this event as it is.
+    Rejected(Refusal, Arc<str>),
+}
+
+/// Why a store takes nothing now, sorted by what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection: look at the address, the server and the network between. A server that is just starting or
+    /// stopping too.
+    Unreachable,
+    /// Connected, and no answer within the deadline.
+    OutOfTime,
+    /// It answered no: login, certificate, rights, or a server that takes no writes. Change settings or rights.
+    Refused,
+    /// It lacks what this program needs: another version or kind of server.
+    Unsupported,
+    /// A setting cannot be used: an illegal name, a file that cannot be read.
+    BadSetting,
+    /// There is no such topic.
+    TopicUnknown,
+    /// A partition has no leader, or fewer replicas in sync than its topic asks for.
+    NotEnoughReplicas,
+    /// The database or its tables are missing, newer than this program, or not as it makes them.
+    WrongSchema,
+    /// Others are in the way: locks, too many connections, no thread left.
+    Busy,
+    /// No room: a full disk, or the limit that a setting names.
+    Full,
+    /// The local disk fails, or its file cannot be opened or written.
+    Disk,
+    /// The local file is damaged.
+    Damaged,
+    /// The topic refuses the time of receipt: this machine's clock and the broker's disagree.
+    ClockRefused,
+    /// It answered with an error of its own: look at its log.
+    Failing,
+    /// The daemon is stopping.
+    Stopping,
+    /// A bug, in this program or in a client library: report it.
+    Bug,
+}
+
+/// Why a store will never take an event as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is larger than the topic takes.
+    TooLarge,
+    /// The topic does not take its time of receipt.
+    TimestampRefused,
+    /// The topic's settings forbid it.
+    PolicyOfTopic,
+    /// A value of it, by a type, a constraint or an index of the table.
+    ValueRefused,
+    /// There is no dead letter with this id.
+    NoSuchLetter,
+    /// Its row is damaged, so that it cannot be sent.
+    DamagedRow,
+}
+
+impl StoreError {
+    /// [`StoreError::Unavailable`].
+    pub fn unavailable(cause: Cause, text: impl Into<Arc<str>>) -> Self {
+        Self::Unavailable(cause, text.into())
+    }
+
+    /// [`StoreError::Rejected`].
+    pub fn rejected(refusal: Refusal, text: impl Into<Arc<str>>) -> Self {
+        Self::Rejected(refusal, text.into())
+    }
+
+    /// What people read.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        match self {
+            Self::Unavailable(_, text) | Self::Rejected(_, text) => text,
+        }
+    }
+
+    /// What is told of a store that was to keep this event: one that refuses what it must take fails.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Unavailable(cause, _) => *cause,
+            Self::Rejected(..) => Cause::Failing,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for StoreError {}
