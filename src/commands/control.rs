@@ -1,8 +1,8 @@
-//! The running daemon's ear for commands on the same machine: a Unix socket in its data folder, for its own
-//! user and root. The spool has one writer, so what a command wants changed there is asked of it.
+//! How commands on the same machine reach the running daemon: a Unix socket in its data folder, for its own user and
+//! root. The spool has one writer, so a command asks it for every change.
 //!
-//! One question a connection: a line of JSON, answered by one. Invariants: nothing of it is reachable from
-//! the network; a peer that says nothing holds up the next one for a bounded time.
+//! One request per connection: a line of JSON, answered by another. Invariants: the socket is not reachable from the
+//! network; a silent peer delays the next one for a bounded time.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -27,16 +27,16 @@ use crate::store::{Refusal, StoreError, WriteResult};
 /// Its name in the data folder.
 const SOCKET: &str = "control.sock";
 
-/// What is asked: what is to become of these dead letters.
+/// Retry or discard these dead letters.
 #[derive(Debug, Serialize, Deserialize)]
-struct Question {
+struct SettleRequest {
     fate: Fate,
     ids: Vec<String>,
 }
 
-/// An entry per id, in order.
+/// One entry per id, in order.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+struct SettleResponse {
     settled: Vec<Settled>,
 }
 
@@ -74,10 +74,10 @@ impl Control {
     /// Listens in `dir`, whose lock the caller has.
     ///
     /// # Errors
-    /// No socket or thread to be had.
+    /// The system gives no socket or thread.
     pub fn start(dir: &Path, spool: Spool) -> io::Result<Self> {
         let path = dir.join(SOCKET);
-        // Whatever a killed daemon left.
+        // What a killed daemon left.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -85,7 +85,7 @@ impl Control {
         let (_folder, short) = short_name(dir)?;
         let listener = UnixListener::bind(short)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        // So that the thread looks now and then whether it should end.
+        // So that the thread checks now and then whether it should end.
         set_socket_timeout(&listener, Timeout::Recv, Some(CONTROL_LOOK))?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
@@ -95,14 +95,14 @@ impl Control {
                 if let Ok((peer, _)) = listener.accept()
                     && let Err(error) = serve(&peer, &spool)
                 {
-                    warn!("a command's question can't be answered cause={:?}", error.to_string());
+                    warn!("a command's request cannot be answered cause={:?}", error.to_string());
                 }
             }
         })?;
         Ok(Self { stopping, thread, path })
     }
 
-    /// Ends the thread. False: not in time.
+    /// Ends the thread. False: it did not end in time.
     #[must_use]
     pub fn stop(self, within: Duration) -> bool {
         self.stopping.store(true, Ordering::Release);
@@ -114,16 +114,16 @@ impl Control {
 
 fn serve(peer: &UnixStream, spool: &Spool) -> io::Result<()> {
     peer.set_nonblocking(false)?;
-    let question: Question = receive(peer, CONTROL_PEER_LIMIT)?;
-    let results = spool.settle_letters(question.ids, question.fate);
-    send(peer, &Answer { settled: results.into_iter().map(Settled::from).collect() })
+    let request: SettleRequest = receive(peer, CONTROL_PEER_LIMIT)?;
+    let results = spool.settle_letters(request.ids, request.fate);
+    send(peer, &SettleResponse { settled: results.into_iter().map(Settled::from).collect() })
 }
 
-/// Has the daemon of the spool in `dir` settle dead letters; an entry per id, in order. None: no daemon listens
-/// there.
+/// Asks the daemon of the spool in `dir` to settle dead letters; one entry per id, in order. None: no daemon
+/// listens there.
 ///
 /// # Errors
-/// A text for people: a daemon is there, and gave no answer.
+/// A text for people: a daemon is there, but gave no answer.
 pub fn settle_letters(dir: &Path, fate: Fate, ids: &[String]) -> Result<Option<Vec<Settled>>, String> {
     let peer = short_name(dir).and_then(|(_folder, short)| UnixStream::connect(short));
     let peer = match peer {
@@ -131,21 +131,21 @@ pub fn settle_letters(dir: &Path, fate: Fate, ids: &[String]) -> Result<Option<V
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
-        Err(error) => return Err(unheard(dir, &error)),
+        Err(error) => return Err(no_answer(dir, &error)),
     };
-    let answer: Answer = send(&peer, &Question { fate, ids: ids.to_vec() })
+    let response: SettleResponse = send(&peer, &SettleRequest { fate, ids: ids.to_vec() })
         .and_then(|()| receive(&peer, CONTROL_ANSWER_LIMIT))
-        .map_err(|error| unheard(dir, &error))?;
-    if answer.settled.len() != ids.len() {
-        return Err(unheard(dir, &io::Error::from(ErrorKind::InvalidData)));
+        .map_err(|error| no_answer(dir, &error))?;
+    if response.settled.len() != ids.len() {
+        return Err(no_answer(dir, &io::Error::from(ErrorKind::InvalidData)));
     }
-    Ok(Some(answer.settled))
+    Ok(Some(response.settled))
 }
 
-fn unheard(dir: &Path, error: &io::Error) -> String {
+fn no_answer(dir: &Path, error: &io::Error) -> String {
     format!(
-        "the daemon can't be asked over {}: {error}: run this as the daemon's user or as root; if it stays, see the \
-         daemon's log",
+        "cannot reach the daemon over {}: {error}: run this as the daemon's user or as root; if that does not help, \
+         see the daemon's log",
         dir.join(SOCKET).display()
     )
 }
@@ -165,7 +165,7 @@ fn receive<T: for<'a> Deserialize<'a>>(peer: &UnixStream, within: Duration) -> i
     Ok(serde_json::from_slice(&line)?)
 }
 
-/// The socket by a name that is never too long: Linux takes 108 bytes, and a data folder may have more.
+/// The socket's path, always short: Linux takes 108 bytes, and a data folder's path may be longer.
 fn short_name(dir: &Path) -> io::Result<(File, PathBuf)> {
     let folder = File::open(dir)?;
     let name = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()));
@@ -178,7 +178,7 @@ mod tests {
     use crate::store::spool::Settings;
 
     #[test]
-    fn a_question_is_answered_at_the_end_of_a_long_path_and_nobody_listens_after_the_stop() {
+    fn a_request_is_answered_at_the_end_of_a_long_path_and_nobody_listens_after_the_stop() {
         let root = std::env::temp_dir().join(format!("logs-ingest-control-{}", std::process::id()));
         let dir = root.join("x".repeat(120));
         assert_eq!(settle_letters(&dir, Fate::Retry, &["a".into()]), Ok(None));
@@ -195,7 +195,7 @@ mod tests {
         let control = Control::start(&dir, spool.clone()).unwrap();
         let said = settle_letters(&dir, Fate::Discard, &["a".into(), "b".into()]).unwrap().unwrap();
         assert_eq!(said, [Settled::Unknown, Settled::Unknown]);
-        // Whoever says nothing that can be understood is left, and the next is served.
+        // A peer that sends nonsense is dropped, and the next one is served.
         let (_folder, short) = short_name(&dir).unwrap();
         UnixStream::connect(short).unwrap().write_all(b"what?\n").unwrap();
         assert!(settle_letters(&dir, Fate::Retry, &["a".into()]).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! What other users of the machine may see of the daemon: nothing that it writes, and nothing of its memory.
+//! Other users of the machine see nothing that the daemon writes, and nothing of its memory.
 
 use std::io;
 
@@ -6,14 +6,14 @@ use log::warn;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit, umask};
 
-/// A core dump would hold keys and events. One byte and not none: Linux takes that for "no dump at all",
-/// also where dumps are piped to a program, which no other limit stops.
+/// A core dump would hold keys and events. 1 and not 0: for Linux only 1 also stops dumps that are piped to a program.
 const CORE_BYTES_MAX: u64 = 1;
 
-/// Files that are made from now on are this user's alone, and no core is dumped. Call it before anything
-/// is made or started.
+/// From now on new files are readable by this user alone, and no core is dumped. Call it before any file or thread
+/// is made.
 ///
-/// Errors: the limit can't be set; the files' part holds all the same.
+/// # Errors
+/// The limit on core dumps cannot be set; files are private all the same.
 pub fn close_off() -> io::Result<()> {
     umask(Mode::RWXG | Mode::RWXO);
     let most = getrlimit(Resource::Core).maximum.map_or(CORE_BYTES_MAX, |most| most.min(CORE_BYTES_MAX));
@@ -21,10 +21,10 @@ pub fn close_off() -> io::Result<()> {
     Ok(())
 }
 
-/// Says so where the daemon has more rights than it needs.
+/// Logs a warning where the daemon has more rights than it needs.
 pub fn warn_of_root() {
     if geteuid().is_root() {
-        warn!("running as root, which nothing here needs: give the daemon a user of its own");
+        warn!("running as root, which is not needed: give the daemon a user of its own");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the system says of this process: CPU, memory, threads, descriptors. Linux; elsewhere nothing is known.
+//! CPU, memory, threads and descriptors of this process, from /proc. Unknown where there is none.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 /// The process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
-    /// Used since start, in seconds.
+    /// CPU time since start, in seconds.
     pub cpu_s: f64,
     /// Resident memory in bytes.
     pub resident_bytes: u64,
@@ -15,18 +15,18 @@ pub struct Process {
     pub threads: u64,
     /// Open descriptors now.
     pub descriptors: u64,
-    /// Descriptors that it may have.
+    /// Descriptors that it may open.
     pub descriptors_max: u64,
 }
 
 impl Process {
-    /// Looks. None: the system does not say.
+    /// Reads them. None: unknown.
     #[must_use]
     pub fn look() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        let ticks_a_second = rustix::param::clock_ticks_per_second() as f64;
-        let mut process = parse(&stat, ticks_a_second, rustix::param::page_size() as u64)?;
-        // One of them is the folder itself.
+        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+        let mut process = parse(&stat, ticks_per_second, rustix::param::page_size() as u64)?;
+        // One of them is the open folder itself.
         process.descriptors = (fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1);
         process.descriptors_max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Some(process)
@@ -35,12 +35,12 @@ impl Process {
 
 /// Fields 14 and 15 are ticks, 20 is threads, 24 is pages, counted from 1. The second is the program's
 /// name in parentheses and may hold anything.
-fn parse(stat: &str, ticks_a_second: f64, page_bytes: u64) -> Option<Process> {
+fn parse(stat: &str, ticks_per_second: f64, page_bytes: u64) -> Option<Process> {
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Process {
-        cpu_s: (field(14)? + field(15)?) as f64 / ticks_a_second,
+        cpu_s: (field(14)? + field(15)?) as f64 / ticks_per_second,
         resident_bytes: field(24)? * page_bytes,
         threads: field(20)?,
         ..Process::default()

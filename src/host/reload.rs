@@ -1,38 +1,39 @@
-//! What SIGHUP reads anew: files whose contents the daemon keeps in memory.
+//! What SIGHUP reloads: files whose contents the daemon keeps in memory.
 //!
-//! Invariant: a file that can't be read or used leaves what is in use as it is, and the log says so.
+//! Invariant: when a file cannot be read or used, what is in use stays in use, and the log says so.
 
 use std::sync::Arc;
 
 use log::{error, info};
 
-/// Something in memory that files hold.
+/// Something in memory that was read from files.
 pub trait Reload: Send + Sync {
-    /// Reads the files again and uses what they say from now on. Returns what that is, for the log.
+    /// Reads the files again and uses their contents from now on. Returns what they are, for the log.
     ///
-    /// Errors: why they can't be used. What was in use stays so.
+    /// # Errors
+    /// Why they cannot be used. What was in use stays in use.
     fn reload(&self) -> Result<String, String>;
 }
 
-/// Everything that SIGHUP reads anew.
+/// Everything that SIGHUP reloads.
 #[derive(Clone, Default)]
 pub struct Reloads(Vec<Arc<dyn Reload>>);
 
 impl Reloads {
-    /// One more.
+    /// Adds one.
     pub fn add(&mut self, one: Arc<dyn Reload>) {
         self.0.push(one);
     }
 
-    /// Reads all of them; one line each.
+    /// Reloads all of them, with one log line each.
     pub fn run(&self) {
         if self.0.is_empty() {
             info!("SIGHUP: there is nothing to reload");
         }
-        for one in &self.0 {
-            match one.reload() {
+        for files in &self.0 {
+            match files.reload() {
                 Ok(what) => info!("SIGHUP: {what}"),
-                Err(why) => error!("SIGHUP: {why}; what was read before stays in use"),
+                Err(why) => error!("SIGHUP: {why}; what was loaded before stays in use"),
             }
         }
     }
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_does_not_keep_the_others_from_being_read() {
+    fn one_that_fails_does_not_keep_the_others_from_being_reloaded() {
         let all = [false, true].map(|works| Arc::new(Counted(AtomicUsize::new(0), works)));
         let mut reloads = Reloads::default();
         all.iter().for_each(|one| reloads.add(Arc::clone(one) as Arc<dyn Reload>));

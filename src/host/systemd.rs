@@ -1,7 +1,7 @@
-//! What the service manager is told, and the sockets that it hands over. Without one, nothing happens.
+//! Messages to the service manager, and the sockets that it hands over. Without a manager nothing happens.
 //!
-//! Invariants: the main thread never waits for the manager (a thread of its own talks to it, and is never joined);
-//! the watchdog is fed only while the daemon's loops move, so that one that stands still is started anew.
+//! Invariants: the main thread never waits for the manager (a thread of its own sends, and is never joined); the
+//! watchdog is fed only while the daemon's loops move, so that the manager restarts a daemon that hangs.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,28 +17,29 @@ use sd_notify::NotifyState;
 use crate::host::thread;
 use crate::limits::SYSTEMD_LOOK;
 
-/// What the manager is told of.
+/// The daemon's state, for the manager.
 pub struct Pulse {
-    /// Whether the loops move; false ends the feeding of the watchdog.
+    /// Whether the loops move; while false, the watchdog is not fed.
     pub moves: Box<dyn Fn() -> bool + Send>,
     /// How the daemon is, in one sentence.
     pub status: Box<dyn Fn() -> String + Send>,
 }
 
-/// A change that the manager is told at once.
+/// A change that is reported at once.
 enum News {
     Reloaded,
     Stopping,
 }
 
-/// The line to the manager.
+/// The connection to the manager.
 #[derive(Debug)]
 pub struct Manager(Option<Sender<News>>);
 
 impl Manager {
-    /// Says that the daemon is ready, and from now on how it is. Without NOTIFY_SOCKET it does nothing.
+    /// Reports that the daemon is ready, and from now on its state. Without NOTIFY_SOCKET it does nothing.
     ///
-    /// Errors: no thread to be had.
+    /// # Errors
+    /// The system gives no more threads.
     pub fn start(pulse: Pulse) -> io::Result<Self> {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(Self(None));
@@ -51,19 +52,19 @@ impl Manager {
         Ok(Self(Some(sender)))
     }
 
-    /// Files were read anew.
+    /// Files were reloaded.
     pub fn reloaded(&self) {
-        self.tell(News::Reloaded);
+        self.report(News::Reloaded);
     }
 
     /// No more requests are taken.
     pub fn stopping(&self) {
-        self.tell(News::Stopping);
+        self.report(News::Stopping);
     }
 
-    fn tell(&self, news: News) {
+    fn report(&self, news: News) {
         if let Some(sender) = &self.0 {
-            // Full: it waits for the manager, who will see the end by itself.
+            // Full: the thread waits for the manager, which will see the end by itself.
             let _ = sender.try_send(news);
         }
     }
@@ -71,15 +72,15 @@ impl Manager {
 
 fn talk(inbox: &Receiver<News>, pulse: &Pulse, watchdog: Option<Duration>) {
     let look = interval(watchdog);
-    let mut told = (pulse.status)();
-    let mut stands_still = false;
-    say(&[NotifyState::Ready, NotifyState::Status(&told)]);
+    let mut last = (pulse.status)();
+    let mut hangs = false;
+    say(&[NotifyState::Ready, NotifyState::Status(&last)]);
     loop {
         match inbox.recv_timeout(look) {
             Ok(News::Stopping) => {
                 say(&[
                     NotifyState::Stopping,
-                    NotifyState::Status("stores and answers what it took, then stops"),
+                    NotifyState::Status("stopping: stores and answers what it has taken"),
                 ]);
                 return;
             }
@@ -88,32 +89,32 @@ fn talk(inbox: &Receiver<News>, pulse: &Pulse, watchdog: Option<Duration>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let moves = (pulse.moves)();
-        if moves == stands_still {
-            stands_still = !moves;
+        if moves == hangs {
+            hangs = !moves;
             match moves {
-                true => info!("the daemon's loops move again, the watchdog is fed again"),
-                false => warn!("a loop of the daemon stands still, the watchdog is not fed: see GET /livez"),
+                true => info!("all loops of the daemon run again, the watchdog is fed again"),
+                false => warn!("a loop of the daemon hangs, the watchdog is not fed: see GET /livez"),
             }
         }
         if moves && watchdog.is_some() {
             say(&[NotifyState::Watchdog]);
         }
         let status = (pulse.status)();
-        if status != told {
+        if status != last {
             say(&[NotifyState::Status(&status)]);
-            told = status;
+            last = status;
         }
     }
 }
 
-/// Often enough for the watchdog, and for whoever reads `systemctl status`.
+/// Often enough for the watchdog, and for people who read `systemctl status`.
 fn interval(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(SYSTEMD_LOOK, |limit| (limit / 3).min(SYSTEMD_LOOK))
 }
 
 fn say(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::debug!("the service manager can't be told: {error}");
+        log::debug!("cannot send to the service manager: {error}");
     }
 }
 
@@ -129,7 +130,8 @@ pub struct Handed {
 impl Handed {
     /// Takes them over.
     ///
-    /// Errors: one that is no listening stream socket, in one sentence.
+    /// # Errors
+    /// One of them is not a listening stream socket.
     pub fn take() -> Result<Self, String> {
         let mut handed = ListenFd::from_env();
         let mut found = Self::default();
@@ -159,7 +161,8 @@ impl Handed {
     }
 }
 
-/// How the daemon is, for `systemctl status`. `up`: the store that takes events now, of those behind the network.
+/// The daemon's state in one sentence, for `systemctl status`. `up`: the store that takes events now, if not the spool.
+/// `missing`: the first store that is down, and since when.
 #[must_use]
 pub fn sentence(up: Option<&str>, missing: Option<(&str, &str)>, held: u64, writable: bool) -> String {
     let to = up.unwrap_or("the spool");
@@ -169,8 +172,8 @@ pub fn sentence(up: Option<&str>, missing: Option<(&str, &str)>, held: u64, writ
         held => format!("{held} events wait"),
     };
     match missing {
-        _ if up.is_none() && !writable => format!("events can't be stored now; {waits}"),
-        Some((name, since)) => format!("{name} is away since {since}: events go to {to}, {waits}"),
+        _ if up.is_none() && !writable => format!("events cannot be stored now; {waits}"),
+        Some((name, since)) => format!("{name} is down since {since}: events go to {to}, {waits}"),
         None => format!("events go to {to}, {waits}"),
     }
 }
@@ -190,16 +193,16 @@ mod tests {
                 Some(("kafka", since)),
                 7,
                 true,
-                "kafka is away since 2026-01-31T09:15:00.125Z: events go to postgres, 7 events wait",
+                "kafka is down since 2026-01-31T09:15:00.125Z: events go to postgres, 7 events wait",
             ),
             (
                 None,
                 Some(("kafka", since)),
                 1,
                 true,
-                "kafka is away since 2026-01-31T09:15:00.125Z: events go to the spool, 1 event waits",
+                "kafka is down since 2026-01-31T09:15:00.125Z: events go to the spool, 1 event waits",
             ),
-            (None, Some(("kafka", since)), 9, false, "events can't be stored now; 9 events wait"),
+            (None, Some(("kafka", since)), 9, false, "events cannot be stored now; 9 events wait"),
         ] {
             assert_eq!(sentence(up, missing, held, writable), want);
         }

@@ -1,9 +1,9 @@
-//! Logs to stderr by `log` and `simplelog`, through a bounded writer that drops and counts rather
+//! Logs to stderr with `log` and `simplelog`, through a bounded queue that drops and counts lines rather
 //! than block: a full disk or a stuck journal must not stop a till.
 //!
-//! Lines read `TIME [LEVEL] what happened key=value ...`; under systemd each starts with the
-//! journal's priority. Strings that a client sent go through [`Escaped`]. No line shows a card number,
-//! whatever REDACT_PAN says of events.
+//! A line is `TIME [LEVEL] what happened key=value ...`; under systemd each starts with the journal's
+//! priority. Strings that a client sent go through [`Escaped`]. No line shows a card number, even with
+//! REDACT_PAN=off.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,14 +25,14 @@ enum Item {
     Flush(Sender<()>),
 }
 
-/// Lets the process see its last lines out before it ends.
+/// The log, to flush before the process ends.
 #[derive(Clone)]
 pub struct Logs {
     lines: Sender<Item>,
 }
 
 impl Logs {
-    /// Waits until what was logged is written, a second at most.
+    /// Waits until all lines so far are written, up to [`LOG_FLUSH_TIMEOUT`].
     pub fn flush(&self) {
         let (done, wait) = crossbeam_channel::bounded(1);
         if self.lines.send_timeout(Item::Flush(done), LOG_FLUSH_TIMEOUT).is_ok() {
@@ -43,7 +43,8 @@ impl Logs {
 
 /// Starts logging at `level`.
 ///
-/// Errors: no thread to be had.
+/// # Errors
+/// The system gives no more threads.
 pub fn start(level: LevelFilter) -> io::Result<Logs> {
     let (lines, inbox) = crossbeam_channel::bounded(LOG_LINES_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -61,7 +62,7 @@ pub fn start(level: LevelFilter) -> io::Result<Logs> {
         .build();
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let writer = LineWriter { line: Vec::new(), lines: lines.clone(), dropped, in_journal };
-    // Fails only where a logger is set already, which then serves.
+    // Fails only where a logger is set already, which then stays.
     let _ = WriteLogger::init(level, format, writer);
     Ok(Logs { lines })
 }
@@ -86,7 +87,7 @@ fn write_lines(inbox: &Receiver<Item>, dropped: &AtomicU64, out: &mut impl Write
     }
 }
 
-/// Gathers what the logger writes into whole lines and hands them on without waiting.
+/// Collects what the logger writes into whole lines and queues them without waiting.
 struct LineWriter {
     line: Vec<u8>,
     lines: Sender<Item>,
@@ -98,7 +99,7 @@ impl Write for LineWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         if self.line.ends_with(b"\n") {
-            self.hand_on();
+            self.queue();
         }
         Ok(bytes.len())
     }
@@ -109,7 +110,7 @@ impl Write for LineWriter {
 }
 
 impl LineWriter {
-    fn hand_on(&mut self) {
+    fn queue(&mut self) {
         let mut line = std::mem::take(&mut self.line);
         if let Cow::Owned(masked) = mask_text(&String::from_utf8_lossy(&line)) {
             line = masked.into_bytes();
@@ -139,7 +140,7 @@ fn priority(line: &[u8]) -> &'static str {
 }
 
 /// Shows a string that a client sent: quoted, control characters escaped, at most 200 characters. Card
-/// numbers are masked here already: cut off or behind an escape, they would be hard to know.
+/// numbers are masked before that: cut off or escaped, they could not be recognised.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -157,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn client_strings_can_not_forge_lines() {
+    fn client_strings_cannot_forge_lines() {
         assert_eq!(Escaped("a\nb\"\u{1b}[31m").to_string(), r#""a\nb\"\u{1b}[31m""#);
         assert_eq!(Escaped(&"x".repeat(300)).to_string().len(), 205);
     }

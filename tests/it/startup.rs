@@ -1,5 +1,5 @@
-//! What ends the daemon at once: bad settings, a port or a folder that is not to be had. The exit
-//! code says whose turn it is; the text says what to change.
+//! What ends the daemon at once: bad settings, a port or a folder that is unavailable. The exit code
+//! says what kind of problem it is; the text says what to change.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;

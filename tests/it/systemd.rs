@@ -1,4 +1,4 @@
-//! Under a service manager: what it is told on a real notify socket, sockets that it hands over, and the units by
+//! Under a service manager: what a real notify socket receives, sockets that it hands over, and the units by
 //! systemd's own tools.
 
 use std::fs;
@@ -34,7 +34,7 @@ fn the_manager_hears_when_it_is_ready_how_it_is_and_that_it_stops() {
     assert_eq!(daemon.client().post_event(events::event().to_string()).status, 202);
     let status = manager.wait_for("1 event waits");
     assert!(
-        status.contains("STATUS=kafka is away since 20") && status.contains(": events go to the spool"),
+        status.contains("STATUS=kafka is down since 20") && status.contains(": events go to the spool"),
         "{status}"
     );
     daemon.signal(Signal::HUP);
@@ -74,7 +74,7 @@ fn stop(mut child: Child) {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// The status of one event on a connection of its own; none when the daemon went away under it.
+/// The status of one event on a connection of its own; none when the daemon closed it.
 fn post(mut stream: impl Read + Write) -> Option<String> {
     let body = events::event().to_string();
     let head = format!(

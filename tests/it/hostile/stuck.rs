@@ -63,7 +63,9 @@ fn a_producer_that_panics_ends_the_process_with_70_and_nothing_acknowledged_is_l
     let status = daemon.wait_for_exit(Duration::from_secs(10));
     let report = load.stop();
     assert_eq!(status.code(), Some(70), "{}", daemon.log_text());
-    assert!(daemon.logged("BUG: panic thread=producer"), "{}", daemon.log_text());
+    for line in ["BUG: panic thread=producer", "an essential thread has ended thread=producer by=panic"] {
+        assert!(daemon.logged(line), "{}", daemon.log_text());
+    }
 
     clock.end("panic");
     daemon.restart();
