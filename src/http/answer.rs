@@ -2,14 +2,12 @@
 
 use std::io::Write;
 
-use tiny_http::Request;
-
-use super::endpoints;
+use super::request::Request;
 use crate::wire::reply::{Reply, reason};
 
 /// Answers a request. A door that is gone has taken its client with it, so errors end here.
 pub(super) fn answer(request: Request, reply: &Reply) {
-    let text = render(reply, endpoints::traceparent(&request));
+    let text = render(reply, request.traceparent());
     let mut writer = request.into_writer();
     let _ = writer.write_all(&text).and_then(|()| writer.flush());
 }

@@ -7,9 +7,9 @@ use std::io::{self, ErrorKind, Read};
 use flate2::read::MultiGzDecoder;
 use log::error;
 use sha2::{Digest as _, Sha256};
-use tiny_http::Request;
 
 use super::idempotency::Digest;
+use super::request::Request;
 use crate::wire::reply::Reply;
 
 /// Encodings that a body may have, as `Accept-Encoding` lists them.
@@ -40,12 +40,12 @@ impl<'r> Body<'r> {
     ///
     /// Errors: 415 or 413.
     pub(super) fn of(request: &'r mut Request, limit: usize) -> Result<Self, Reply> {
-        let gzip = is_gzip(super::endpoints::header(request, "Content-Encoding").unwrap_or_default())?;
-        let declared = request.body_length().unwrap_or(0);
+        let gzip = is_gzip(request.content_encoding().unwrap_or_default())?;
+        let declared = request.body_bytes();
         if declared > limit {
             return Err(Reply::too_large("the body", limit));
         }
-        let wire = Wire { reader: request.as_reader(), left: declared };
+        let wire = Wire { reader: request.body(), left: declared };
         // No bytes are no event, encoded or not.
         let source = match gzip && declared > 0 {
             true => Source::Gzip(Box::new(MultiGzDecoder::new(wire))),

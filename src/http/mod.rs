@@ -7,6 +7,7 @@ mod answer;
 mod body;
 pub mod endpoints;
 pub mod idempotency;
+mod request;
 mod server;
 
 use std::sync::Arc;

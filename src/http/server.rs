@@ -21,11 +21,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use log::{error, warn};
-use tiny_http::{Request, Server};
+use tiny_http::Server;
 
 use super::Context;
 use super::answer::answer;
-use super::endpoints::{self, Effort};
+use super::endpoints;
+use super::request::{Effort, Request};
 use crate::door::InnerServer;
 use crate::host::thread;
 use crate::limits::{RETRY_AFTER_FULL_S, WORKER_LOOK, WORKERS_PER_BATCH_WORKER};
@@ -130,14 +131,14 @@ impl Shared {
             let server = self.current();
             // The time limit is for a server that was replaced; a failed accept is the door's to notice.
             while let Ok(Some(request)) = server.recv_timeout(WORKER_LOOK) {
-                self.receive(request, others);
+                self.receive(Request::read(request), others);
             }
         }
     }
 
     /// Serves a request, or leaves it to those who have the time.
     fn receive(&self, request: Request, others: &Others) {
-        let to = match endpoints::effort(&request) {
+        let to = match request.effort() {
             Effort::Short => None,
             Effort::Usual => others.usual.as_ref(),
             Effort::Batch => Some(&others.batches),
@@ -174,7 +175,7 @@ impl Shared {
                     drop(place);
                     // What it had taken in but not handed out yet.
                     while let Ok(Some(request)) = old.recv_timeout(WORKER_LOOK) {
-                        self.receive(request, others);
+                        self.receive(Request::read(request), others);
                     }
                     warn!("the inner http server did not answer and was built anew");
                 }

@@ -32,10 +32,12 @@ fn a_valid_traceparent_is_answered_logged_and_stored_and_no_other() {
         assert_eq!((answer.status, answer.header("traceparent")), (202, Some(PARENT)));
     }
     daemon.wait_for_log(&format!("traceparent={PARENT}"), LIMIT);
-    let refused = daemon.client().post(INGEST, &[("traceparent", PARENT), ("X-Request-ID", "x-9")], b"{");
+    let with_query = format!("{INGEST}?token=secret");
+    let refused =
+        daemon.client().post(&with_query, &[("traceparent", PARENT), ("X-Request-ID", "x-9")], b"{");
     assert_eq!((refused.status, refused.header("traceparent")), (422, Some(PARENT)));
     let line = daemon.wait_for_log("x_request_id=\"x-9\"", LIMIT);
-    assert!(line.contains(&format!("traceparent={PARENT}")), "{line}");
+    assert!(line.contains(&format!("traceparent={PARENT}")) && !line.contains("secret"), "{line}");
     for wrong in ["", "1", &PARENT[1..], &PARENT.to_uppercase(), &PARENT.replacen("4bf9", "xxxx", 1)] {
         let answer = daemon.client().post(INGEST, &[("traceparent", wrong)], &event);
         assert_eq!((answer.status, answer.header("traceparent")), (202, None), "{wrong}");

@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tiny_http::Request;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
-use super::{Handled, header, json, keyed, refused, traceparent};
+use super::{Handled, json, keyed, refused};
 use crate::event::{Arrival, Event, Refusal};
 use crate::host::clock;
 use crate::http::Context;
 use crate::http::body::Body;
+use crate::http::request::Request;
 use crate::store::StoredIn;
 use crate::wire::reply::Reply;
 
@@ -45,8 +45,8 @@ pub(super) fn arrival(request: &Request) -> Arrival {
     Arrival {
         ingest_id: Uuid::now_v7(),
         received_at_ms: clock::record_ms(),
-        traceparent: traceparent(request).map(Box::from),
-        x_request_id: header(request, "X-Request-ID").map(Box::from),
+        traceparent: request.traceparent().map(Box::from),
+        x_request_id: request.x_request_id().map(Box::from),
     }
 }
 

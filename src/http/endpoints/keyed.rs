@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use tiny_http::Request;
-
-use super::{header, ingest};
+use super::ingest;
 use crate::event::{Detail, Event, Loc, Refusal};
 use crate::http::Context;
 use crate::http::idempotency::{Claim, Digest, Ticket, derived_id, digest};
+use crate::http::request::Request;
 use crate::limits::{IDEMPOTENCY_KEY_CHARS_MAX, RETRY_AFTER_IN_FLIGHT_S};
 use crate::telemetry::stats;
 use crate::wire::reply::{Reply, retry_after};
@@ -33,12 +32,12 @@ pub(super) struct Key {
 ///
 /// Errors: 422, for one that can't be told from another.
 pub(super) fn key(request: &Request) -> Result<Option<Key>, Reply> {
-    let Some(key) = header(request, "Idempotency-Key") else { return Ok(None) };
+    let Some(key) = request.idempotency_key() else { return Ok(None) };
     // What is not printable, or stands there twice, comes from the door without a value.
     if !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) {
         return Err(wrong("Idempotency-Key should be one value of 1 to 255 printable ASCII characters"));
     }
-    let client = header(request, "X-Door-Client").unwrap_or_default();
+    let client = request.client().unwrap_or_default();
     Ok(Some(Key { client: client.to_owned(), key: key.to_owned() }))
 }
 

@@ -3,11 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use tiny_http::Request;
-
-use super::{Handled, client, header, traceparent};
+use super::Handled;
 use crate::host::throttle::Throttle;
 use crate::http::Context;
+use crate::http::request::Request;
 use crate::limits::LOG_REFUSED_PER_MINUTE;
 use crate::telemetry::refused::Refusal;
 use crate::telemetry::stats;
@@ -27,12 +26,12 @@ pub(super) fn tell(request: &Request, status: u16, why: &str) {
     let refusal = Refusal {
         status,
         why,
-        method: request.method().as_str(),
-        path: request.url(),
-        peer: header(request, "X-Door-Peer").unwrap_or("-"),
-        client: client(request),
-        x_request_id: header(request, "X-Request-ID").unwrap_or("-"),
-        traceparent: traceparent(request).unwrap_or("-"),
+        method: request.method(),
+        path: request.path(),
+        peer: request.peer(),
+        client: request.client().unwrap_or("-"),
+        x_request_id: request.x_request_id().unwrap_or("-"),
+        traceparent: request.traceparent().unwrap_or("-"),
     };
     refusal.keep();
     if let Some(suppressed) = LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()) {

@@ -1,24 +1,24 @@
 //! From valid events to an answer: they are offered to the queue as one submission, and whoever settles
 //! that answers the request. The worker does not wait.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use log::{debug, error};
-use tiny_http::Request;
 use uuid::Uuid;
 
-use super::{batch, client, header, ingest, traceparent};
+use super::{batch, ingest};
 use crate::delivery::queue::{NotTaken, Outcome, Settle, Submission};
 use crate::event::Event;
 use crate::host::throttle::Throttle;
 use crate::http::Context;
 use crate::http::answer::answer;
 use crate::http::idempotency::Ticket;
+use crate::http::request::Request;
 use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
 use crate::store::{Cause, StoredIn};
-use crate::telemetry::logging::Escaped;
 use crate::telemetry::stats;
 use crate::wire::reply::{Reply, retry_after};
 
@@ -90,33 +90,23 @@ struct Waiting {
 
 impl Settle for Waiting {
     fn settle(self: Box<Self>, outcomes: &[Outcome]) {
-        let id = header(&self.request, "X-Request-ID").unwrap_or("-");
-        let client = client(&self.request);
-        let parent = traceparent(&self.request).unwrap_or("-");
+        let request = &self.request;
         let refused = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Refused(cause, why) => Some((*cause, why)),
             Outcome::Stored(_) => None,
         });
         let reply = match (refused, &self.answer, outcomes) {
-            (Some((cause, why)), ..) => not_stored(cause, why, outcomes, id, client),
+            (Some((cause, why)), ..) => not_stored(cause, why, outcomes, request),
             (None, Answer::Event, [Outcome::Stored(place)]) => {
                 let (key, ingest_id) = &self.first;
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
-                debug!(
-                    "an event is stored in={} ingest_id={ingest_id} x_request_id={} client={client} traceparent={parent} ms={took:.1}",
-                    place.name(),
-                    Escaped(id)
-                );
+                debug!("an event is stored in={} ingest_id={ingest_id} {request} ms={took:.1}", place.name());
                 ingest::accepted(key, *ingest_id, *place)
             }
             (None, Answer::Batch(tally), [_, ..]) => {
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 let places = places(outcomes);
-                debug!(
-                    "a batch is stored in={places:?} events={} x_request_id={} client={client} traceparent={parent} ms={took:.1}",
-                    outcomes.len(),
-                    Escaped(id)
-                );
+                debug!("a batch is stored in={places:?} events={} {request} ms={took:.1}", outcomes.len());
                 tally.stored(outcomes.len(), places)
             }
             _ => {
@@ -139,10 +129,10 @@ fn places(outcomes: &[Outcome]) -> String {
     used.map(StoredIn::name).collect::<Vec<_>>().join(", ")
 }
 
-fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], id: &str, client: &str) -> Reply {
+fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], request: &dyn fmt::Display) -> Reply {
     let (stored, all) =
         (outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored(_))).count(), outcomes.len());
-    log_unstored(why, all - stored, id, client);
+    log_unstored(why, all - stored, request);
     let after = if cause == Cause::Stopping { RETRY_AFTER_STOPPING_S } else { RETRY_AFTER_FULL_S };
     let text = match (stored, all) {
         (_, 1) => "the event could not be stored now: send it again".to_owned(),
@@ -154,12 +144,11 @@ fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], id: &str, clie
     Reply::unavailable(&text, retry_after(after))
 }
 
-fn log_unstored(why: &Arc<str>, events: usize, id: &str, client: &str) {
+fn log_unstored(why: &Arc<str>, events: usize, request: &dyn fmt::Display) {
     let pass = UNSTORED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
     if let Some(suppressed) = pass {
         log::warn!(
-            "events are not stored, the client is told to come back events={events} cause={why:?} x_request_id={} client={client}{suppressed}",
-            Escaped(id)
+            "events are not stored, the client is told to come back events={events} cause={why:?} {request}{suppressed}"
         );
     }
 }
@@ -194,7 +183,7 @@ mod tests {
             (vec![refused.clone(), refused.clone()], "the events could not"),
             (vec![stored, refused.clone(), refused], "1 of 3 events are stored"),
         ] {
-            let reply = not_stored(Cause::Full, &why, &outcomes, "-", "-");
+            let reply = not_stored(Cause::Full, &why, &outcomes, &"-");
             let body = std::str::from_utf8(reply.body()).unwrap();
             assert!(reply.status() == 503 && body.contains(part), "{body}");
             assert_eq!(reply.headers()[0].0, "Retry-After");

@@ -5,18 +5,18 @@ mod result;
 
 use std::io::{self, BufReader};
 
-use tiny_http::Request;
 use uuid::Uuid;
 
 use super::keyed::{self, Kind};
 use super::submit::{Accepted, Answer};
-use super::{Handled, header, ingest, refused};
+use super::{Handled, ingest, refused};
 use crate::event::{
     Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, Together, is_one_value,
 };
 use crate::http::Context;
 use crate::http::body::{self, Body};
 use crate::http::idempotency::Digest;
+use crate::http::request::Request;
 use crate::limits::BATCH_READ_BYTES;
 use crate::telemetry::stats;
 use crate::wire::reply::Reply;
@@ -26,13 +26,13 @@ pub(super) use result::{Outcome, Tally};
 
 /// Reads the batch and judges every item.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
-    let read = is_atomic(request.url()).and_then(|atomic| {
+    let read = is_atomic(request.query()).and_then(|atomic| {
         let key = keyed::key(request)?;
         let batch = read(context, request, key.is_some())?;
         Ok((atomic, key, batch))
     });
     // What was not read of a refused body must not be in the way of the connection's next request.
-    let _ = io::copy(request.as_reader(), &mut io::sink());
+    let _ = io::copy(request.body(), &mut io::sink());
     let (atomic, key, batch) = match read {
         Ok(read) => read,
         Err(reply) => return refused::handled(context, request, reply),
@@ -73,9 +73,9 @@ struct Batch {
 /// Errors: the reply to a body that is refused as a whole.
 fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch, Reply> {
     let limit = context.batch.max_bytes;
-    let only_lines = header(request, "Content-Type").is_some_and(|kind| kind == "application/x-ndjson");
+    let only_lines = request.is_ndjson();
     let arrival = ingest::arrival(request);
-    let body_bytes = request.body_length().unwrap_or(0);
+    let body_bytes = request.body_bytes();
     let has_bytes = body_bytes > 0;
     let body = Body::of(request, limit)?;
     let mut body = if hashed { body.hashed() } else { body };
@@ -136,8 +136,7 @@ impl Batch {
 }
 
 /// `?atomic=true`, in any of the words that Pydantic takes for it. The last one counts.
-fn is_atomic(url: &str) -> Result<bool, Reply> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
+fn is_atomic(query: &str) -> Result<bool, Reply> {
     let mut given = query.split('&').filter_map(|pair| match pair.split_once('=') {
         Some(("atomic", value)) => Some(value),
         None if pair == "atomic" => Some(""),
@@ -163,24 +162,22 @@ mod tests {
 
     #[test]
     fn atomic_is_a_word_for_yes_or_no() {
-        let path = "/api/logs/ingest/batch";
         for (query, is) in [
             ("", Some(false)),
-            ("?", Some(false)),
-            ("?a=b&atom=true", Some(false)),
-            ("?atomic=true", Some(true)),
-            ("?a=b&atomic=1&c", Some(true)),
-            ("?atomic=True", Some(true)),
-            ("?atomic=true&atomic=no", Some(false)),
-            ("?atomic", None),
-            ("?atomic=", None),
-            ("?atomic=2", None),
-            ("?atomic=maybe", None),
+            ("a=b&atom=true", Some(false)),
+            ("atomic=true", Some(true)),
+            ("a=b&atomic=1&c", Some(true)),
+            ("atomic=True", Some(true)),
+            ("atomic=true&atomic=no", Some(false)),
+            ("atomic", None),
+            ("atomic=", None),
+            ("atomic=2", None),
+            ("atomic=maybe", None),
         ] {
-            let found = is_atomic(&format!("{path}{query}"));
+            let found = is_atomic(query);
             assert_eq!(found.as_ref().ok(), is.as_ref(), "{query}");
         }
-        let reply = is_atomic("/?atomic=x").unwrap_err();
+        let reply = is_atomic("atomic=x").unwrap_err();
         let body = r#"{"detail":[{"loc":["query","atomic"],"msg":"Input should be a valid boolean, unable to interpret input","type":"bool_parsing"}]}"#;
         assert_eq!((reply.status(), std::str::from_utf8(reply.body()).unwrap()), (422, body));
     }
