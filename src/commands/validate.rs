@@ -175,7 +175,7 @@ impl<W: io::Write> Check<'_, W> {
                 .unwrap_or_default(),
             false => {
                 let id = id.map(|id| format!(" (request_id {})", visible(&id))).unwrap_or_default();
-                format!("{}:{line}: {}{id}", visible(name), refusal.for_people())
+                format!("{}:{line}: {}{id}", visible(name), refusal)
             }
         };
         self.out.line(text).map(drop)

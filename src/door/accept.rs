@@ -109,7 +109,7 @@ impl EventLoop {
         Some("your address has all connections that it may have; nothing was stored")
     }
 
-    fn turn_away(&mut self, slot: usize, why: &str) {
+    fn turn_away(&mut self, slot: usize, why: &'static str) {
         if self.clients.get(slot).is_some_and(|client| client.stream.is_tls()) {
             // An answer would cost a handshake, of which there would be many.
             self.shared.counters.refuse(503);
@@ -183,7 +183,7 @@ impl EventLoop {
 }
 
 /// 503 for want of room, with a `Retry-After` that differs from client to client.
-pub(super) fn no_room(why: &str) -> Reply {
+pub(super) fn no_room(why: &'static str) -> Reply {
     Reply::unavailable(why, retry_after_s())
 }
 

@@ -78,7 +78,7 @@ pub(super) fn parse(received: &[u8]) -> Parsed<'_> {
         Ok(Status::Partial) if received.len() < HEAD_BYTES_MAX => return Parsed::Partial,
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Parsed::Refused(Reply::head_too_large()),
         Err(error) => {
-            return Parsed::Refused(Reply::bad_request(&format!("the request head is broken: {error}")));
+            return Parsed::Refused(Reply::bad_request(format!("the request head is broken: {error}")));
         }
     };
     let head = &received[..len];

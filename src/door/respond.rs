@@ -11,7 +11,7 @@ use super::render::{self, Manner};
 use super::stream::Peer;
 use super::tokens::Owner;
 use crate::limits::{DOOR_LINGER_BYTES_MAX, DOOR_MEMORY_BYTES_MAX};
-use crate::telemetry::refused::Refusal;
+use crate::telemetry::refused::RefusedRequest;
 use crate::wire::reply::Reply;
 use crate::wire::routes::Lane;
 
@@ -39,9 +39,9 @@ impl EventLoop {
         let request = &client.request;
         let (method, path) =
             request.asked.as_ref().map_or(("-", "-"), |(method, path)| (method.as_str(), path.as_str()));
-        let refusal = Refusal {
+        let refused = RefusedRequest {
             status: reply.status(),
-            why: &String::from_utf8_lossy(reply.body()),
+            why: reply.why(),
             method,
             path,
             peer: &client.peer.to_string(),
@@ -49,10 +49,10 @@ impl EventLoop {
             x_request_id: Some(&*request.request_id).filter(|id| !id.is_empty()).unwrap_or("-"),
             traceparent: "-",
         };
-        refusal.log(&suppressed);
+        refused.log(&suppressed);
         // What brings no event is a browser's or a program's that looks.
         if !matches!(method, "GET" | "HEAD") {
-            refusal.keep();
+            refused.keep();
         }
     }
 

@@ -156,19 +156,6 @@ impl Refusal {
         }
     }
 
-    /// What is wrong, where, in the words of the answer.
-    #[must_use]
-    pub fn for_people(&self) -> String {
-        match self {
-            Self::Invalid(details) => {
-                let texts: Vec<_> =
-                    details.iter().map(|detail| format!("{}: {}", detail.loc, detail.msg)).collect();
-                texts.join("; ")
-            }
-            Self::TooLarge { .. } => self.to_string(),
-        }
-    }
-
     /// The answer's body: `{"detail":[...]}` with the items, or `{"detail":"..."}` naming the limit.
     #[must_use]
     pub fn detail_json(&self) -> Vec<u8> {
@@ -202,13 +189,13 @@ impl Serialize for Refusal {
     }
 }
 
-/// For the log: names the places and types of all faults, never a value that was sent.
+/// For people: `body.level: Input should be ...; body.env: Field required`. No value that was sent is in it.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(details) => details.iter().enumerate().try_for_each(|(index, detail)| {
-                let separator = if index == 0 { "" } else { ", " };
-                write!(f, "{separator}{}: {}", detail.loc, detail.kind)
+                let separator = if index == 0 { "" } else { "; " };
+                write!(f, "{separator}{}: {}", detail.loc, detail.msg)
             }),
             Self::TooLarge { limit_bytes } => {
                 write!(f, "the event is larger than the limit of {limit_bytes} bytes")
@@ -240,11 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn the_log_names_every_place_and_type() {
+    fn people_read_every_place_and_message() {
         let refusal = Refusal::Invalid(vec![
             Problem::Missing.at(Loc::Field("service")),
-            Problem::FiniteNumber.at(Loc::Field("price")),
+            Problem::JsonInvalid.at(Loc::Offset(3)),
         ]);
-        assert_eq!(refusal.to_string(), "body.service: missing, body.price: finite_number");
+        assert_eq!(refusal.to_string(), "body.service: Field required; body[3]: JSON decode error");
     }
 }

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use log::{Level, log};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::event::mask_text;
@@ -20,10 +19,10 @@ use crate::telemetry::logging::Escaped;
 
 /// A request that is being refused. What is not known is `-`.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal<'a> {
+pub struct RefusedRequest<'a> {
     /// The answer's status.
     pub status: u16,
-    /// The answer's body, or the same in words.
+    /// What is wrong, in words.
     pub why: &'a str,
     /// What was to be done.
     pub method: &'a str,
@@ -41,7 +40,8 @@ pub struct Refusal<'a> {
 
 /// The same, as the status page tells of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Refused {
+#[schema(as = Refused)]
+pub struct ListedRefusal {
     at: String,
     status: u16,
     /// Its address, or unix.
@@ -52,23 +52,23 @@ pub struct Refused {
     reason: String,
 }
 
-static LAST: Mutex<VecDeque<Refused>> = Mutex::new(VecDeque::new());
+static LAST: Mutex<VecDeque<ListedRefusal>> = Mutex::new(VecDeque::new());
 /// A flood of refusals must not pay for being remembered.
 static KEPT: Mutex<Throttle> = Mutex::new(Throttle::new(REFUSED_KEPT_PER_MINUTE));
 
 /// The last of them, newest first.
 #[must_use]
-pub fn last() -> Vec<Refused> {
+pub fn last() -> Vec<ListedRefusal> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
-impl Refusal<'_> {
+impl RefusedRequest<'_> {
     /// Remembers it for the status page.
     pub fn keep(&self) {
         if KEPT.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()).is_none() {
             return;
         }
-        let refused = Refused {
+        let listed = ListedRefusal {
             at: clock::rfc3339(clock::record_ms()),
             status: self.status,
             peer: self.peer.to_owned(),
@@ -77,7 +77,7 @@ impl Refusal<'_> {
         };
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         last.truncate(REFUSED_SHOWN - 1);
-        last.push_front(refused);
+        last.push_front(listed);
     }
 
     /// Writes a line about it. `suppressed`: the lines that were left out before it.
@@ -97,24 +97,10 @@ impl Refusal<'_> {
     /// Where the path or the method is wrong, it says which.
     fn reason(&self) -> String {
         let reason = match self.status {
-            404 | 405 => format!("{}: {} {}", plain(self.why), self.method, self.path),
-            _ => plain(self.why),
+            404 | 405 => format!("{}: {} {}", self.why, self.method, self.path),
+            _ => self.why.to_owned(),
         };
         mask_text(&reason).chars().take(REFUSED_CHARS_SHOWN).collect()
-    }
-}
-
-/// An answer's body for people: `body.level: Input should be ...; body.env: Field required`.
-fn plain(why: &str) -> String {
-    let Ok(answer) = serde_json::from_str::<Value>(why) else { return why.to_owned() };
-    let word = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
-    let item = |item: &Value| {
-        let place: Vec<String> = item["loc"].as_array().into_iter().flatten().map(word).collect();
-        format!("{}: {}", place.join("."), word(&item["msg"]))
-    };
-    match &answer["detail"] {
-        Value::Array(items) => items.iter().map(item).collect::<Vec<_>>().join("; "),
-        detail => word(detail),
     }
 }
 
@@ -123,27 +109,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_told_in_words() {
-        for (why, told) in [
-            (
-                r#"{"detail":[{"loc":["body","env"],"msg":"Field required","type":"missing"},{"loc":["body",3],"msg":"JSON decode error"}]}"#,
-                "body.env: Field required; body.3: JSON decode error",
-            ),
-            (r#"{"detail":"too large"}"#, "too large"),
-            (
-                "2 of 3 items, the first is 0: body.env: missing",
-                "2 of 3 items, the first is 0: body.env: missing",
-            ),
-        ] {
-            assert_eq!(plain(why), told);
-        }
-    }
-
-    #[test]
     fn a_wrong_path_is_told_and_card_numbers_and_long_texts_are_not() {
-        let refusal = |status, path| Refusal {
+        let refusal = |status, path| RefusedRequest {
             status,
-            why: r#"{"detail":"Not Found"}"#,
+            why: "Not Found",
             method: "POST",
             path,
             peer: "unix",

@@ -14,12 +14,13 @@ pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    why: Cow<'static, str>,
 }
 
 /// Why a request is refused.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub struct Detail<'a> {
+pub struct ProblemBody<'a> {
     detail: &'a str,
 }
 
@@ -27,11 +28,21 @@ impl Reply {
     /// Any status with a JSON body that is already made.
     #[must_use]
     pub fn json(status: u16, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into() }
+        Self { status, headers: Vec::new(), body: body.into(), why: Cow::Borrowed("") }
     }
 
-    fn detail(status: u16, detail: &str) -> Self {
-        Self::json(status, serde_json::to_vec(&Detail { detail }).unwrap_or_default())
+    /// A refusal with the body `{"detail":"..."}`.
+    fn detail(status: u16, why: impl Into<Cow<'static, str>>) -> Self {
+        let why = why.into();
+        let body = serde_json::to_vec(&ProblemBody { detail: &why }).unwrap_or_default();
+        Self::json(status, body).because(why)
+    }
+
+    /// Adds what the body says in words: why the request is refused, for people.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<Cow<'static, str>>) -> Self {
+        self.why = why.into();
+        self
     }
 
     /// Adds a header. The value must be printable ASCII.
@@ -43,7 +54,7 @@ impl Reply {
 
     /// 400: the request's framing can't be trusted. The connection is closed after it.
     #[must_use]
-    pub fn bad_request(why: &str) -> Self {
+    pub fn bad_request(why: impl Into<Cow<'static, str>>) -> Self {
         Self::detail(400, why)
     }
 
@@ -62,18 +73,18 @@ impl Reply {
     /// 404
     #[must_use]
     pub fn not_found() -> Self {
-        Self::json(404, &br#"{"detail":"Not Found"}"#[..])
+        Self::detail(404, "Not Found")
     }
 
     /// 405, naming the method that the path has.
     #[must_use]
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self::json(405, &br#"{"detail":"Method Not Allowed"}"#[..]).with("Allow", allow)
+        Self::detail(405, "Method Not Allowed").with("Allow", allow)
     }
 
     /// 408: the head or the body did not arrive in time. The connection is closed after it.
     #[must_use]
-    pub fn timeout(what: &str) -> Self {
+    pub fn timeout(what: &'static str) -> Self {
         Self::detail(408, what)
     }
 
@@ -87,13 +98,13 @@ impl Reply {
     /// 413, naming the limit.
     #[must_use]
     pub fn too_large(what: &str, limit_bytes: usize) -> Self {
-        Self::detail(413, &format!("{what} is larger than the limit of {limit_bytes} bytes"))
+        Self::detail(413, format!("{what} is larger than the limit of {limit_bytes} bytes"))
     }
 
     /// 413: a batch of more events than that.
     #[must_use]
     pub fn too_many(limit: usize) -> Self {
-        Self::detail(413, &format!("the batch has more events than the limit of {limit}"))
+        Self::detail(413, format!("the batch has more events than the limit of {limit}"))
     }
 
     /// 415: the body is encoded in a way that is not understood.
@@ -116,14 +127,14 @@ impl Reply {
 
     /// 503: no room, or stopping. The client should come back after `retry_after_s` seconds.
     #[must_use]
-    pub fn unavailable(why: &str, retry_after_s: u32) -> Self {
+    pub fn unavailable(why: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
         Self::detail(503, why).with("Retry-After", retry_after_s.to_string())
     }
 
     /// 500: a bug. The cause goes to the log, never to the client.
     #[must_use]
     pub fn internal() -> Self {
-        Self::json(500, &br#"{"detail":"Internal Server Error"}"#[..])
+        Self::detail(500, "Internal Server Error")
     }
 
     /// The status code.
@@ -136,6 +147,12 @@ impl Reply {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// What is wrong with the request, for people. Empty where it is not refused.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
     }
 
     /// Headers beside `Content-Type`, `Content-Length` and `Connection`.
@@ -200,6 +217,7 @@ mod tests {
         assert_eq!(Reply::internal().body(), br#"{"detail":"Internal Server Error"}"#);
         let large = Reply::too_large("the body", 1024);
         assert_eq!(large.body(), br#"{"detail":"the body is larger than the limit of 1024 bytes"}"#);
+        assert_eq!(large.why(), "the body is larger than the limit of 1024 bytes");
         let full = Reply::unavailable("the queue is full", 3);
         assert_eq!(full.headers(), [("Retry-After", Cow::Borrowed("3"))]);
     }

@@ -196,7 +196,7 @@ impl Sender<'_> {
         let arrival =
             Arrival { ingest_id: Uuid::nil(), received_at_ms: now_ms, traceparent: None, x_request_id: None };
         if let Err(refusal) = Event::from_body(&body, arrival, self.config.rules) {
-            return self.refuse(&found.place, &body, &refusal.for_people());
+            return self.refuse(&found.place, &body, &refusal.to_string());
         }
         if !batch.has_room(body.len(), self.args.batch_events as usize) {
             self.flush(batch)?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::keyed::Kind;
 use super::submit::{Accepted, Answer};
-use super::{Handled, json, keyed, refused};
+use super::{Handled, json, keyed, refuse};
 use crate::event::{Arrival, Event, Refusal};
 use crate::host::clock;
 use crate::http::Context;
@@ -21,13 +21,13 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let limit = context.rules.body_bytes_max();
     let read = keyed::key(request).and_then(|key| {
         let body = Body::of(request, limit)?.read_whole()?;
-        let event =
-            Event::from_body(&body, arrival(request), context.rules).map_err(|refusal| refuse(&refusal))?;
+        let event = Event::from_body(&body, arrival(request), context.rules)
+            .map_err(|refusal| refusal_reply(&refusal))?;
         Ok((key, body, vec![event]))
     });
     let (key, body, events) = match read {
         Ok(read) => read,
-        Err(reply) => return refused::handled(context, request, reply),
+        Err(reply) => return refuse(context, request, reply),
     };
     let Some(key) = key else {
         return Handled::Waits(Accepted { events, answer: Answer::Event, ticket: None });
@@ -51,9 +51,9 @@ pub(super) fn arrival(request: &Request) -> Arrival {
 }
 
 /// 422 or 413, in the contract's words.
-pub(super) fn refuse(refusal: &Refusal) -> Reply {
+pub(super) fn refusal_reply(refusal: &Refusal) -> Reply {
     match refusal {
-        Refusal::Invalid(_) => Reply::json(422, refusal.detail_json()),
+        Refusal::Invalid(_) => Reply::json(422, refusal.detail_json()).because(refusal.to_string()),
         Refusal::TooLarge { limit_bytes } => Reply::too_large("the event", *limit_bytes),
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn key(request: &Request) -> Result<Option<Key>, Reply> {
 
 fn wrong(msg: &'static str) -> Reply {
     let detail = Detail { loc: Loc::Outside("header", "idempotency-key"), msg, kind: "value_error" };
-    ingest::refuse(&Refusal::Invalid(vec![detail]))
+    ingest::refusal_reply(&Refusal::Invalid(vec![detail]))
 }
 
 impl Key {

@@ -9,14 +9,19 @@ mod openapi;
 mod overview;
 pub mod pages;
 pub mod probes;
-mod refused;
 mod stats;
 mod submit;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 pub use submit::{Accepted, submit};
 
 use super::Context;
 use super::request::Request;
+use crate::host::throttle::Throttle;
+use crate::limits::LOG_REFUSED_PER_MINUTE;
+use crate::telemetry::refused::RefusedRequest;
 use crate::wire::reply::Reply;
 use crate::wire::routes::Endpoint;
 
@@ -45,6 +50,35 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
         Endpoint::Overview => Handled::Answer(overview::reply(context)),
         Endpoint::OpenApi => Handled::Answer(openapi::reply()),
         Endpoint::Page(file) => Handled::Answer(pages::reply(file)),
+    }
+}
+
+static REFUSED_LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PER_MINUTE));
+
+/// Counts and reports a request that is refused for what it contains.
+fn refuse(context: &Context, request: &Request, reply: Reply) -> Handled {
+    crate::telemetry::stats::add(&context.stats.refused_invalid, 1);
+    report_refused(request, reply.status(), reply.why());
+    Handled::Answer(reply)
+}
+
+/// Keeps what is refused for the status page, and writes a line about it if this minute has room for one.
+fn report_refused(request: &Request, status: u16, why: &str) {
+    let refused = RefusedRequest {
+        status,
+        why,
+        method: request.method(),
+        path: request.path(),
+        peer: request.peer(),
+        client: request.client().unwrap_or("-"),
+        x_request_id: request.x_request_id().unwrap_or("-"),
+        traceparent: request.traceparent().unwrap_or("-"),
+    };
+    refused.keep();
+    if let Some(suppressed) =
+        REFUSED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())
+    {
+        refused.log(&suppressed);
     }
 }
 

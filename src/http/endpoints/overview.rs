@@ -10,7 +10,7 @@ use crate::host::clock;
 use crate::http::Context;
 use crate::limits::HISTORY_SLOT_S;
 use crate::telemetry::health::{RemoteState, Vitals};
-use crate::telemetry::refused::{self, Refused};
+use crate::telemetry::refused::{self, ListedRefusal};
 use crate::wire::reply::Reply;
 
 /// What the status page shows.
@@ -49,7 +49,7 @@ pub(super) struct Body {
     disk_free_bytes: u64,
     connections: u64,
     /// The last requests that were refused for what they are and not for want of room, newest first.
-    refused: Vec<Refused>,
+    refused: Vec<ListedRefusal>,
 }
 
 /// One of the stores behind the network.

@@ -141,7 +141,7 @@ fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], request: &dyn 
             format!("{stored} of {all} events are stored, the others could not be stored now: send all again")
         }
     };
-    Reply::unavailable(&text, retry_after(after))
+    Reply::unavailable(text, retry_after(after))
 }
 
 fn log_unstored(why: &Arc<str>, events: usize, request: &dyn fmt::Display) {

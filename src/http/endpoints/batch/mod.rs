@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::keyed::{self, Kind};
 use super::submit::{Accepted, Answer};
-use super::{Handled, ingest, refused};
+use super::{Handled, ingest, refuse, report_refused};
 use crate::event::{
     Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, Together, is_one_value,
 };
@@ -35,7 +35,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let _ = io::copy(request.body(), &mut io::sink());
     let (atomic, key, batch) = match read {
         Ok(read) => read,
-        Err(reply) => return refused::handled(context, request, reply),
+        Err(reply) => return refuse(context, request, reply),
     };
     let Batch { events, errors, digest } = batch;
     stats::add(&context.stats.refused_items, errors.count());
@@ -43,7 +43,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let none = events.is_empty() || (atomic && errors.count() > 0);
     if let Some(first) = errors.first() {
         let why = format!("{} of {items} items, the first is {first}", errors.count());
-        refused::tell(request, if none { 422 } else { 207 }, &why);
+        report_refused(request, if none { 422 } else { 207 }, &why);
     }
     let tally = errors.into_tally();
     if none {
@@ -151,7 +151,7 @@ fn is_atomic(query: &str) -> Result<bool, Reply> {
                 msg: "Input should be a valid boolean, unable to interpret input",
                 kind: "bool_parsing",
             };
-            Err(ingest::refuse(&Refusal::Invalid(vec![detail])))
+            Err(ingest::refusal_reply(&Refusal::Invalid(vec![detail])))
         }
     }
 }

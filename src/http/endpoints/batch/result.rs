@@ -144,7 +144,7 @@ pub(super) fn whole(refusal: &Refusal) -> Reply {
         Refusal::Invalid(details) => Some(&details[..]),
         Refusal::TooLarge { .. } => None,
     };
-    json(422, &Outcome { detail, ..tally.outcome("rejected", 0, 0) })
+    json(422, &Outcome { detail, ..tally.outcome("rejected", 0, 0) }).because(refusal.to_string())
 }
 
 /// Does another object follow where the line ceases to be JSON?

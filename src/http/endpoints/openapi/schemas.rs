@@ -14,7 +14,7 @@ pub(super) fn all() -> Value {
     add::<ingest::AcceptedBody<'_>>(&mut found);
     add::<batch::Outcome<'_>>(&mut found);
     add::<Detail>(&mut found);
-    add::<reply::Detail<'_>>(&mut found);
+    add::<reply::ProblemBody<'_>>(&mut found);
     add::<health::Body>(&mut found);
     add::<probes::Probe>(&mut found);
     add::<stats::Body>(&mut found);
