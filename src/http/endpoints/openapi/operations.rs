@@ -1,48 +1,32 @@
-//! Paths: what each takes and answers, with an example of each.
+//! Operations: what each route takes and answers, with an example of each. Paths, methods and access come from the table
+//! of routes; statuses, texts and headers of refusals from the replies themselves.
 
 use serde_json::{Map, Value, json};
+
+use crate::wire::keys::{Access, Denied};
+use crate::wire::reply::Reply;
+use crate::wire::routes::{Endpoint, File, ROUTES, Route};
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
 /// What any request may be answered: by the door, before anybody has looked at what it means.
-const ANYWHERE: [(u16, &str, &str, &[&str]); 6] = [
-    (
-        400,
-        "The request's framing can't be trusted, or its gzip is broken.",
-        "two different Content-Length",
-        &[],
-    ),
-    (
-        408,
-        "The head or the body did not come in time. The connection is closed.",
-        "the request did not arrive in time",
-        &[],
-    ),
-    (417, "An Expect other than 100-continue.", "only 'Expect: 100-continue' is supported", &[]),
-    (
-        431,
-        "More than 16 KiB or 100 fields of head.",
-        "the request head is larger than 16 KiB or has more than 100 fields",
-        &[],
-    ),
-    (500, "A bug. The daemon's log has the cause.", "Internal Server Error", &[]),
-    (503, "No room, or stopping: come back.", "the daemon is stopping", &["Retry-After"]),
-];
-const KEYED: (u16, &str, &str, &[&str]) = (
-    401,
-    "An API key is needed, or the one that was sent is not known.",
-    "the API key is not known",
-    &["WWW-Authenticate"],
-);
-const TOO_LARGE: (u16, &str, &str, &[&str]) =
-    (413, "Larger than the limit that is named.", "the event is larger than the limit of 409600 bytes", &[]);
-
-/// Who may ask.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Open,
-    Keyed,
+fn anywhere() -> [(u16, Value); 7] {
+    [
+        refusal(
+            "The request's framing can't be trusted, or its gzip is broken.",
+            &Reply::bad_request("two different Content-Length"),
+        ),
+        refusal(
+            "The head or the body did not come in time. The connection is closed.",
+            &Reply::timeout("the request did not arrive in time"),
+        ),
+        refusal("Larger than the limit that is named.", &Reply::too_large("the event", 400 << 10)),
+        refusal("An Expect other than 100-continue.", &Reply::expectation_failed()),
+        refusal("More than 16 KiB or 100 fields of head.", &Reply::head_too_large()),
+        refusal("A bug. The daemon's log has the cause.", &Reply::internal()),
+        refusal("No room, or stopping: come back.", &Reply::unavailable("the daemon is stopping", 3)),
+    ]
 }
 
 pub(super) fn example_event() -> Value {
@@ -75,42 +59,57 @@ pub(super) fn headers() -> Value {
 
 /// `#/paths`
 pub(super) fn paths() -> Value {
-    let state = |tag: &str, id: &str, summary: &str, access, answers: Vec<(u16, Value)>| json!({"get": operation(tag, id, summary, access, answers)});
-    let page = |about: &str| answer(about, &[("text/html", json!({"type": "string"}), None)], &[]);
-    let probe = |about: &str, status: &str| {
-        answer(about, &[(JSON, reference("Probe"), Some(json!({"status": status})))], &[])
-    };
-    let failing = |about: &str, status: &str, why: &str| {
+    let described = ROUTES.iter().filter_map(|route| {
+        let operation = describe(route)?;
+        Some((route.path.to_owned(), json!({route.method.to_lowercase(): operation})))
+    });
+    Value::Object(described.collect())
+}
+
+/// What a route takes and answers. `None`: a file that a page needs, which is no interface.
+fn describe(route: &Route) -> Option<Value> {
+    let state = |id, summary, answers| operation(route.access, "state", id, summary, answers);
+    let about = |id, summary, answers| operation(route.access, "description", id, summary, answers);
+    let page = || vec![answer(200, "A page.", "text/html", json!({"type": "string"}), Value::Null, &[])];
+    let body = |about, name| vec![answer(200, about, JSON, reference(name), Value::Null, &[])];
+    let well =
+        |about, status: &str| answer(200, about, JSON, reference("Probe"), json!({"status": status}), &[]);
+    let unwell = |about, status: &str, why: &str| {
         let example = json!({"status": status, "detail": why});
-        answer(about, &[(JSON, reference("Probe"), Some(example))], &["Retry-After"])
+        answer(503, about, JSON, reference("Probe"), example, &["Retry-After"])
     };
-    let body = |about: &str, name: &str| answer(about, &[(JSON, reference(name), None)], &[]);
-    json!({
-        "/api/logs/ingest": {"post": single()},
-        "/api/logs/ingest/batch": {"post": batch()},
-        "/health": state("state", "health", "State of the stores", Access::Open, vec![(200, body("The process serves.", "Health"))]),
-        "/livez": state("state", "livez", "Do the daemon's loops move?", Access::Open, vec![
-            (200, probe("They do.", "alive")),
-            (503, failing("They do not: restart it.", "stuck", "the producer has not moved for 40 s")),
-        ]),
-        "/readyz": state("state", "readyz", "Could the next event be stored?", Access::Open, vec![
-            (200, probe("It could.", "ready")),
-            (503, failing("It could not.", "not ready", "the spool is full")),
-        ]),
-        "/stats": state("state", "stats", "Counters since start, and the ledger", Access::Keyed, vec![(200, body("As JSON.", "Stats"))]),
-        "/metrics": state("state", "metrics", "The same and more for Prometheus", Access::Keyed, vec![
-            (200, answer("Prometheus's text format.", &[("text/plain", json!({"type": "string"}), None)], &[])),
-        ]),
-        "/status.json": state("state", "overview", "What the status page shows", Access::Keyed, vec![(200, body("Now.", "Overview"))]),
-        "/": state("state", "status_page", "The status page, for everybody in the shop", Access::Keyed, vec![(200, page("A page."))]),
-        "/openapi.json": state("description", "openapi", "This description", Access::Open, vec![
-            (200, answer("OpenAPI 3.1.", &[(JSON, json!({"type": "object"}), None)], &[])),
-        ]),
-        "/docs": state("description", "docs", "This description, to be browsed and tried", Access::Open, vec![(200, page("A page."))]),
+    Some(match route.endpoint {
+        Endpoint::Ingest => single(route.access),
+        Endpoint::Batch => batch(route.access),
+        Endpoint::Health => state("health", "State of the stores", body("The process serves.", "Health")),
+        Endpoint::Livez => {
+            let stuck = unwell("They do not: restart it.", "stuck", "the producer has not moved for 40 s");
+            state("livez", "Do the daemon's loops move?", vec![well("They do.", "alive"), stuck])
+        }
+        Endpoint::Readyz => {
+            let full = unwell("It could not.", "not ready", "the spool is full");
+            state("readyz", "Could the next event be stored?", vec![well("It could.", "ready"), full])
+        }
+        Endpoint::Stats => state("stats", "Counters since start, and the ledger", body("As JSON.", "Stats")),
+        Endpoint::Metrics => {
+            let text = json!({"type": "string"});
+            let text = answer(200, "Prometheus's text format.", "text/plain", text, Value::Null, &[]);
+            state("metrics", "The same and more for Prometheus", vec![text])
+        }
+        Endpoint::Overview => state("overview", "What the status page shows", body("Now.", "Overview")),
+        Endpoint::OpenApi => {
+            let document = answer(200, "OpenAPI 3.1.", JSON, json!({"type": "object"}), Value::Null, &[]);
+            about("openapi", "This description", vec![document])
+        }
+        Endpoint::Page(File::Status) => {
+            state("status_page", "The status page, for everybody in the shop", page())
+        }
+        Endpoint::Page(File::Docs) => about("docs", "This description, to be browsed and tried", page()),
+        Endpoint::Page(_) => return None,
     })
 }
 
-fn single() -> Value {
+fn single(access: Access) -> Value {
     let accepted = json!({
         "status": "accepted", "request_id": "till-7-000123",
         "message": "Log ingested and queued for processing", "timestamp": "2026-01-31T09:15:00.250Z",
@@ -119,32 +118,15 @@ fn single() -> Value {
         {"loc": ["body", "service"], "msg": "Field required", "type": "missing"},
         {"loc": ["body", "level"], "msg": "Input should be 'debug', 'info', 'warn', 'error' or 'critical'", "type": "enum"},
     ]});
-    let mut operation = operation(
-        "events",
-        "ingest",
-        "Send one event",
-        Access::Keyed,
-        vec![
-            (
-                202,
-                answer(
-                    "Stored.",
-                    &[(JSON, reference("Accepted"), Some(accepted))],
-                    &["X-Stored-In", "X-Ingest-Id", "Idempotent-Replayed"],
-                ),
-            ),
-            (409, in_flight()),
-            (415, encoding()),
-            (
-                422,
-                answer(
-                    "The body, a field or the Idempotency-Key is wrong: nothing is stored.",
-                    &[(JSON, reference("Refusal"), Some(wrong))],
-                    &[],
-                ),
-            ),
-        ],
-    );
+    let stored = ["X-Stored-In", "X-Ingest-Id", "Idempotent-Replayed"];
+    let refused = "The body, a field or the Idempotency-Key is wrong: nothing is stored.";
+    let answers = vec![
+        answer(202, "Stored.", JSON, reference("Accepted"), accepted, &stored),
+        in_flight(),
+        encoding(),
+        answer(422, refused, JSON, reference("Refusal"), wrong, &[]),
+    ];
+    let mut operation = operation(access, "events", "ingest", "Send one event", answers);
     operation["description"] = "The body is read as JSON whatever its Content-Type says; with `Content-Encoding: gzip` it may be packed.".into();
     operation["parameters"] = json!([idempotency_key(), request_id(), traceparent()]);
     operation["requestBody"] = json!({
@@ -154,43 +136,24 @@ fn single() -> Value {
     operation
 }
 
-fn batch() -> Value {
+fn batch(access: Access) -> Value {
     let time = "2026-01-31T09:15:00.250Z";
     let error = json!({"index": 1, "request_id": "r-2", "detail": [{"loc": ["body", "env"], "msg": "Field required", "type": "missing"}]});
     let outcome = |status: &str, accepted: u32, rejected: u32, errors: Value| json!({"status": status, "accepted": accepted, "rejected": rejected, "errors": errors, "timestamp": time});
-    let result = |about: &str, example: Value, headers: &[&str]| {
-        answer(about, &[(JSON, reference("BatchResult"), Some(example))], headers)
-    };
     let stored = ["X-Stored-In", "Idempotent-Replayed"];
+    let result =
+        |status, about, example| answer(status, about, JSON, reference("BatchResult"), example, &stored);
     // A wrong header or query is told as everywhere, a wrong batch by its result.
     let wrong = json!({"anyOf": [reference("BatchResult"), reference("Refusal")]});
-    let mut operation = operation(
-        "events",
-        "ingest_batch",
-        "Send many events",
-        Access::Keyed,
-        vec![
-            (202, result("All are stored.", outcome("accepted", 2, 0, json!([])), &stored)),
-            (
-                207,
-                result(
-                    "Some were refused, the others are stored.",
-                    outcome("partial", 1, 1, json!([error])),
-                    &stored,
-                ),
-            ),
-            (409, in_flight()),
-            (415, encoding()),
-            (
-                422,
-                answer(
-                    "None is stored: all were refused, or one was and `atomic` is true, or there is no event, or the array is no JSON.",
-                    &[(JSON, wrong, Some(outcome("rejected", 0, 1, json!([error]))))],
-                    &[],
-                ),
-            ),
-        ],
-    );
+    let none = "None is stored: all were refused, or one was and `atomic` is true, or there is no event, or the array is no JSON.";
+    let answers = vec![
+        result(202, "All are stored.", outcome("accepted", 2, 0, json!([]))),
+        result(207, "Some were refused, the others are stored.", outcome("partial", 1, 1, json!([error]))),
+        in_flight(),
+        encoding(),
+        answer(422, none, JSON, wrong, outcome("rejected", 0, 1, json!([error])), &[]),
+    ];
+    let mut operation = operation(access, "events", "ingest_batch", "Send many events", answers);
     operation["description"] = "One event on each line (NDJSON), or one JSON array. A body that does not begin with `[` is lines, and so \
         is everything sent as application/x-ndjson. A line that is no JSON costs only that line. At most MAX_BATCH_EVENTS (10,000) events \
         and MAX_BATCH_BYTES (8 MiB), gzip undone. After a 503 some may be stored: send the whole batch again, under the same \
@@ -211,29 +174,25 @@ fn batch() -> Value {
     operation
 }
 
-fn operation(tag: &str, id: &str, summary: &str, access: Access, answers: Vec<(u16, Value)>) -> Value {
-    let refusals = ANYWHERE.into_iter().chain([TOO_LARGE]).chain((access == Access::Keyed).then_some(KEYED));
-    let mut responses: Map<String, Value> = refusals
-        .map(|(status, about, detail, headers)| {
-            (
-                status.to_string(),
-                answer(about, &[(JSON, reference("Problem"), Some(json!({"detail": detail})))], headers),
-            )
-        })
-        .collect();
-    for (status, own) in answers {
+fn operation(access: Access, tag: &str, id: &str, summary: &str, answers: Vec<(u16, Value)>) -> Value {
+    let (security, denied) = match access {
+        Access::Open => (json!([]), None),
+        Access::Keyed | Access::Status => {
+            let about = "An API key is needed, or the one that was sent is not known.";
+            let denied = refusal(about, &Reply::unauthorized(Denied::Unknown, access));
+            (json!([{}, {"bearer": []}, {"key": []}]), Some(denied))
+        }
+    };
+    let mut responses = Map::new();
+    for (status, answer) in anywhere().into_iter().chain(denied).chain(answers) {
         let status = status.to_string();
         // Where a 503 has a body of its own, the door's is possible too.
-        let own = match responses.get(&status) {
-            Some(door) => either(own, door),
-            None => own,
+        let answer = match responses.get(&status) {
+            Some(door) => either(answer, door),
+            None => answer,
         };
-        responses.insert(status, own);
+        responses.insert(status, answer);
     }
-    let security = match access {
-        Access::Open => json!([]),
-        Access::Keyed => json!([{}, {"bearer": []}, {"key": []}]),
-    };
     json!({"tags": [tag], "operationId": id, "summary": summary, "security": security, "responses": responses})
 }
 
@@ -245,41 +204,43 @@ fn either(mut own: Value, door: &Value) -> Value {
     own
 }
 
-fn answer(about: &str, contents: &[(&str, Value, Option<Value>)], headers: &[&str]) -> Value {
-    let content: Map<String, Value> = contents
-        .iter()
-        .map(|(kind, schema, example)| {
-            let mut media = json!({"schema": schema});
-            if let Some(example) = example {
-                media["example"] = example.clone();
-            }
-            ((*kind).to_owned(), media)
-        })
-        .collect();
-    let mut answer = json!({"description": about, "content": content});
+/// An answer by its status. No example: `null`.
+fn answer(
+    status: u16,
+    about: &str,
+    kind: &str,
+    schema: Value,
+    example: Value,
+    headers: &[&str],
+) -> (u16, Value) {
+    let mut answer = json!({"description": about, "content": {kind: {"schema": schema}}});
+    if !example.is_null() {
+        answer["content"][kind]["example"] = example;
+    }
     if !headers.is_empty() {
         let named = headers
             .iter()
             .map(|name| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")})));
         answer["headers"] = Value::Object(named.collect());
     }
-    answer
+    (status, answer)
 }
 
-fn problem(about: &str, detail: &str, headers: &[&str]) -> Value {
-    answer(about, &[(JSON, reference("Problem"), Some(json!({"detail": detail})))], headers)
+/// A reply that refuses, as an answer.
+fn refusal(about: &str, reply: &Reply) -> (u16, Value) {
+    let headers: Vec<&str> = reply.headers().iter().map(|(name, _)| *name).collect();
+    let example = json!({"detail": reply.why()});
+    answer(reply.status(), about, JSON, reference("Problem"), example, &headers)
 }
 
-fn in_flight() -> Value {
-    let detail = "the request with this Idempotency-Key is still being stored: ask again";
-    problem("The request with this Idempotency-Key is still being stored.", detail, &["Retry-After"])
+fn in_flight() -> (u16, Value) {
+    refusal("The request with this Idempotency-Key is still being stored.", &Reply::in_flight(3))
 }
 
-fn encoding() -> Value {
-    problem(
+fn encoding() -> (u16, Value) {
+    refusal(
         "A Content-Encoding other than gzip and identity.",
-        "Content-Encoding is not supported",
-        &["Accept-Encoding"],
+        &Reply::unsupported_encoding("gzip, identity"),
     )
 }
 
