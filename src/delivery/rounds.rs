@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::delivery::queue::{Outcome, Outlet, Settle, Submission, Taken};
 use crate::event::Event;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, BEGIN_AHEAD_EVENTS, SLICE_BYTES, SLICE_EVENTS};
+use crate::limits::{BEGIN_AHEAD_EVENTS, ROUND_BYTES_MAX, ROUND_EVENTS_MAX, SLICE_BYTES, SLICE_EVENTS};
 use crate::store::Batch;
 
 /// The producer's end of the queue.
@@ -97,7 +97,7 @@ impl Rounds {
         }
         // With a large request waiting, half the round is for it.
         while match self.next_large() {
-            None => round.has_room(BATCH_EVENTS_MAX, BATCH_BYTES_MAX),
+            None => round.has_room(ROUND_EVENTS_MAX, ROUND_BYTES_MAX),
             Some(_) => round.has_room(SLICE_EVENTS, SLICE_BYTES),
         } {
             let Some(next) = self.outlet.take_now() else { break };
@@ -145,7 +145,7 @@ impl Rounds {
     /// Fills the round with events of a large request.
     fn slice(&mut self, round: &mut Draft) {
         let Some(large) = self.next_large() else { return };
-        while round.parts.slice == 0 || round.has_room(BATCH_EVENTS_MAX, BATCH_BYTES_MAX) {
+        while round.parts.slice == 0 || round.has_room(ROUND_EVENTS_MAX, ROUND_BYTES_MAX) {
             let Some(event) = large.left.pop_front() else { break };
             round.bytes += event.size_bytes();
             round.parts.slice += 1;

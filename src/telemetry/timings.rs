@@ -7,7 +7,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{HistogramOpts, exponential_buckets};
 
-use crate::limits::BATCH_EVENTS_MAX;
+use crate::limits::ROUND_EVENTS_MAX;
 use crate::store::StoredIn;
 
 /// In seconds: from an fsync on a good disk to the longest deadlines.
@@ -58,9 +58,9 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         // 1, 2, 4, ... up to the largest round.
-        let powers = BATCH_EVENTS_MAX.ilog2() as usize + 1;
+        let powers = ROUND_EVENTS_MAX.ilog2() as usize + 1;
         let mut sizes = exponential_buckets(1.0, 2.0, powers).unwrap_or_default();
-        sizes.push(BATCH_EVENTS_MAX as f64);
+        sizes.push(ROUND_EVENTS_MAX as f64);
         Self {
             request: Histogram::seconds(
                 "logs_ingest_request_duration_seconds",
@@ -116,7 +116,7 @@ mod tests {
         let timings = Timings::default();
         timings.request.clone().took(Duration::from_millis(3));
         timings.stored(StoredIn::Spool, Duration::from_secs(20));
-        timings.round.was(BATCH_EVENTS_MAX);
+        timings.round.was(ROUND_EVENTS_MAX);
         let families = timings.collect();
         let of = |name: &str| {
             let family = families.iter().find(|family| family.name() == name).unwrap();
@@ -126,7 +126,7 @@ mod tests {
         };
         assert_eq!(of("logs_ingest_request_duration_seconds"), (1, 1, 0.003));
         assert_eq!(of("logs_ingest_spool_commit_duration_seconds"), (1, 0, 20.0), "beyond every bound");
-        assert_eq!(of("logs_ingest_batch_events"), (1, 1, BATCH_EVENTS_MAX as f64));
+        assert_eq!(of("logs_ingest_batch_events"), (1, 1, ROUND_EVENTS_MAX as f64));
         assert_eq!(of("logs_ingest_kafka_ack_duration_seconds"), (0, 0, 0.0));
     }
 }

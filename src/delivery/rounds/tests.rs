@@ -109,7 +109,7 @@ fn a_round_keeps_to_its_bounds_and_settles_all_its_requests() {
     for name in ['a', 'b', 'c'] {
         bench.offer(name, 900, 10);
     }
-    bench.offer('d', 1, BATCH_BYTES_MAX);
+    bench.offer('d', 1, ROUND_BYTES_MAX);
     assert_eq!(bench.turn(None), [('a', 900), ('b', 900), ('c', 900)]);
     assert_eq!(bench.settled(), [('a', 900, 0), ('b', 900, 0), ('c', 900, 0)]);
     assert_eq!(bench.gauge().0, 1);

@@ -14,7 +14,7 @@ use super::letters::{self, Fate};
 use super::row::{self, Label};
 use super::write::{self, Counts, Tally};
 use crate::event::Event;
-use crate::limits::{BATCH_EVENTS_MAX, SPOOL_GROUP_MAX};
+use crate::limits::{ROUND_EVENTS_MAX, SPOOL_GROUP_MAX};
 use crate::store::{Batch, Cause, Standing, StoreError, WriteResult};
 
 /// One outcome an event of an append; a single one for everything else.
@@ -151,7 +151,7 @@ pub(super) fn gather(first: Command, inbox: &Receiver<Command>) -> (Vec<Job>, Op
             }
             Command::Close { reply } => return (group, Some(reply)),
         }
-        next = (group.len() < SPOOL_GROUP_MAX && rows < BATCH_EVENTS_MAX)
+        next = (group.len() < SPOOL_GROUP_MAX && rows < ROUND_EVENTS_MAX)
             .then(|| inbox.try_recv().ok())
             .flatten();
     }
