@@ -2,8 +2,8 @@
 //! than block: a full disk or a stuck journal must not stop a till.
 //!
 //! A line is `TIME [LEVEL] what happened key=value ...`; under systemd each starts with the journal's
-//! priority. Strings that a client sent go through [`Escaped`]. No line shows a card number, even with
-//! REDACT_PAN=off.
+//! priority. Control characters in it are escaped. Strings that a client sent go through [`Escaped`],
+//! which quotes and cuts them too. No line shows a card number, even with REDACT_PAN=off.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
-use log::LevelFilter;
+use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, LevelPadding, WriteLogger};
 
 use crate::event::mask_text;
@@ -62,9 +62,44 @@ pub fn start(level: LevelFilter) -> io::Result<Logs> {
         .build();
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let writer = LineWriter { line: Vec::new(), lines: lines.clone(), dropped, in_journal };
+    log::set_max_level(level);
     // Fails only where a logger is set already, which then stays.
-    let _ = WriteLogger::init(level, format, writer);
+    let _ = log::set_boxed_logger(Box::new(OneLine(WriteLogger::new(level, format, writer))));
     Ok(Logs { lines })
+}
+
+/// Makes each record one line, whatever a library's error text or a system's message contains.
+struct OneLine<L>(Box<L>);
+
+impl<L: Log> Log for OneLine<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let text = record.args().to_string();
+            let mut one_line = Record::builder();
+            let one_line = one_line.metadata(record.metadata().clone());
+            self.0.log(&one_line.args(format_args!("{}", without_controls(&text))).build());
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// The text with its control characters escaped.
+fn without_controls(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() { escaped.extend(c.escape_debug()) } else { escaped.push(c) }
+    }
+    Cow::Owned(escaped)
 }
 
 fn write_lines(inbox: &Receiver<Item>, dropped: &AtomicU64, out: &mut impl Write) {
@@ -161,6 +196,26 @@ mod tests {
     fn client_strings_cannot_forge_lines() {
         assert_eq!(Escaped("a\nb\"\u{1b}[31m").to_string(), r#""a\nb\"\u{1b}[31m""#);
         assert_eq!(Escaped(&"x".repeat(300)).to_string().len(), 205);
+    }
+
+    #[test]
+    fn each_record_is_one_line() {
+        let (lines, inbox) = crossbeam_channel::bounded(8);
+        let writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), in_journal: false };
+        let logger = OneLine(WriteLogger::new(LevelFilter::Info, simplelog::Config::default(), writer));
+        for text in ["cannot commit: disk I/O error\nsee above\u{1b}[31m", "é stays"] {
+            let mut record = Record::builder();
+            logger.log(&record.level(log::Level::Warn).args(format_args!("{text}")).build());
+        }
+        logger.log(&Record::builder().level(log::Level::Debug).args(format_args!("hidden")).build());
+        drop(logger);
+        let mut out = Vec::new();
+        write_lines(&inbox, &AtomicU64::new(0), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].ends_with(r"[WARN] cannot commit: disk I/O error\nsee above\u{1b}[31m"), "{text}");
+        assert!(lines[1].ends_with("[WARN] é stays"), "{text}");
     }
 
     #[test]
