@@ -6,11 +6,11 @@ use std::time::Duration;
 use mio::{Interest, Token};
 
 use super::client::{Client, State, Then, wait};
-use super::counters;
 use super::event_loop::EventLoop;
 use super::stream::{Peer, Stream};
 use super::tokens::Owner;
 use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
+use crate::telemetry::counters::add;
 use crate::wire::reply::{Reply, retry_between};
 
 /// Accepts before other sockets get their turn.
@@ -49,7 +49,7 @@ impl EventLoop {
 
     fn on_accept_error(&mut self, error: &io::Error) {
         self.inside.note_shortage();
-        counters::add(&self.shared.counters.accept_errors);
+        add(&self.shared.counters.accept_errors, 1);
         if let Some(suppressed) = self.throttles.accept.pass(self.now) {
             log::warn!(
                 "cannot accept a connection: {error}; idle ones are closed and new ones wait meanwhile; \
@@ -64,10 +64,10 @@ impl EventLoop {
         let is_full = in_use >= self.settings.max_connections && !self.evict();
         let most = self.settings.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
         if self.clients.len() >= most && !self.end_lingering() {
-            self.shared.counters.refuse(503);
+            self.shared.counters.refused.add(503);
             return;
         }
-        counters::add(&self.shared.counters.accepted);
+        add(&self.shared.counters.accepted, 1);
         let slot = self.clients.insert(Client::new(stream, peer));
         let token: Token = Owner::Client(slot).token();
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -98,7 +98,7 @@ impl EventLoop {
         if client.is_counted {
             return None;
         }
-        counters::add(&self.shared.counters.refused_by_address);
+        add(&self.shared.counters.refused_by_address, 1);
         if let Some(suppressed) = self.throttles.address.pass(self.now) {
             log::warn!(
                 "an address has all connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): answering 503 \
@@ -112,7 +112,7 @@ impl EventLoop {
     fn turn_away(&mut self, slot: usize, why: &'static str) {
         if self.clients.get(slot).is_some_and(|client| client.stream.is_tls()) {
             // An answer would cost a handshake, of which there would be many.
-            self.shared.counters.refuse(503);
+            self.shared.counters.refused.add(503);
             return self.close(slot);
         }
         self.respond(slot, &no_room(why), Then::Linger);
@@ -128,7 +128,7 @@ impl EventLoop {
         for _ in 0..EVICTION_TRIES {
             let Some(slot) = self.waits.front(wait::IDLE) else { break };
             if self.close_if_idle(slot) {
-                counters::add(&self.shared.counters.evicted);
+                add(&self.shared.counters.evicted, 1);
                 return true;
             }
         }

@@ -3,121 +3,80 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use crate::telemetry::counters::{add, counters};
 
-/// The statuses that the door answers by itself.
-const REFUSALS: [u16; 10] = [400, 401, 404, 405, 408, 413, 417, 431, 500, 503];
+/// The statuses that the door answers by itself, and what is wrong then, in the words of the metrics.
+pub const REFUSALS: [(u16, &str); 10] = [
+    (400, "framing"),
+    (401, "api_key"),
+    (404, "path"),
+    (405, "method"),
+    (408, "slow"),
+    (413, "body_too_large"),
+    (417, "expectation"),
+    (431, "head_too_large"),
+    (500, "no_answer"),
+    (503, "no_room"),
+];
 
-/// The door's figures at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct DoorFigures {
-    /// When the loop last turned, in milliseconds since its start: at least once a second.
-    pub heartbeat_ms: u64,
-    /// When the inner server last answered, in milliseconds since the door's start: it is pinged each few seconds.
-    pub answered_ms: u64,
+counters! {
+    /// The door's counters.
+    pub(super) DoorCounters,
+    /// The door's counters at one moment.
+    DoorFigures,
+    /// When the loop last turned, in milliseconds since its start: at least once per second.
+    heartbeat_ms,
+    /// When the inner server last answered, in milliseconds since the door's start: it is pinged every few seconds.
+    answered_ms,
     /// Client connections now.
-    pub connections: u64,
+    connections,
     /// Client connections accepted since start.
-    pub accepted: u64,
+    accepted,
     /// Idle connections closed to make room.
-    pub evicted: u64,
-    /// Failed accepts: mostly for want of descriptors.
-    pub accept_errors: u64,
+    evicted,
+    /// Accepts that failed, mostly because no descriptor was free.
+    accept_errors,
     /// TLS handshakes that were completed.
-    pub tls_handshakes: u64,
+    tls_handshakes,
     /// TLS handshakes that failed, or took too long.
-    pub tls_failures: u64,
+    tls_failures,
     /// When the TLS certificate ends, in seconds since 1970; 0 without TLS.
-    pub tls_certificate_ends_s: u64,
+    tls_certificate_ends_s,
     /// Connections refused because their address had all that it may have.
-    pub refused_by_address: u64,
+    refused_by_address,
     /// Requests whose head was whole.
-    pub requests: u64,
+    requests,
     /// Requests that the inner server has now.
-    pub in_flight: u64,
+    in_flight,
     /// Requests that wait for a free connection to the inner server now.
-    pub waiting: u64,
+    waiting,
     /// Bytes of bodies and answers in memory now.
-    pub memory_bytes: u64,
+    memory_bytes,
     /// Connections to the inner server now, the unproven one included.
-    pub upstream_open: u64,
-    /// Connections to the inner server that broke since start, or on which an answer did not come in time.
-    pub upstream_lost: u64,
+    upstream_open,
+    /// Connections to the inner server that broke, or on which an answer did not come in time.
+    upstream_lost,
     /// How often a new inner server was asked for.
-    pub rebuilds: u64,
+    rebuilds;
     /// Answers that the door made itself, by status.
-    #[schema(value_type = BTreeMap<String, u64>)]
-    pub refused: BTreeMap<u16, u64>,
+    refused: Refused => #[schema(value_type = BTreeMap<String, u64>)] BTreeMap<u16, u64>
 }
 
-/// The same, being counted.
+/// Counts answers by status.
 #[derive(Debug, Default)]
-pub(super) struct DoorCounters {
-    pub(super) heartbeat_ms: AtomicU64,
-    pub(super) answered_ms: AtomicU64,
-    pub(super) connections: AtomicU64,
-    pub(super) accepted: AtomicU64,
-    pub(super) evicted: AtomicU64,
-    pub(super) accept_errors: AtomicU64,
-    pub(super) tls_handshakes: AtomicU64,
-    pub(super) tls_failures: AtomicU64,
-    pub(super) tls_certificate_ends_s: AtomicU64,
-    pub(super) refused_by_address: AtomicU64,
-    pub(super) requests: AtomicU64,
-    pub(super) in_flight: AtomicU64,
-    pub(super) waiting: AtomicU64,
-    pub(super) memory_bytes: AtomicU64,
-    pub(super) upstream_open: AtomicU64,
-    pub(super) upstream_lost: AtomicU64,
-    pub(super) rebuilds: AtomicU64,
-    refused: [AtomicU64; REFUSALS.len()],
-}
+pub(super) struct Refused([AtomicU64; REFUSALS.len()]);
 
-impl DoorCounters {
-    pub(super) fn refuse(&self, status: u16) {
-        if let Some(nth) = REFUSALS.iter().position(|&known| known == status) {
-            add(&self.refused[nth]);
-        }
+impl Refused {
+    /// One more.
+    pub(super) fn add(&self, status: u16) {
+        let nth = REFUSALS.iter().position(|&(known, _)| known == status);
+        debug_assert!(nth.is_some(), "BUG: the door answers {status}, which has no counter");
+        nth.into_iter().for_each(|nth| add(&self.0[nth], 1));
     }
 
-    pub(super) fn read(&self) -> DoorFigures {
-        let get = |counter: &AtomicU64| counter.load(Relaxed);
-        DoorFigures {
-            heartbeat_ms: get(&self.heartbeat_ms),
-            answered_ms: get(&self.answered_ms),
-            connections: get(&self.connections),
-            accepted: get(&self.accepted),
-            evicted: get(&self.evicted),
-            accept_errors: get(&self.accept_errors),
-            tls_handshakes: get(&self.tls_handshakes),
-            tls_failures: get(&self.tls_failures),
-            tls_certificate_ends_s: get(&self.tls_certificate_ends_s),
-            refused_by_address: get(&self.refused_by_address),
-            requests: get(&self.requests),
-            in_flight: get(&self.in_flight),
-            waiting: get(&self.waiting),
-            memory_bytes: get(&self.memory_bytes),
-            upstream_open: get(&self.upstream_open),
-            upstream_lost: get(&self.upstream_lost),
-            rebuilds: get(&self.rebuilds),
-            refused: REFUSALS
-                .iter()
-                .zip(&self.refused)
-                .map(|(&status, count)| (status, get(count)))
-                .collect(),
-        }
+    fn read(&self) -> BTreeMap<u16, u64> {
+        REFUSALS.iter().zip(&self.0).map(|(&(status, _), count)| (status, count.load(Relaxed))).collect()
     }
-}
-
-/// One more.
-pub(super) fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
-}
-
-/// This many now.
-pub(super) fn set(counter: &AtomicU64, value: usize) {
-    counter.store(value as u64, Relaxed);
 }
 
 #[cfg(test)]
@@ -127,10 +86,11 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_status() {
         let counters = DoorCounters::default();
-        for status in [404, 503, 404, 299] {
-            counters.refuse(status);
+        for status in [404, 503, 404] {
+            counters.refused.add(status);
         }
-        let refused = counters.read().refused;
+        let refused = counters.snapshot().refused;
+        assert_eq!(refused.len(), REFUSALS.len());
         assert_eq!(
             refused.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
             [(404, 2), (503, 1)]

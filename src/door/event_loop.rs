@@ -15,7 +15,6 @@ use mio::{Events, Interest, Poll, Waker};
 
 use super::addresses::Addresses;
 use super::client::{self, Client};
-use super::counters;
 use super::inside::{InnerServer, Inside};
 use super::listener::Listener;
 use super::render::DateText;
@@ -25,6 +24,7 @@ use super::tokens::Owner;
 use super::{DoorState, Settings};
 use crate::host::throttle::Throttle;
 use crate::limits::{CERTIFICATE_LOOK, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_REFUSED_PER_MINUTE};
+use crate::telemetry::counters::set;
 
 /// The loop turns at least this often: the heartbeat, and commands whose waking failed.
 const TURN_MAX: Duration = Duration::from_millis(500);
@@ -231,16 +231,13 @@ impl EventLoop {
     fn publish(&self) {
         let counters = &self.shared.counters;
         let waiting = self.waits.len(client::wait::QUEUED_INGEST) + self.waits.len(client::wait::QUEUED_KEPT);
-        counters::set(&counters.heartbeat_ms, self.shared.started.elapsed().as_millis() as usize);
-        counters::set(&counters.connections, self.clients.len());
-        counters::set(&counters.waiting, waiting);
-        counters::set(&counters.memory_bytes, self.memory());
+        set(&counters.heartbeat_ms, self.shared.started.elapsed().as_millis() as usize);
+        set(&counters.connections, self.clients.len());
+        set(&counters.waiting, waiting);
+        set(&counters.memory_bytes, self.memory());
         self.inside.publish(counters, self.shared.started);
         if let Some(certificates) = self.listeners.iter().find_map(Listener::certificates) {
-            counters::set(
-                &counters.tls_certificate_ends_s,
-                usize::try_from(certificates.ends_at_s()).unwrap_or(0),
-            );
+            set(&counters.tls_certificate_ends_s, usize::try_from(certificates.ends_at_s()).unwrap_or(0));
         }
         self.shared.drained.store(self.is_closing && self.clients.len() == 0, Ordering::Release);
     }

@@ -4,8 +4,8 @@
 //! machine, so that a turn of the loop makes one and everyone else is served in between.
 
 use super::client::{State, Then, wait};
-use super::counters;
 use super::event_loop::EventLoop;
+use crate::telemetry::counters::add;
 use crate::wire::reply::Reply;
 
 impl EventLoop {
@@ -42,7 +42,7 @@ impl EventLoop {
             State::Handshake if !is_handshaking => {
                 client.state = State::Idle;
                 self.waits.set(slot, wait::IDLE, self.now);
-                counters::add(&self.shared.counters.tls_handshakes);
+                add(&self.shared.counters.tls_handshakes, 1);
             }
             _ => {}
         }
@@ -53,7 +53,7 @@ impl EventLoop {
 
     /// Counts and tells of a handshake that came to nothing.
     pub(super) fn on_failed_handshake(&mut self, slot: usize, cause: &str) {
-        counters::add(&self.shared.counters.tls_failures);
+        add(&self.shared.counters.tls_failures, 1);
         let Some(client) = self.clients.get(slot) else { return };
         if let Some(suppressed) = self.throttles.handshake.pass(self.now) {
             let peer = client.peer;

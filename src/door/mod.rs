@@ -53,7 +53,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 pub use self::certificates::{Certificates, Files as CertificateFiles};
 use self::counters::DoorCounters;
-pub use self::counters::DoorFigures;
+pub use self::counters::{DoorFigures, REFUSALS};
 use self::event_loop::EventLoop;
 pub use self::inside::InnerServer;
 pub use self::listener::Listener;
@@ -136,7 +136,7 @@ impl Watch {
     /// What the door counted, and where it stands.
     #[must_use]
     pub fn figures(&self) -> DoorFigures {
-        self.0.counters.read()
+        self.0.counters.snapshot()
     }
 
     /// How long ago the door's loop last turned.
@@ -202,7 +202,7 @@ impl Door {
     /// What the door counted, and where it stands.
     #[must_use]
     pub fn figures(&self) -> DoorFigures {
-        self.shared.counters.read()
+        self.shared.counters.snapshot()
     }
 
     /// First step of a stop: no new connections; idle ones are closed; requests that began are

@@ -18,7 +18,7 @@ use crate::wire::routes::Lane;
 impl EventLoop {
     /// Answers with a reply of the door's own. Closes after it as `then` or the request says.
     pub(super) fn respond(&mut self, slot: usize, reply: &Reply, then: Then) {
-        self.shared.counters.refuse(reply.status());
+        self.shared.counters.refused.add(reply.status());
         self.tell_of_refused(slot, reply);
         self.release_body(slot);
         let is_closing = self.is_closing;

@@ -10,7 +10,6 @@ use mio::event::Event;
 use super::Settings;
 use super::accept::no_room;
 use super::client::{Client, State, Then, wait};
-use super::counters;
 use super::event_loop::EventLoop;
 use super::framing::{BodyReader, Framing};
 use super::head::{Head, Parsed, Whole, parse};
@@ -19,6 +18,7 @@ use super::render;
 use super::stream::Peer;
 use super::tokens::Owner;
 use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMORY_BYTES_MAX};
+use crate::telemetry::counters::add;
 use crate::wire::keys;
 use crate::wire::reply::Reply;
 use crate::wire::routes::{self, Body, Route};
@@ -196,7 +196,7 @@ impl EventLoop {
     /// A head is whole: judges it, in the contract's order. Returns also how many bytes of `rest`,
     /// what was received after it, are a body that nobody wants.
     fn begin(&mut self, slot: usize, whole: Whole<'_>, rest: &[u8]) -> (usize, Begun) {
-        counters::add(&self.shared.counters.requests);
+        add(&self.shared.counters.requests, 1);
         let Some(client) = self.clients.get_mut(slot) else { return (0, Begun::NotYet) };
         client.parsed_len = 0;
         client.empty_lines = 0;

@@ -3,12 +3,13 @@
 //! Invariants: nothing behind this room knows HTTP; a worker never waits on storage; a request is
 //! answered once, by whoever learns its outcome.
 
-mod answer;
 mod body;
 pub mod endpoints;
 pub mod idempotency;
+mod replaceable;
 mod request;
 mod server;
+mod write_reply;
 
 use std::sync::Arc;
 

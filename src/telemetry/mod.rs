@@ -2,6 +2,7 @@
 //!
 //! Invariant: it looks at stores and never changes what happens to an event.
 
+pub mod counters;
 pub mod health;
 pub mod history;
 pub mod logging;

@@ -1,37 +1,18 @@
-//! Counters since start, and the ledger: what became of every distinct event.
-//!
-//! Counting is by relaxed atomics: each is exact once its event is settled, and they agree with each
-//! other at every quiet moment.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Counters since start, and the ledger: what became of every distinct event. A counter is exact once its event has its
+//! outcome.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use super::counters::{add, sub};
 use crate::store::spool::Figures;
-
-/// Declares the counters once: as atomics, and as the snapshot that is shown.
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
-        /// The daemon's counters.
-        #[derive(Debug, Default)]
-        pub struct Stats { $($(#[doc = $doc])+ pub $name: AtomicU64),+ }
-
-        /// The counters at one moment.
-        #[derive(Clone, Debug, Serialize, ToSchema)]
-        pub struct Snapshot { $($(#[doc = $doc])+ pub $name: u64),+ }
-
-        impl Stats {
-            /// Reads every counter.
-            #[must_use]
-            pub fn snapshot(&self) -> Snapshot {
-                Snapshot { $($name: self.$name.load(Ordering::Relaxed)),+ }
-            }
-        }
-    };
-}
+use crate::telemetry::counters::counters;
 
 counters! {
+    /// The daemon's counters.
+    pub Stats,
+    /// The counters at one moment.
+    Snapshot,
     /// Events taken by the queue that no store has refused: answered 202, or about to be.
     accepted,
     /// Of these, still on their way to a store.
@@ -72,16 +53,6 @@ counters! {
     recovered_postgres_dead_letter,
     /// Rounds that the producer wrote.
     rounds,
-}
-
-/// Adds to a counter.
-pub fn add(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(n as u64, Ordering::Relaxed);
-}
-
-/// Takes from a counter.
-pub fn sub(counter: &AtomicU64, n: usize) {
-    counter.fetch_sub(n as u64, Ordering::Relaxed);
 }
 
 /// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late + retried =

@@ -173,9 +173,9 @@ fn listening_resumes_by_itself_when_descriptors_are_free_again() {
     Found::look(None, &daemon.data_dir()).assert_safe(&report);
 }
 
-/// The inner server's socket is taken from under it, again and again: it is built anew, and no worker is lost.
+/// The inner server's socket is taken from under it, again and again: it is replaced, and no worker is lost.
 #[test]
-fn an_inner_server_that_is_gone_is_built_anew_and_no_worker_is_lost() {
+fn an_inner_server_that_is_gone_is_replaced_and_no_worker_is_lost() {
     let mut daemon = Daemon::builder().env("WORKERS", 1).start();
     for round in 0..3 {
         // Gone already where the pool has what it needs and did not look.
@@ -186,7 +186,7 @@ fn an_inner_server_that_is_gone_is_built_anew_and_no_worker_is_lost() {
             (daemon.client().post_event(events::event().to_string()).status == 202).then_some(())
         });
     }
-    assert!(daemon.logged("was built anew"));
+    assert!(daemon.logged("was replaced"));
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log_text());
 }
 

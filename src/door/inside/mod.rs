@@ -32,7 +32,7 @@ pub(super) use self::parcel::{Parcel, SentBy};
 use self::renew::{Backoff, DescriptorReserve, FileIdentity, ingest_floor};
 use self::upstream::{Doing, Upstream, wait};
 use super::Settings;
-use super::counters::{self, DoorCounters};
+use super::counters::DoorCounters;
 use super::slots::Slots;
 use super::timers::Timers;
 use crate::host::throttle::Throttle;
@@ -41,6 +41,7 @@ use crate::limits::{
     DOOR_PING_TIMEOUT, DOOR_READ_BYTES, DOOR_REBUILD_FIRST, DOOR_REBUILD_MOST, DOOR_RESERVED_DESCRIPTORS,
     DOOR_UPSTREAM_IDLE,
 };
+use crate::telemetry::counters::set;
 use crate::wire::routes::Lane;
 
 /// The inner server, as the door reaches it.
@@ -267,13 +268,13 @@ impl Inside {
     pub(super) fn publish(&self, counters: &DoorCounters, started: Instant) {
         if let Some(answered) = self.last_answer {
             let answered = answered.saturating_duration_since(started);
-            counters::set(&counters.answered_ms, answered.as_millis() as usize);
+            set(&counters.answered_ms, answered.as_millis() as usize);
         }
         let busy = self.waits.len(wait::BUSY) + self.waits.len(wait::BUSY_BATCH);
-        counters::set(&counters.in_flight, busy);
-        counters::set(&counters.upstream_open, self.upstreams.len());
-        counters::set(&counters.upstream_lost, self.lost);
-        counters::set(&counters.rebuilds, self.rebuilds);
+        set(&counters.in_flight, busy);
+        set(&counters.upstream_open, self.upstreams.len());
+        set(&counters.upstream_lost, self.lost);
+        set(&counters.rebuilds, self.rebuilds);
     }
 
     /// The free connection used last: the others may then be closed for being idle.

@@ -14,9 +14,9 @@ use crate::delivery::queue::{NotTaken, Outcome, Settle, Submission};
 use crate::event::Event;
 use crate::host::throttle::Throttle;
 use crate::http::Context;
-use crate::http::answer::answer;
 use crate::http::idempotency::Ticket;
 use crate::http::request::Request;
+use crate::http::write_reply::write_reply;
 use crate::limits::{LOG_REFUSED_PER_MINUTE, RETRY_AFTER_FULL_S, RETRY_AFTER_STOPPING_S};
 use crate::store::{Cause, StoredIn};
 use crate::telemetry::stats;
@@ -118,7 +118,7 @@ impl Settle for Waiting {
         if let Some(ticket) = self.ticket.filter(|_| refused.is_none()) {
             ticket.answered(&reply, Instant::now());
         }
-        answer(self.request, &reply);
+        write_reply(self.request, &reply);
     }
 }
 

@@ -21,20 +21,6 @@ use crate::telemetry::health::{RemoteState, Vitals};
 use crate::telemetry::stats::Snapshot;
 use crate::wire::reply::Reply;
 
-/// The door's own refusals, by what was wrong. Their statuses are the contract's.
-const DOOR_REASONS: [(u16, &str); 10] = [
-    (400, "framing"),
-    (401, "api_key"),
-    (404, "path"),
-    (405, "method"),
-    (408, "slow"),
-    (413, "body_too_large"),
-    (417, "expectation"),
-    (431, "head_too_large"),
-    (500, "no_answer"),
-    (503, "no_room"),
-];
-
 pub(super) fn reply(context: &Context) -> Reply {
     let door = context.door.figures();
     let counters = context.stats.snapshot();
@@ -120,7 +106,7 @@ fn refusals(page: &mut Page, counters: &Snapshot, door: &door::DoorFigures) {
         ("internal_error", counters.internal_errors),
     ];
     let at_the_door =
-        DOOR_REASONS.map(|(status, reason)| (reason, door.refused.get(&status).copied().unwrap_or(0)));
+        door::REFUSALS.map(|(status, reason)| (reason, door.refused.get(&status).copied().unwrap_or(0)));
     page.counter("logs_ingest_refused_total", "Requests that were not taken, by the reason.")
         .by("reason", inside.into_iter().chain(at_the_door));
     page.counter("logs_ingest_refused_items_total", "Items of batches that were refused.")

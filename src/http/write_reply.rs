@@ -6,7 +6,7 @@ use super::request::Request;
 use crate::wire::reply::{Reply, reason};
 
 /// Answers a request. A door that is gone has taken its client with it, so errors end here.
-pub(super) fn answer(request: Request, reply: &Reply) {
+pub(super) fn write_reply(request: Request, reply: &Reply) {
     let text = render(reply, request.traceparent());
     let mut writer = request.into_writer();
     let _ = writer.write_all(&text).and_then(|()| writer.flush());
@@ -15,7 +15,7 @@ pub(super) fn answer(request: Request, reply: &Reply) {
 fn render(reply: &Reply, traceparent: Option<&str>) -> Vec<u8> {
     let body = reply.body();
     let mut text = Vec::with_capacity(256 + body.len());
-    // Writing to a Vec can't fail.
+    // Writing to a vector cannot fail.
     let _ = write!(
         text,
         "HTTP/1.1 {} {}\r\nContent-Length: {}\r\n",
