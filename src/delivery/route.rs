@@ -121,7 +121,11 @@ impl Route {
     /// Nothing to write: fetches a client that is ready, and lets an idle one breathe.
     pub fn tick(&mut self) {
         match &mut self.client {
-            Some(client) => client.tick(),
+            Some(client) => {
+                if let Err(error) = client.tick() {
+                    self.failed(error.text());
+                }
+            }
             None => self.fetch(),
         }
     }

@@ -29,7 +29,9 @@ pub enum Cause {
     BadSetting,
     /// There is no such topic.
     TopicUnknown,
-    /// A partition has no leader, or fewer replicas in sync than its topic asks for.
+    /// A partition has no leader now.
+    NoLeader,
+    /// A partition has fewer replicas in sync than its topic asks for.
     NotEnoughReplicas,
     /// The database or its tables are missing, newer than this program, or not as it makes them.
     WrongSchema,

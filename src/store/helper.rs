@@ -69,8 +69,10 @@ impl Drop for Ended {
 pub(in crate::store) enum Gone {
     /// The time passed; the thread is left behind.
     OutOfTime,
-    /// The thread ended: its client panicked.
-    Ended,
+    /// The client panicked, and its thread ended with it.
+    Panicked,
+    /// It was given up before.
+    GivenUp,
 }
 
 /// The owner's side.
@@ -129,10 +131,10 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
         }
     }
 
-    /// Hands `job` over and waits for its answer until `until`. After `Gone` every later call is
-    /// `Gone` at once.
+    /// Hands `job` over and waits for its answer until `until`. After an error every later call is
+    /// [`Gone::GivenUp`] at once.
     pub(in crate::store) fn call(&mut self, job: J, until: Instant) -> Result<A, Gone> {
-        let inbox = self.inbox.as_ref().ok_or(Gone::Ended)?;
+        let inbox = self.inbox.as_ref().ok_or(Gone::GivenUp)?;
         if inbox.try_send(job).is_err() {
             return Err(self.lose(RecvTimeoutError::Disconnected));
         }
@@ -147,7 +149,7 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
                 self.thread = None;
                 Gone::OutOfTime
             }
-            RecvTimeoutError::Disconnected => Gone::Ended,
+            RecvTimeoutError::Disconnected => Gone::Panicked,
         }
     }
 }
@@ -204,7 +206,7 @@ mod tests {
         let started = Instant::now();
         assert_eq!(helper.call((), started + SOON), Err(Gone::OutOfTime));
         assert!(LEFT.is_full());
-        assert_eq!(helper.call((), started + LONG), Err(Gone::Ended), "at once");
+        assert_eq!(helper.call((), started + LONG), Err(Gone::GivenUp), "at once");
         drop(helper);
         assert!(started.elapsed() < LONG, "neither the call nor the drop waited for the thread");
         drop(release);
@@ -230,7 +232,8 @@ mod tests {
         static LEFT: LeftBehind = LeftBehind::new(1);
         let build = || Ok((|(): ()| panic!("a client's bug, on purpose"), ()));
         let (mut helper, ()) = Helper::<(), ()>::start("t-panics", &LEFT, LONG, build).unwrap().unwrap();
-        assert_eq!(helper.call((), Instant::now() + LONG), Err(Gone::Ended));
+        assert_eq!(helper.call((), Instant::now() + LONG), Err(Gone::Panicked));
+        assert_eq!(helper.call((), Instant::now() + LONG), Err(Gone::GivenUp));
         drop(helper);
         assert!(!LEFT.is_full());
     }

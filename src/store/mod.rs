@@ -118,5 +118,10 @@ pub trait Store: Send {
 
     /// Called every second or so by the owner when it has nothing to write, for clients that need to be driven.
     /// Must return within a few milliseconds.
-    fn tick(&mut self) {}
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the client is of no use any more.
+    fn tick(&mut self) -> WriteResult {
+        Ok(())
+    }
 }

@@ -71,8 +71,8 @@ impl Sender {
                 return Ok(());
             }
             std::thread::sleep(left.min(LOOK));
-            if let Some(client) = &mut self.client {
-                client.tick();
+            if self.client.as_mut().is_some_and(|client| client.tick().is_err()) {
+                self.client = None;
             }
         }
     }

@@ -161,8 +161,10 @@ impl Recovery {
             }
         }
         if pages.iter().all(|page| page.rows.is_empty()) {
-            if let Some(client) = &mut self.client {
-                client.tick();
+            if let Some(Err(error)) = self.client.as_mut().map(|client| client.tick()) {
+                self.drain.trouble(self.target, &error);
+                self.client = None;
+                self.link.renew();
             }
             return if self.drain.begin_anew() { Step::Stuck } else { Step::Empty };
         }

@@ -26,7 +26,7 @@ use crate::store::helper::{Gone, Helper, LeftBehind};
 
 static LEFT_BEHIND: LeftBehind = LeftBehind::new(CLASSIC_LEFT_BEHIND_MAX);
 
-/// Between two questions for a topic that the broker is just creating.
+/// Between two questions for a topic that the broker is just creating, or whose partitions have no leader yet.
 const TOPIC_POLL: Duration = Duration::from_millis(100);
 
 /// Connects within the deadline by way of the first of `brokers` that answers.
@@ -72,15 +72,16 @@ fn notes(embed_id: bool) -> Vec<String> {
 fn explain(gone: Gone, at: &Place) -> StoreError {
     match gone {
         Gone::OutOfTime => at.out_of_time(),
-        Gone::Ended => {
-            at.unavailable(Cause::Bug, "the classic client ended on an answer that it does not understand")
-        }
+        Gone::Panicked => at.panicked(),
+        Gone::GivenUp => at.unavailable(Cause::Unreachable, "the client was given up after an earlier error"),
     }
 }
 
 struct Job {
     batch: Batch,
     until: Instant,
+    /// How long leaders are waited for.
+    leaders_until: Instant,
 }
 
 /// The owner's side.
@@ -92,8 +93,9 @@ struct Classic {
 
 impl Store for Classic {
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
-        let until = Instant::now() + self.deadline;
-        let job = Job { batch: batch.clone(), until };
+        let now = Instant::now();
+        let (until, leaders_until) = (now + self.deadline, now + attempt_timeout(self.deadline));
+        let job = Job { batch: batch.clone(), until, leaders_until };
         self.helper.call(job, until).unwrap_or_else(|gone| {
             let error = explain(gone, &self.at);
             batch.iter().map(|_| Err(error.clone())).collect()
@@ -127,7 +129,7 @@ impl Client {
         let in_time = || Instant::now() < job.until;
         let tells = errors::judge_of_size(&job.batch);
         let outcomes = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
-            self.attempt(&job.batch, group)
+            self.attempt_with_leaders(&job.batch, group, job.leaders_until)
         });
         outcomes.into_iter().map(errors::pardon_the_clock).collect()
     }
@@ -137,6 +139,26 @@ impl Client {
             true => event.payload_with_id(&clock::rfc3339(event.received_at_ms())),
             false => event.payload().clone(),
         }
+    }
+
+    /// A try of a group. A new topic has its leaders a moment after its name, and one that moves is found by asking.
+    fn attempt_with_leaders(&mut self, batch: &Batch, group: &[usize], until: Instant) -> Vec<WriteResult> {
+        let mut outcomes = self.attempt(batch, group);
+        let no_leader =
+            |at: &usize| matches!(outcomes[*at], Err(StoreError::Unavailable(Cause::NoLeader, _)));
+        let mut left: Vec<usize> = (0..group.len()).filter(no_leader).collect();
+        while !left.is_empty() && Instant::now() + TOPIC_POLL < until {
+            std::thread::sleep(TOPIC_POLL);
+            if self.client.load_metadata(&[&self.topic]).is_err() {
+                break;
+            }
+            let again: Vec<usize> = left.iter().map(|&at| group[at]).collect();
+            for (&at, outcome) in left.iter().zip(self.attempt(batch, &again)) {
+                outcomes[at] = outcome;
+            }
+            left.retain(|at| matches!(outcomes[*at], Err(StoreError::Unavailable(Cause::NoLeader, _))));
+        }
+        outcomes
     }
 
     /// One produce round. What the client says of the whole call holds for every event of it.
@@ -266,6 +288,22 @@ mod tests {
         let arrival =
             Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None, x_request_id: None };
         Event::restored(arrival, Bytes::from_static(b"key"), Bytes::from(vec![b'x'; bytes]))
+    }
+
+    #[test]
+    fn a_panic_on_the_helper_thread_is_unavailable() {
+        static LEFT: LeftBehind = LeftBehind::new(1);
+        let at = Place::new(&["till:9092".to_owned()], "pos-logs");
+        let deadline = Duration::from_secs(20);
+        let build = || Ok((|_: Job| panic!("a client's bug, on purpose"), ()));
+        let (helper, ()) = Helper::start("t-classic", &LEFT, deadline, build).unwrap().unwrap();
+        let mut store = Classic { helper, at, deadline };
+        let batch: Batch = [event(1), event(2)].into();
+        let began = Instant::now();
+        let results = store.write(&batch);
+        assert!(results.iter().all(|one| matches!(one, Err(StoreError::Unavailable(Cause::Bug, _)))));
+        assert!(store.write(&batch).iter().all(|one| matches!(one, Err(StoreError::Unavailable(..)))));
+        assert!(began.elapsed() < deadline, "at once");
     }
 
     #[test]

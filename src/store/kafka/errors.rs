@@ -44,6 +44,10 @@ impl Place {
         self.unavailable(Cause::OutOfTime, why)
     }
 
+    pub(super) fn panicked(&self) -> StoreError {
+        self.unavailable(Cause::Bug, "the client library panicked: report the log line about it")
+    }
+
     pub(super) fn missing_topic(&self) -> StoreError {
         let topic = &self.topic;
         let why = format!(
@@ -71,7 +75,7 @@ impl Place {
     pub(super) fn no_leader(&self) -> StoreError {
         let topic = &self.topic;
         let why = format!("a partition of topic '{topic}' has no leader now: look at the brokers");
-        self.unavailable(Cause::NotEnoughReplicas, &why)
+        self.unavailable(Cause::NoLeader, &why)
     }
 
     fn few_replicas(&self) -> StoreError {
@@ -253,8 +257,8 @@ mod tests {
             (E::UnknownTopicOrPartition, Ok(Cause::TopicUnknown), "topic 'pos-logs' does not exist"),
             (E::UnknownTopicId, Ok(Cause::TopicUnknown), "topic 'pos-logs' does not exist"),
             (E::InvalidTopic, Ok(Cause::BadSetting), "KAFKA_TOPIC"),
-            (E::LeaderNotAvailable, Ok(Cause::NotEnoughReplicas), "no leader"),
-            (E::NotLeaderForPartition, Ok(Cause::NotEnoughReplicas), "no leader"),
+            (E::LeaderNotAvailable, Ok(Cause::NoLeader), "no leader"),
+            (E::NotLeaderForPartition, Ok(Cause::NoLeader), "no leader"),
             (E::NotEnoughReplicas, Ok(Cause::NotEnoughReplicas), "min.insync.replicas"),
             (E::NotEnoughReplicasAfterAppend, Ok(Cause::NotEnoughReplicas), "min.insync.replicas"),
             (E::TopicAuthorizationFailed, Ok(Cause::Refused), "WRITE"),
@@ -328,7 +332,7 @@ mod tests {
             (C::RecordListTooLarge, Err(Refusal::TooLarge)),
             (C::InvalidTimestamp, Err(Refusal::TimestampRefused)),
             (C::UnknownTopicOrPartition, Ok(Cause::TopicUnknown)),
-            (C::NotLeaderForPartition, Ok(Cause::NotEnoughReplicas)),
+            (C::NotLeaderForPartition, Ok(Cause::NoLeader)),
             (C::NotEnoughReplicas, Ok(Cause::NotEnoughReplicas)),
             (C::TopicAuthorizationFailed, Ok(Cause::Refused)),
             (C::RequestTimedOut, Ok(Cause::OutOfTime)),

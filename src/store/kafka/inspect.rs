@@ -11,7 +11,7 @@ use krafka::producer::Acks;
 
 use super::errors::{self, Place};
 use super::runtime::{Runtime, attempt_timeout};
-use super::{ClientChoice, Settings};
+use super::{ClientChoice, Settings, contain};
 use crate::limits::KAFKA_RESPONSE_BYTES_MAX;
 use crate::store::StoreError;
 
@@ -56,8 +56,12 @@ pub struct Topic {
 /// Errors: always `Unavailable`, saying what failed and what to do.
 pub fn inspect(settings: &Settings) -> Result<Inspection, StoreError> {
     let at = Place::new(&settings.brokers, &settings.topic);
-    let runtime = Runtime::start(&at)?;
-    let brokers = runtime.reachable_first(settings, &at)?;
+    contain::call(&at, || look(settings, &at))
+}
+
+fn look(settings: &Settings, at: &Place) -> Result<Inspection, StoreError> {
+    let runtime = Runtime::start(at)?;
+    let brokers = runtime.reachable_first(settings, at)?;
     let mut found = Inspection { unreachable: unreachable(&runtime, settings), ..Inspection::default() };
     if settings.client == ClientChoice::Classic {
         return Ok(found);
@@ -68,7 +72,7 @@ pub fn inspect(settings: &Settings) -> Result<Inspection, StoreError> {
         Ok(topic) => found.topic = topic,
         Err(error) => match errors::lacking(&error) {
             Some(lacking) => found.lacking = Some(lacking),
-            None => return Err(errors::modern(&error, &at)),
+            None => return Err(errors::modern(&error, at)),
         },
     }
     Ok(found)

@@ -9,6 +9,7 @@
 
 mod classic;
 mod classic_probe;
+mod contain;
 mod errors;
 mod headers;
 mod inspect;
@@ -27,6 +28,7 @@ use crate::store::{Connected, StoreError};
 pub use inspect::{Inspection, Topic, inspect};
 pub use security::{Mechanism, Sasl, Security, Tls};
 
+use contain::Contained;
 use errors::Place;
 use runtime::Runtime;
 
@@ -80,16 +82,8 @@ impl FromStr for ClientChoice {
 /// Errors: always `Unavailable`, saying what failed and what to do.
 pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let at = Place::new(&settings.brokers, &settings.topic);
-    let until = Instant::now() + settings.deadline;
-    let runtime = Runtime::start(&at)?;
-    let brokers = runtime.reachable_first(settings, &at)?;
-    let mut connected = match settings.client {
-        ClientChoice::Classic => classic::connect(settings, &brokers, &at)?,
-        ClientChoice::Modern => modern::connect(runtime, settings, &brokers, until, &at)
-            .map_err(|error| errors::modern(&error, &at))?,
-        ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, &at)
-            .or_else(|error| fall_back(&error, settings, &brokers, &at))?,
-    };
+    let mut connected = contain::call(&at, || connect_client(settings, &at))?;
+    connected.store = Box::new(Contained::new(connected.store, at));
     if settings.security.is_password_in_clear() {
         let note = "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT with PLAIN sends the password in clear: use SASL_SSL, or SCRAM";
         connected.notes.push(note.to_owned());
@@ -102,6 +96,19 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
         ));
     }
     Ok(connected)
+}
+
+fn connect_client(settings: &Settings, at: &Place) -> Result<Connected, StoreError> {
+    let until = Instant::now() + settings.deadline;
+    let runtime = Runtime::start(at)?;
+    let brokers = runtime.reachable_first(settings, at)?;
+    match settings.client {
+        ClientChoice::Classic => classic::connect(settings, &brokers, at),
+        ClientChoice::Modern => modern::connect(runtime, settings, &brokers, until, at)
+            .map_err(|error| errors::modern(&error, at)),
+        ClientChoice::Auto => modern::connect(runtime, settings, &brokers, until, at)
+            .or_else(|error| fall_back(&error, settings, &brokers, at)),
+    }
 }
 
 /// The classic client, when `error` is an answer that says that the modern one can't work here.

@@ -206,7 +206,13 @@ impl Modern {
         self.send(batch, group, &mut sent, until);
         self.receive(&mut sent, until);
         sent.outcomes.resize(group.len(), None);
-        sent.outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time()))).collect()
+        let outcomes =
+            sent.outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time())));
+        match self.is_sound() {
+            Ok(()) => outcomes.collect(),
+            // Whatever the client says then, that is why. What was acknowledged is stored all the same.
+            Err(panicked) => outcomes.map(|outcome| outcome.map_err(|_| panicked.clone())).collect(),
+        }
     }
 
     /// The same for one that was begun. It may have shared wire batches with those begun around it: what is refused
@@ -234,6 +240,11 @@ impl Modern {
         outcomes
     }
 
+    /// An error once a task of the client has panicked.
+    fn is_sound(&self) -> WriteResult {
+        if self.runtime.has_panicked() { Err(self.at.panicked()) } else { Ok(()) }
+    }
+
     /// The batch, if it was begun. Those before it are never asked for any more.
     fn take_begun(&mut self, batch: &Batch) -> Option<Sent> {
         while let Some((begun, sent)) = self.begun.pop_front() {
@@ -258,6 +269,9 @@ impl Store for Modern {
     }
 
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
+        if let Err(error) = self.is_sound() {
+            return vec![Err(error); batch.len()];
+        }
         let until = Instant::now() + self.deadline;
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
@@ -271,8 +285,9 @@ impl Store for Modern {
         outcomes.into_iter().map(errors::pardon_the_clock).collect()
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self) -> WriteResult {
         // The client's tasks, such as closing idle connections, move only while it is driven.
         self.runtime.block_on(async { tokio::time::sleep(TICK).await });
+        self.is_sound()
     }
 }

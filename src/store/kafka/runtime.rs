@@ -1,19 +1,24 @@
 //! The one place that drives asynchronous code: a runtime without threads of its own, moved by
-//! whoever owns it, and only while it waits in here.
+//! whoever owns it, and only while it waits in here. So a task that panics does it on the owner's thread.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::host::crash;
 use crate::store::{Cause, StoreError};
 
 use super::Settings;
 use super::errors::Place;
 
 /// A current-thread runtime whose drop never waits: name look-ups that hang stay behind.
-pub(super) struct Runtime(Option<tokio::runtime::Runtime>);
+pub(super) struct Runtime {
+    inner: Option<tokio::runtime::Runtime>,
+    has_panicked: Cell<bool>,
+}
 
 impl Runtime {
     pub(super) fn start(at: &Place) -> Result<Self, StoreError> {
@@ -21,12 +26,26 @@ impl Runtime {
             .enable_all()
             .thread_name("kafka-resolve")
             .build()
-            .map(|runtime| Self(Some(runtime)))
+            .map(|runtime| Self { inner: Some(runtime), has_panicked: Cell::new(false) })
             .map_err(|error| at.unavailable(Cause::Busy, &format!("cannot start the client: {error}")))
     }
 
     pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.as_ref().expect("BUG: taken before the drop").block_on(future)
+        let before = crash::panics_here();
+        let inner = self.inner.as_ref().expect("BUG: taken before the drop");
+        #[cfg(test)]
+        tests::provoke(inner);
+        let output = inner.block_on(future);
+        if crash::panics_here() != before {
+            self.has_panicked.set(true);
+        }
+        output
+    }
+
+    /// Whether a task of the client has panicked, which tokio catches: what is left of the client may hang, or work
+    /// on without that task.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.has_panicked.get()
     }
 
     /// The brokers, the first to accept a TCP connection leading. All are tried at once, so that a
@@ -67,7 +86,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.inner.take() {
             runtime.shutdown_background();
         }
     }
@@ -77,4 +96,28 @@ impl Drop for Runtime {
 /// whole deadline.
 pub(super) fn attempt_timeout(deadline: Duration) -> Duration {
     deadline / 3
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::Cell;
+
+    /// Where a client panics in the next call on this thread.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::store::kafka) enum Provoked {
+        InTask,
+        InCall,
+    }
+
+    thread_local! {
+        pub(in crate::store::kafka) static PROVOKED: Cell<Option<Provoked>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn provoke(inner: &tokio::runtime::Runtime) {
+        match PROVOKED.take() {
+            Some(Provoked::InTask) => drop(inner.spawn(async { panic!("a task's bug, on purpose") })),
+            Some(Provoked::InCall) => panic!("a call's bug, on purpose"),
+            None => {}
+        }
+    }
 }

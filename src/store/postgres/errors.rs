@@ -74,7 +74,8 @@ impl Place {
                 "no answer within the deadline: look at the server and the network between, or raise \
                  POSTGRES_DEADLINE",
             ),
-            Gone::Ended => (Cause::Unreachable, "the connection was given up after an earlier error"),
+            Gone::Panicked => (Cause::Bug, "the client library panicked: report the log line about it"),
+            Gone::GivenUp => (Cause::Unreachable, "the connection was given up after an earlier error"),
         };
         self.unavailable(cause, &format!("cannot {doing}: {why}"))
     }

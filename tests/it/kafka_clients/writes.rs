@@ -44,7 +44,7 @@ fn writes_what_was_sent(broker: &Broker, topic: &str, choice: ClientChoice, clie
     assert!(notes.contains("flush.messages"), "one replica is worth a word: {notes}");
     let batch: Batch = samples().into();
     assert_stored(&connected.store.write(&batch), batch.len());
-    connected.store.tick();
+    assert_eq!(connected.store.tick(), Ok(()));
     let more: Batch = events("more", 1).into();
     assert_stored(&connected.store.write(&more), 1);
     let records = by_key(broker.read_all(topic));
