@@ -11,8 +11,8 @@ use logs_ingest::delivery::failover::Switch;
 use logs_ingest::event::{Arrival, Columns, Event, Items, Rules, instant_ms, mask_text};
 use uuid::Uuid;
 
-const RULES: Rules = Rules { max_event_bytes: 400 << 10, redact_cards: true };
-const OFF: Rules = Rules { redact_cards: false, ..RULES };
+const RULES: Rules = Rules { max_event_bytes: 400 << 10, redact_pan: true };
+const OFF: Rules = Rules { redact_pan: false, ..RULES };
 
 /// An event with this stack and raw_data.
 fn body(stack: &str, raw_data: &str) -> String {

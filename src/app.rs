@@ -18,7 +18,7 @@ use crate::delivery::pacing::Pace;
 use crate::delivery::probe::Prober;
 use crate::delivery::producer::Producer;
 use crate::delivery::queue::{self, Inlet};
-use crate::delivery::recovery::{Keep, Plan, Recovery};
+use crate::delivery::recovery::{Plan, Recovery};
 use crate::delivery::rounds::Rounds;
 use crate::delivery::route::Route;
 use crate::door::entrance::{self, Entrance};
@@ -69,21 +69,20 @@ impl App {
     /// Errors: what can't be had, in one sentence.
     pub fn start(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
         entrance::make_room(&config.door(&Guard::default(), &Timings::default()))?;
-        let guard = Guard::open(config.api_keys_file.as_deref(), config.protect_status);
-        let guard = guard.map_err(|error| StartError::setting(&error))?;
+        let guard = Guard::open(&config.keys).map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
-        let Entrance { listeners, address, socket_file } = entrance::open(&config.entrance, &mut reloads)?;
+        let Entrance { listeners, address, socket_file } = entrance::open(&config.listen, &mut reloads)?;
         let spool = open_spool(config, stopping)?;
         let held_at_start = held_at_start(config, &spool);
         // Only now: what a command brings back is no event from before.
         let control = open_control(config, &spool);
-        let health = Arc::new(Health::new(config.kafka.is_some(), config.postgres.is_some()));
+        let health = Arc::new(Health::new(config.kafka().is_some(), config.postgres().is_some()));
         let stats = Arc::new(Stats::default());
         let timings = Timings::default();
         let no_thread = |error| StartError::system("a thread can't be started", &error);
 
         let recovery = start_recovery(config, &spool, &stats, &health).map_err(no_thread)?;
-        let (inlet, outlet) = queue::bounded(config.queue_events, config.queue_bytes);
+        let (inlet, outlet) = queue::bounded(config.queue.queue_events, config.queue.queue_bytes);
         let producer = Producer {
             rounds: Rounds::new(outlet),
             routes: live_routes(config, &health).map_err(no_thread)?,
@@ -106,21 +105,22 @@ impl App {
             held_at_start,
             timings: timings.clone(),
             door: Watch::default(),
-            max_connections: config.max_connections,
+            max_connections: config.door.max_connections,
             rules: config.rules,
-            idempotency: Arc::new(Memory::new(config.idempotency_window)),
+            idempotency: Arc::new(Memory::new(config.http.idempotency_window)),
             history: History::default(),
-            recovery_rate: config.recovery_rate,
+            recovery_rate: config.recovery.recovery_rate,
             skews: Skews::default(),
             batch: config.batch,
             slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
-        let requests = config.upstream_connections;
-        let http = HttpServer::start(&config.data_dir, config.workers, requests, Arc::clone(&context))
-            .map_err(|error| StartError::system("the inner http server can't start", &error))?;
+        let requests = config.door.upstream_connections;
+        let http =
+            HttpServer::start(&config.data_dir(), config.http.workers(), requests, Arc::clone(&context))
+                .map_err(|error| StartError::system("the inner http server can't start", &error))?;
         let door = open_door(config.door(&guard, &timings), listeners, &http, &context.door)?;
-        entrance::tell(&config.entrance, &config.data_dir, address, &guard);
+        entrance::tell(&config.listen, &config.data_dir(), address, &guard);
         guard.ring().into_iter().for_each(|ring| reloads.add(ring));
         Ok(Self {
             health,
@@ -211,11 +211,11 @@ fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> 
 
 fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, StartError> {
     let settings = spool::Settings {
-        dir: config.data_dir.clone(),
-        max_bytes: config.spool_max_bytes,
-        keep: config.keep,
+        dir: config.data_dir(),
+        max_bytes: config.spool_max_bytes(),
+        keep: config.keep().home,
         clock_settles: SPOOL_CLOCK_SETTLES,
-        instance: config.instance.clone(),
+        instance: config.instance(),
         stopping: Arc::clone(stopping),
     };
     let spool = Spool::open(&settings).map_err(|error| {
@@ -238,7 +238,7 @@ fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, Star
 /// Events that an earlier life of the daemon left to be sent.
 fn held_at_start(config: &Config, spool: &Spool) -> u64 {
     let held = spool.figures().held;
-    match config.kafka {
+    match config.kafka() {
         _ if held == 0 => {}
         Some(_) => info!("the spool holds events from before, they go to kafka held={held}"),
         None => {
@@ -250,7 +250,7 @@ fn held_at_start(config: &Config, spool: &Spool) -> u64 {
 
 /// Without it the daemon does everything but what commands want changed in the spool.
 fn open_control(config: &Config, spool: &Spool) -> Option<Control> {
-    Control::start(&config.data_dir, spool.clone())
+    Control::start(&config.data_dir(), spool.clone())
         .inspect_err(|error| {
             warn!("dead letters can't be settled while the daemon runs: no control socket: {error}")
         })
@@ -264,22 +264,21 @@ fn start_recovery(
     health: &Arc<Health>,
 ) -> io::Result<Option<Running>> {
     let standing = standing_in_postgres(config);
-    let (target, prober, vitals) = match (&config.kafka, &config.postgres) {
+    let (target, prober, vitals) = match (config.kafka(), config.postgres()) {
         (Some(kafka), _) => (StoredIn::Kafka, Prober::kafka(kafka.clone()), &health.kafka),
         (None, Some(postgres)) => {
             (StoredIn::Postgres, Prober::postgres(postgres.clone(), standing), &health.postgres)
         }
         (None, None) => return Ok(None),
     };
-    let keep = Keep { forwarded: config.forwarded_keep, home: config.keep, bytes: config.postgres_max_bytes };
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let recovery = Recovery::new(Plan {
         target,
         link: Link::start("probe-r", prober)?,
         spool,
-        postgres: config.postgres.clone().map(|settings| (settings, standing, keep)),
+        postgres: config.postgres().map(|settings| (settings, standing, config.keep())),
         postgres_rows: &health.postgres_rows,
-        pace: Pace::new(config.recovery_rate),
+        pace: Pace::new(config.recovery.recovery_rate),
         stats,
         vitals,
         stop: stopped,
@@ -291,14 +290,14 @@ fn start_recovery(
 /// The stores behind the network, in order of preference.
 fn live_routes(config: &Config, health: &Arc<Health>) -> io::Result<Vec<Route>> {
     let mut routes = Vec::new();
-    if let Some(settings) = &config.kafka {
+    if let Some(settings) = config.kafka() {
         let switch = Switch::new(Instant::now(), settings.deadline);
         let place = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
         let prober = Prober::kafka(settings.clone()).telling("kafka", place, &health.kafka);
         let link = Link::start("kafka-probe", prober)?;
         routes.push(Route::new(StoredIn::Kafka, switch, link, Arc::clone(&health.kafka)));
     }
-    if let Some(settings) = &config.postgres {
+    if let Some(settings) = config.postgres() {
         let switch = Switch::new(Instant::now(), settings.deadline);
         let place = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
         let prober = Prober::postgres(settings.clone(), standing_in_postgres(config));
@@ -310,7 +309,7 @@ fn live_routes(config: &Config, health: &Arc<Health>) -> io::Result<Vec<Route>> 
 
 /// What rows in Postgres are there for.
 fn standing_in_postgres(config: &Config) -> Standing {
-    if config.kafka.is_some() { Standing::Held } else { Standing::Home }
+    if config.kafka().is_some() { Standing::Held } else { Standing::Home }
 }
 
 fn open_door(

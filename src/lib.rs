@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Beside the path of an event: `wire` has the words of HTTP that door and http share, `telemetry` what the daemon
-//! reports of itself, `host` the process and its machine, `config` the settings, `commands` the command line.
+//! reports of itself, `host` the process and its machine, `setting` the kinds of value that each room's settings
+//! have, `config` the settings together, `commands` the command line.
 //!
 //! Invariants, kept by `tests/it/tidy.rs` where a test can see them:
 //!
@@ -73,6 +74,7 @@ pub mod event;
 pub mod host;
 pub mod http;
 pub mod limits;
+pub mod setting;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

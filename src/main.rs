@@ -32,7 +32,7 @@ fn serve(settings: &RawSettings, closed_off: io::Result<()>) -> Exit {
     let ran =
         Config::from_raw(settings).map_err(|problem| StartError::setting(&problem)).and_then(|config| {
             let gathers = scheduling::gather_wake_ups();
-            let logs = logging::start(config.log_level)
+            let logs = logging::start(config.logging.log_level)
                 .map_err(|problem| StartError::system("cannot start logging", &problem))?;
             crash::log_panics();
             privilege::warn_of_root();
@@ -55,7 +55,7 @@ fn serve(settings: &RawSettings, closed_off: io::Result<()>) -> Exit {
 
 fn run(config: &Config) -> Result<Exit, StartError> {
     info!("logs-ingest {} starts pid={}", env!("CARGO_PKG_VERSION"), std::process::id());
-    if !config.rules.redact_cards {
+    if !config.rules.redact_pan {
         warn!("REDACT_PAN=off: card numbers in events are stored and sent unmasked");
     }
     let stopping = Arc::new(AtomicBool::new(false));
@@ -71,7 +71,7 @@ fn run(config: &Config) -> Result<Exit, StartError> {
     match signals::wait(&signals, thread::ends(), reload) {
         Exit::Ok => {
             manager.stopping();
-            Ok(app.stop(config.shutdown_timeout))
+            Ok(app.stop(config.shutdown_timeout()))
         }
         failed => Ok(failed),
     }

@@ -17,7 +17,7 @@ use crate::store::browse::{Kept, Letter, RowState};
 use crate::store::spool::{self, Entry};
 
 /// What was stored once is taken back as it is, whatever the settings are now.
-const AS_STORED: Rules = Rules { max_event_bytes: usize::MAX, redact_cards: false };
+const AS_STORED: Rules = Rules { max_event_bytes: usize::MAX, redact_pan: false };
 
 /// The line. What is absent in one command's lines is left out.
 #[derive(Default, Serialize)]

@@ -79,7 +79,7 @@ impl<W: io::Write> Check<'_, W> {
         let mut input = Input::open(path)?;
         let name = input.name().to_owned();
         let unreadable = |error: io::Error| format!("can't read {name}: {error}");
-        let limit = self.config.batch.max_bytes;
+        let limit = self.config.batch.max_batch_bytes;
         let head = input.peek(limit + 1).map_err(unreadable)?;
         let is_whole = head.len() <= limit;
         match head.trim_ascii_start().first() {
@@ -98,7 +98,7 @@ impl<W: io::Write> Check<'_, W> {
     }
 
     fn lines(&mut self, mut input: Input) -> Result<(), String> {
-        let (name, limit) = (input.name().to_owned(), self.config.batch.max_bytes);
+        let (name, limit) = (input.name().to_owned(), self.config.batch.max_batch_bytes);
         for number in 1.. {
             match input
                 .line(limit)
@@ -142,7 +142,7 @@ impl<W: io::Write> Check<'_, W> {
                 ));
             }
         }
-        let (events, most) = (self.events - before, self.config.batch.max_events as u64);
+        let (events, most) = (self.events - before, self.config.batch.max_batch_events as u64);
         if events > most {
             let (events, most) = (count(events), count(most));
             return Err(format!(

@@ -2,6 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use crate::setting::count;
+
+/// How fast an administrator wants it.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Kafka")]
+#[group(skip)]
+pub struct Options {
+    /// Held events per second that go to Kafka after an outage (to PostgreSQL, where there is no Kafka); 0 is unlimited
+    #[arg(long, env, default_value = "2000", value_name = "EVENTS", value_parser = count(0..=1_000_000_u32))]
+    pub recovery_rate: u32,
+}
+
 /// A rate that is never exceeded over any second: what was not used is not saved up.
 #[derive(Clone, Debug)]
 pub struct Pace {

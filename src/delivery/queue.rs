@@ -13,7 +13,21 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
 use crate::event::Event;
 use crate::limits::QUEUE_REQUESTS_MAX;
+use crate::setting::{count, size};
 use crate::store::{Cause, StoreError, StoredIn};
+
+/// How much may wait.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Queue")]
+#[group(skip)]
+pub struct Options {
+    /// Events that may wait to be stored. A request for which there is no room is answered 503
+    #[arg(long, env, default_value = "50000", value_name = "COUNT", value_parser = count(1..=1_000_000_usize))]
+    pub queue_events: usize,
+    /// Bytes of events that may wait to be stored. A request for which there is no room is answered 503
+    #[arg(long, env, default_value = "64MiB", value_name = "SIZE", value_parser = size(64 << 10..=8 << 30))]
+    pub queue_bytes: usize,
+}
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -61,8 +61,8 @@ impl EventLoop {
     fn admit(&mut self, stream: Stream, peer: Peer) {
         // Those that only linger have had their answer.
         let in_use = self.clients.len() - self.waits.len(wait::LINGERING);
-        let is_full = in_use >= self.settings.max_connections && !self.evict();
-        let most = self.settings.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
+        let is_full = in_use >= self.settings.options.max_connections && !self.evict();
+        let most = self.settings.options.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
         if self.clients.len() >= most && !self.end_lingering() {
             self.shared.counters.refused.add(503);
             return;
@@ -85,7 +85,7 @@ impl EventLoop {
     fn refusal(&mut self, slot: usize, is_full: bool) -> Option<&'static str> {
         if is_full {
             if let Some(suppressed) = self.throttles.full.pass(self.now) {
-                let count = self.settings.max_connections;
+                let count = self.settings.options.max_connections;
                 log::warn!(
                     "all {count} client connections (MAX_CONNECTIONS) are in mid-request: answering 503{suppressed}"
                 );

@@ -2,32 +2,19 @@
 //! for programs on the same machine; and what the door needs to know and to have.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use log::{info, warn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{CertificateFiles, Certificates, Listener, SocketFile};
+use super::{Certificates, ListenOptions, Listener, SocketFile};
 use crate::host::exit::StartError;
 use crate::host::reload::Reloads;
 use crate::host::systemd::Handed;
 use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
 use crate::wire::keys::Guard;
-
-/// Where to listen.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Address to listen on.
-    pub host: IpAddr,
-    /// Port to listen on; 0 lets the system choose.
-    pub port: u16,
-    /// Certificate and key. None: the port speaks plain HTTP.
-    pub tls: Option<CertificateFiles>,
-    /// Unix socket beside the port.
-    pub unix_socket: Option<PathBuf>,
-}
 
 /// All of them, bound.
 pub struct Entrance {
@@ -42,17 +29,15 @@ pub struct Entrance {
 /// Binds what the settings name. Certificates are read again by `reloads`.
 ///
 /// Errors: what can't be had or used, in one sentence.
-pub fn open(settings: &Settings, reloads: &mut Reloads) -> Result<Entrance, StartError> {
+pub fn open(options: &ListenOptions, reloads: &mut Reloads) -> Result<Entrance, StartError> {
     let unusable = |error| StartError::system("the listening socket", &error);
-    let certificates = match &settings.tls {
-        Some(files) => {
-            Some(Arc::new(Certificates::read(files.clone()).map_err(|why| StartError::setting(&why))?))
-        }
+    let certificates = match options.tls.files() {
+        Some(files) => Some(Arc::new(Certificates::read(files).map_err(|why| StartError::setting(&why))?)),
         None => None,
     };
     let mut handed = Handed::take().map_err(|why| StartError::setting(&why))?;
     if handed.tcp.is_empty() {
-        handed.tcp.push(bind(settings)?);
+        handed.tcp.push(bind(options)?);
     } else {
         info!("the service manager listens by TCP for the daemon: HOST and PORT mean nothing now");
     }
@@ -66,7 +51,7 @@ pub fn open(settings: &Settings, reloads: &mut Reloads) -> Result<Entrance, Star
         listeners.push(Listener::tcp(listener, certificates.clone()).map_err(unusable)?);
     }
     let mut socket_file = None;
-    let own = settings.unix_socket.as_ref().filter(|_| handed.unix.is_empty());
+    let own = options.unix_socket.as_ref().filter(|_| handed.unix.is_empty());
     for listener in handed.unix {
         info!("the service manager listens on a Unix socket for the daemon: UNIX_SOCKET means nothing now");
         listeners.push(Listener::unix(listener).map_err(unusable)?);
@@ -79,8 +64,8 @@ pub fn open(settings: &Settings, reloads: &mut Reloads) -> Result<Entrance, Star
     Ok(Entrance { listeners, address, socket_file })
 }
 
-fn bind(settings: &Settings) -> Result<TcpListener, StartError> {
-    let address = SocketAddr::new(settings.host, settings.port);
+fn bind(options: &ListenOptions) -> Result<TcpListener, StartError> {
+    let address = SocketAddr::new(options.host, options.port);
     let listener = TcpListener::bind(address).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
@@ -114,15 +99,15 @@ pub fn make_room(door: &super::Settings) -> Result<(), StartError> {
     Err(StartError::setting(&format!(
         "MAX_CONNECTIONS={} and UPSTREAM_CONNECTIONS={} need {need} file descriptors, but the system allows {most}: \
          lower them, or raise the limit (LimitNOFILE= under systemd, ulimit -n)",
-        door.max_connections, door.upstream_connections
+        door.options.max_connections, door.options.upstream_connections
     )))
 }
 
 /// Where it listens, and who may come in.
-pub fn tell(settings: &Settings, data_dir: &Path, address: SocketAddr, guard: &Guard) {
-    let tls = if settings.tls.is_some() { "on" } else { "off" };
+pub fn tell(options: &ListenOptions, data_dir: &Path, address: SocketAddr, guard: &Guard) {
+    let tls = if options.tls.files().is_some() { "on" } else { "off" };
     info!("listening on {address} tls={tls} data_dir={data_dir:?}");
-    if let Some(path) = &settings.unix_socket {
+    if let Some(path) = &options.unix_socket {
         info!("listening also on the unix socket {}", path.display());
     }
     if !guard.is_set() && !address.ip().is_loopback() {

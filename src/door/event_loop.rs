@@ -21,7 +21,7 @@ use super::render::DateText;
 use super::slots::Slots;
 use super::timers::Timers;
 use super::tokens::Owner;
-use super::{DoorState, Settings};
+use super::{DoorState, Options, Settings};
 use crate::host::throttle::Throttle;
 use crate::limits::{CERTIFICATE_LOOK, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_REFUSED_PER_MINUTE};
 use crate::telemetry::counters::set;
@@ -86,10 +86,12 @@ impl EventLoop {
     ) -> io::Result<(Self, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Owner::Waker.token())?);
-        let Settings { head_timeout, body_timeout, idle_timeout, .. } = settings;
+        let Options { max_connections_per_address, head_timeout, body_timeout, idle_timeout, .. } =
+            settings.options;
         let waits =
             [idle_timeout, head_timeout, body_timeout, DOOR_WAIT, DOOR_WAIT, body_timeout, DOOR_LINGER];
-        let addresses = Addresses::new(settings.max_connections_per_address);
+        let addresses =
+            Addresses::new((max_connections_per_address > 0).then_some(max_connections_per_address));
         let inside = Inside::new(server, &settings, poll.registry().try_clone()?)?;
         let event_loop = Self {
             poll,

@@ -33,6 +33,7 @@ mod head;
 mod inside;
 mod listener;
 mod local;
+mod options;
 mod render;
 mod respond;
 mod serve;
@@ -58,6 +59,7 @@ use self::event_loop::EventLoop;
 pub use self::inside::InnerServer;
 pub use self::listener::Listener;
 pub use self::local::SocketFile;
+pub use self::options::{ListenOptions, Options, TlsOptions};
 use crate::host::thread;
 use crate::limits::{DOOR_REFUSED_CONNECTIONS_MAX, DOOR_START_TIMEOUT};
 use crate::telemetry::timings::Histogram;
@@ -66,21 +68,11 @@ use crate::wire::keys::Guard;
 /// Poll, waker, a listener for each address family, the Unix socket, the inner listener; some to spare.
 const OWN_DESCRIPTORS: usize = 12;
 
-/// What an administrator can set.
+/// What the door works by.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Client connections at once. When all are in use, the one idle longest makes room.
-    pub max_connections: usize,
-    /// Of these, connections at once from one address. None: as many as there are.
-    pub max_connections_per_address: Option<usize>,
-    /// Connections to the inner server: the kept ones, and the requests that may wait for storage at once.
-    pub upstream_connections: usize,
-    /// A head arrives within this, from its first byte.
-    pub head_timeout: Duration,
-    /// A body arrives within this, from its head's end; an answer is taken within this, too.
-    pub body_timeout: Duration,
-    /// A connection may send nothing for this long between requests, or before the first.
-    pub idle_timeout: Duration,
+    /// What clients may take up.
+    pub options: Options,
     /// The inner server answers within this.
     pub upstream_timeout: Duration,
     /// And a batch within this.
@@ -100,8 +92,8 @@ impl Settings {
     /// to leave for them.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        let clients = self.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
-        clients + inside::descriptors(self.upstream_connections) + OWN_DESCRIPTORS
+        let clients = self.options.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
+        clients + inside::descriptors(self.options.upstream_connections) + OWN_DESCRIPTORS
     }
 }
 
@@ -176,7 +168,7 @@ impl Door {
         settings: Settings,
         watch: &Watch,
     ) -> io::Result<Self> {
-        if settings.max_connections == 0 {
+        if settings.options.max_connections == 0 {
             let text = "the door needs at least 1 client connection";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }

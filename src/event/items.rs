@@ -8,15 +8,21 @@ use std::io::{self, BufRead, Chain, Cursor, Read};
 
 use serde::de::IgnoredAny;
 
+use crate::setting::{count, size};
+
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// How large a batch may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Events")]
+#[group(skip)]
 pub struct BatchRules {
-    /// Items.
-    pub max_events: usize,
-    /// The body, as sent and decoded.
-    pub max_bytes: usize,
+    /// Events in one request to /api/logs/ingest/batch
+    #[arg(long, env, default_value = "10000", value_name = "COUNT", value_parser = count(1..=100_000_usize))]
+    pub max_batch_events: usize,
+    /// Largest body of such a request, both as sent and after its gzip is undone (64KiB to 64MiB)
+    #[arg(long, env, default_value = "8MiB", value_name = "SIZE", value_parser = size(64 << 10..=64 << 20))]
+    pub max_batch_bytes: usize,
 }
 
 /// How the items of a body stand in it.

@@ -28,6 +28,7 @@ mod tests;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use clap::ArgAction;
 use uuid::Uuid;
 
 pub use columns::Columns;
@@ -38,6 +39,7 @@ pub use refusal::{Detail, Loc, Refusal};
 pub use schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
 pub use timestamp::instant_ms;
 
+use crate::setting::{size, switch};
 use members::Members;
 use refusal::Problem;
 use validate::Value;
@@ -55,13 +57,17 @@ pub struct Arrival {
     pub x_request_id: Option<Box<str>>,
 }
 
-/// What the daemon's settings say of every event.
-#[derive(Clone, Copy, Debug)]
+/// What an administrator can set of every event.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Events")]
+#[group(skip)]
 pub struct Rules {
-    /// Key, payload and record headers of one event together.
+    /// Whether card numbers in events are masked before they are stored or sent on: on or off. The log never shows them
+    #[arg(long, env, default_value = "on", value_name = "SWITCH", value_parser = switch(), action = ArgAction::Set)]
+    pub redact_pan: bool,
+    /// Largest event: its key, value and headers together, as stored (1KiB to 16MiB)
+    #[arg(long, env, default_value = "400KiB", value_name = "SIZE", value_parser = size(1 << 10..=16 << 20))]
     pub max_event_bytes: usize,
-    /// Whether card numbers are masked.
-    pub redact_cards: bool,
 }
 
 impl Rules {
@@ -133,7 +139,7 @@ impl Event {
     ) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
         // Before the members are read: whatever is made of them has no card number in it.
-        let masked = if rules.redact_cards { redact::mask_json(text) } else { None };
+        let masked = if rules.redact_pan { redact::mask_json(text) } else { None };
         let (text, cards_masked) = masked.as_ref().map_or((text, 0), |masked| (&*masked.json, masked.cards));
         // Never seen to fail: the scan is the stricter of the two. If it were, it is the client's JSON.
         let members: Members<'_> =

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod crash;
 pub mod exit;
+mod options;
 pub mod privilege;
 pub mod process;
 pub mod reload;
@@ -13,3 +14,5 @@ pub mod signals;
 pub mod systemd;
 pub mod thread;
 pub mod throttle;
+
+pub use options::Options;

@@ -12,12 +12,14 @@ mod server;
 mod write_reply;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use server::HttpServer;
 
 use crate::delivery::queue::{Gauge, Inlet};
 use crate::door;
 use crate::event::{BatchRules, Rules};
+use crate::setting::{count, duration};
 use crate::store::spool::Spool;
 use crate::telemetry::health::Health;
 use crate::telemetry::history::History;
@@ -25,6 +27,30 @@ use crate::telemetry::services::Skews;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::timings::Timings;
 use crate::wire::keys::Guard;
+
+/// What an administrator can set of the workers.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "HTTP")]
+#[group(skip)]
+pub struct Options {
+    /// Threads that read and check single events; a quarter as many more do so for batches [default: two per core, at
+    /// least 4]
+    #[arg(long, env, value_name = "COUNT", value_parser = count(1..=1_024_usize))]
+    pub workers: Option<usize>,
+    /// Time for which the answer to a request with an Idempotency-Key is remembered: a repeat within it gets the same
+    /// answer and stores nothing
+    #[arg(long, env, default_value = "10m", value_name = "DURATION", value_parser = duration(1_000..=86_400_000))]
+    pub idempotency_window: Duration,
+}
+
+impl Options {
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        self.workers.unwrap_or_else(|| (2 * cores()).max(4))
+    }
+}
 
 /// What the endpoints work with.
 pub struct Context {
@@ -61,7 +87,7 @@ pub struct Context {
     /// How large a batch may be.
     pub batch: BatchRules,
     /// A loop that has not moved for this long could not store the next event soon.
-    pub slow_after: std::time::Duration,
+    pub slow_after: Duration,
     /// One that has not moved for this long is stuck.
-    pub stuck_after: std::time::Duration,
+    pub stuck_after: Duration,
 }

@@ -19,6 +19,25 @@ use simplelog::{ConfigBuilder, LevelPadding, WriteLogger};
 use crate::event::mask_text;
 use crate::host::thread;
 use crate::limits::{LOG_FLUSH_TIMEOUT, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use crate::setting::choice;
+
+/// What is logged.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Process")]
+#[group(skip)]
+pub struct Options {
+    /// Least severe lines that are logged: error, warn, info, debug or trace
+    #[arg(long, env, default_value = "info", value_name = "LEVEL", value_parser = choice(LEVELS))]
+    pub log_level: LevelFilter,
+}
+
+const LEVELS: &[(&str, LevelFilter)] = &[
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+];
 
 enum Item {
     Line(Vec<u8>),

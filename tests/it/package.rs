@@ -143,7 +143,7 @@ fn manual_pages_and_completions_have_every_command_and_setting() {
     let plain = page.replace("\\-", "-");
     for setting in logs_ingest::config::definitions() {
         assert!(plain.contains(&setting.name), "the manual lacks {}", setting.name);
-        let flag = format!("--{}", setting.flag);
+        let flag = setting.flag();
         assert!(bash.contains(&flag), "completions lack {flag}");
     }
     for command in ["send", "validate", "status", "spool", "dead-letters", "replay", "check-config", "init"] {

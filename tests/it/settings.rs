@@ -40,7 +40,7 @@ fn help_has_every_setting() {
     let home = TempDir::new();
     let help = text(&run(home.path(), &["--help"], &[]).stdout);
     for setting in definitions() {
-        assert!(help.contains(&format!("--{} ", setting.flag)), "{} in {help}", setting.flag);
+        assert!(help.contains(&format!("{} ", setting.flag())), "{} in {help}", setting.flag());
         assert!(help.contains(&format!("[env: {}", setting.name)), "{} in {help}", setting.name);
     }
 }

@@ -10,12 +10,10 @@ mod outages;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use clap::CommandFactory;
 use serde::Serialize;
 
 use self::finding::{Finding, Findings, Level};
 use self::outages::{Outage, outages};
-use super::Cli;
 use super::daemon::{Daemon, DaemonArgs};
 use super::output::{Output, visible};
 use crate::config::{Config, InForce, RawSettings, in_force};
@@ -78,11 +76,8 @@ pub fn run(args: &CheckArgs, config: &Config, settings: &RawSettings) -> Result<
 }
 
 fn look(args: &CheckArgs, config: &Config, settings: &RawSettings) -> Result<Report, String> {
-    // The command line once more, for where each value comes from: it was understood before.
-    let matches =
-        Cli::command().try_get_matches_from(std::env::args_os()).map_err(|error| error.to_string())?;
-    let in_force = in_force(&matches, config);
-    let room = spool::inspect(&config.data_dir, config.spool_max_bytes);
+    let in_force = in_force(settings, config).map_err(|error| error.to_string())?;
+    let room = spool::inspect(&config.data_dir(), config.spool_max_bytes());
     let mut checks = port(args, config, settings, room.in_use);
     checks.extend(entrance(config));
     checks.extend(kafka_findings(config));
@@ -100,7 +95,7 @@ fn port(args: &CheckArgs, config: &Config, settings: &RawSettings, in_use: bool)
         let answer = daemon.get("/health").map_err(|error| error.to_string())?;
         Ok((daemon.url().to_owned(), answer.json))
     });
-    let address = SocketAddr::new(config.entrance.host, config.entrance.port);
+    let address = SocketAddr::new(config.listen.host, config.listen.port);
     match answer {
         Ok((url, health)) if health["service"] == "logs-ingest" => {
             let said = |key: &str| health[key].as_str().unwrap_or("?").to_owned();
@@ -127,9 +122,9 @@ fn port(args: &CheckArgs, config: &Config, settings: &RawSettings, in_use: bool)
 /// Who gets in, and how.
 fn entrance(config: &Config) -> Vec<Finding> {
     let mut tls = Findings::on("tls");
-    let is_loopback = config.entrance.host.is_loopback();
-    match &config.entrance.tls {
-        Some(files) => match Certificates::read(files.clone()) {
+    let is_loopback = config.listen.host.is_loopback();
+    match config.listen.tls.files() {
+        Some(files) => match Certificates::read(files) {
             Ok(certificates) => tls.add(Level::Ok, certificates.describe()),
             Err(why) => tls.add(Level::Problem, why),
         },
@@ -137,7 +132,7 @@ fn entrance(config: &Config) -> Vec<Finding> {
         None => tls.add(Level::Warning, "TLS_CERT is not set: what tills send can be read on the network"),
     }
     let mut keys = Findings::on("keys");
-    match &config.api_keys_file {
+    match &config.keys.api_keys_file {
         Some(path) => match KeyRing::open(path) {
             Ok(ring) => keys.add(Level::Ok, ring.contents()),
             Err(why) => keys.add(Level::Problem, why.to_string()),
@@ -150,12 +145,12 @@ fn entrance(config: &Config) -> Vec<Finding> {
 }
 
 fn kafka_findings(config: &Config) -> Vec<Finding> {
-    let Some(settings) = &config.kafka else {
+    let Some(settings) = config.kafka() else {
         let mut findings = Findings::on("kafka");
         findings.add(Level::Ok, "not configured");
         return findings.into_all();
     };
-    match kafka::inspect(settings) {
+    match kafka::inspect(&settings) {
         Ok(found) if settings.client == kafka::ClientChoice::Classic => {
             let mut findings = Findings::on("kafka");
             findings.add(
@@ -177,11 +172,11 @@ fn kafka_findings(config: &Config) -> Vec<Finding> {
 
 fn postgres_findings(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::on("postgres");
-    let Some(settings) = &config.postgres else {
+    let Some(settings) = config.postgres() else {
         findings.add(Level::Ok, "not configured");
         return findings.into_all();
     };
-    match postgres::inspect(settings) {
+    match postgres::inspect(&settings) {
         Ok(found) => finding::postgres(&found, is_local(&settings.url)),
         Err(error) => {
             findings.add(Level::Problem, error.to_string());

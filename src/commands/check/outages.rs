@@ -32,11 +32,11 @@ pub(super) fn outages(config: &Config, spool_bytes: u64) -> Vec<Outage> {
 }
 
 fn of_stores(config: &Config, room: &str) -> Vec<Outage> {
-    let back = match config.recovery_rate {
+    let back = match config.recovery.recovery_rate {
         0 => "as fast as it takes them".to_owned(),
         rate => format!("at most {rate} a second"),
     };
-    match (&config.kafka, &config.postgres) {
+    match (config.kafka(), config.postgres()) {
         (Some(kafka), Some(postgres)) => vec![
             Outage::new(
                 "Kafka is away",
@@ -76,20 +76,20 @@ fn of_stores(config: &Config, room: &str) -> Vec<Outage> {
             format!(
                 "it is the events' home and holds {room}: the oldest are removed, as is what is older than {} days; \
                  nothing sends them anywhere",
-                config.keep.as_secs() / 86_400
+                config.keep().home.as_secs() / 86_400
             ),
         )],
     }
 }
 
 fn of_this_machine(config: &Config) -> Vec<Outage> {
-    let disk = match (&config.kafka, &config.postgres) {
+    let disk = match (config.kafka(), config.postgres()) {
         (None, None) => "clients are answered 503; nothing stored is given up",
         _ => {
             "nothing while another store takes events; else clients are answered 503; nothing stored is given up"
         }
     };
-    let power = match &config.kafka {
+    let power = match config.kafka() {
         Some(_) => {
             "what the spool and Postgres took is on their disks; what Kafka acknowledged is as safe as its topic's \
              replicas and their machines"

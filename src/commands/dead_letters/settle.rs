@@ -119,12 +119,12 @@ impl Settling<'_> {
     }
 
     fn in_spool(&mut self, ids: &[String]) -> Result<Vec<Settled>, String> {
-        let dir = &self.config.data_dir;
+        let dir = &self.config.data_dir();
         if self.own.is_none() {
             if let Some(outcomes) = control::settle_letters(dir, self.fate, ids)? {
                 return Ok(outcomes);
             }
-            self.own = Some(own_writer(dir, &self.config.instance)?);
+            self.own = Some(own_writer(dir, &self.config.instance())?);
         }
         let own = self.own.as_ref().expect("BUG: no writer");
         Ok(own.settle_letters(ids.to_vec(), self.fate).into_iter().map(Settled::from).collect())
@@ -196,7 +196,7 @@ impl Report {
         match (fate, self.done) {
             (Fate::Discard, _) => println!("{letters} deleted"),
             (Fate::Retry, 0) => println!("{letters} brought back"),
-            (Fate::Retry, _) if config.kafka.is_none() => {
+            (Fate::Retry, _) if config.kafka().is_none() => {
                 println!("{letters} brought back: they wait for a daemon that has KAFKA_BROKERS set");
             }
             (Fate::Retry, _) => println!("{letters} brought back: they wait for Kafka again"),

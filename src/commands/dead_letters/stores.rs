@@ -26,9 +26,9 @@ impl Stores {
         let mut note = |result: Result<(), String>| troubles.extend(result.err());
         let mut stores = Self { spool: None, postgres: None, trouble: None };
         if wants(Place::Postgres) {
-            note(match &config.postgres {
+            note(match config.postgres() {
                 Some(settings) => {
-                    let connected = postgres::connect(settings).map_err(|error| error.to_string());
+                    let connected = postgres::connect(&settings).map_err(|error| error.to_string());
                     connected.map(|connected| stores.postgres = Some(connected.store))
                 }
                 None if args.store.is_some() => Err("POSTGRES_URL is not set".to_owned()),
@@ -36,7 +36,7 @@ impl Stores {
             });
         }
         if wants(Place::Spool) {
-            let opened = Journal::open(&config.data_dir).map_err(|error| error.to_string());
+            let opened = Journal::open(&config.data_dir()).map_err(|error| error.to_string());
             note(opened.map(|journal| stores.spool = Some(journal)));
         }
         match troubles.is_empty() {

@@ -45,7 +45,7 @@ pub struct LedgerArgs {
 /// A text for people: the daemon's address makes no sense.
 pub fn run(args: &LedgerArgs, config: &Config, settings: &RawSettings) -> Result<Exit, String> {
     // With PORT=0 no daemon can be asked, but the stores can be counted.
-    let named = args.daemon.url.is_some() || config.entrance.port != 0;
+    let named = args.daemon.url.is_some() || config.listen.port != 0;
     let daemon = if named { Some(Daemon::new(&args.daemon, settings)?) } else { None };
     let report = quiet_report(config, daemon.as_ref());
     if args.json {
@@ -92,11 +92,11 @@ fn quiet_report(config: &Config, daemon: Option<&Daemon>) -> Report {
 fn count(config: &Config, books: Option<&Books>) -> (Vec<Line>, Vec<String>) {
     let mut lines = Vec::new();
     let mut unknown = Vec::new();
-    match spool::recount(&config.data_dir) {
+    match spool::recount(&config.data_dir()) {
         Ok(found) => lines.extend(spool_lines(&found, books)),
         Err(error) => unknown.push(error.to_string()),
     }
-    if let Some(settings) = &config.postgres {
+    if let Some(settings) = config.postgres() {
         let settings = postgres::Settings { deadline: POSTGRES_LIMIT, ..settings.clone() };
         let started = books.map_or_else(SystemTime::now, Books::started);
         let counted = postgres::connect(&settings).and_then(|mut connected| connected.store.recount(started));
@@ -138,7 +138,7 @@ fn postgres_lines(found: &postgres::Recount, config: &Config, books: Option<&Boo
     ];
     // While nothing of this daemon's was removed for its age or for room.
     let keeps = |books: &&Books| {
-        config.postgres_max_bytes == 0 && books.uptime() < config.forwarded_keep.min(config.keep)
+        config.keep().bytes == 0 && books.uptime() < config.keep().forwarded.min(config.keep().home)
     };
     if let Some(books) = books.filter(keeps) {
         let own = Line::new("postgres: this daemon's since start", found.own, None, books.stored_postgres());

@@ -84,7 +84,7 @@ pub fn run(args: &ReplayArgs, config: &Config) -> Result<Exit, String> {
     let mut sender =
         match args.dry_run {
             true => None,
-            false => Some(Sender::new(config.kafka.clone().ok_or(
+            false => Some(Sender::new(config.kafka().ok_or(
                 "KAFKA_BROKERS is not set: name the brokers as the daemon has them, or use --dry-run",
             )?)),
         };

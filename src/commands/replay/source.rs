@@ -90,13 +90,11 @@ impl Kind {
             path.display().to_string()
         };
         Ok(match self {
-            Self::Spool => format!("spool {}", absolute(&config.data_dir)),
+            Self::Spool => format!("spool {}", absolute(&config.data_dir())),
             Self::File(path) => format!("file {}", absolute(path)),
             Self::Postgres(shelf) => {
-                let settings = config
-                    .postgres
-                    .as_ref()
-                    .ok_or("POSTGRES_URL is not set: name the server that has the events")?;
+                let unset = "POSTGRES_URL is not set: name the server that has the events";
+                let settings = config.postgres().ok_or(unset)?;
                 format!("postgres {shelf:?} {}", postgres::describe(&settings.url)?)
             }
         })
@@ -114,7 +112,7 @@ impl Kind {
         };
         Ok(match self {
             Self::Spool => {
-                let journal = Journal::open(&config.data_dir).map_err(|error| error.to_string())?;
+                let journal = Journal::open(&config.data_dir()).map_err(|error| error.to_string())?;
                 let last = journal.last_seq().map_err(|error| error.to_string())?;
                 let after: i64 = number("the row's seq")?;
                 Box::new(SpoolRows { journal, wanted, first: after, after: Some(after), last })
@@ -124,7 +122,7 @@ impl Kind {
                 Box::new(ExportedFile::open(&path, wanted, lines.unsigned_abs())?)
             }
             Self::Postgres(shelf) => {
-                let settings = config.postgres.clone().ok_or("POSTGRES_URL is not set")?;
+                let settings = config.postgres().ok_or("POSTGRES_URL is not set")?;
                 let mark = match after {
                     None => Mark::default(),
                     Some(text) => {

@@ -29,12 +29,13 @@ use super::daemon::{Daemon, DaemonArgs};
 use super::input::Input;
 use super::meter::Meter;
 use super::output::{count, some};
-use crate::config::{Config, RawSettings, parse_duration};
+use crate::config::{Config, RawSettings};
 use crate::event::{Arrival, Event};
 use crate::host::clock;
 use crate::host::exit::Exit;
 use crate::host::signals::{self, Signal};
 use crate::limits::{SEND_LINGER, SEND_STOP_WAIT};
+use crate::setting::duration;
 
 const PATH: &str = "/api/logs/ingest/batch";
 
@@ -63,7 +64,7 @@ pub struct SendArgs {
     batch_events: u32,
 
     /// How long a daemon may be away
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration(0..=86_400_000))]
     give_up_after: Duration,
 
     /// File for what is not taken [default: not-sent-TIME-PID.ndjson in this folder]
@@ -106,7 +107,7 @@ pub fn run(args: &SendArgs, config: &Config, settings: &RawSettings) -> Result<E
     leftovers.check()?;
     let inputs =
         Input::paths(&args.files).iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
-    let lines = reader::start(inputs, config.batch.max_bytes)?;
+    let lines = reader::start(inputs, config.batch.max_batch_bytes)?;
     let mut sender = Sender {
         args,
         config,
@@ -175,8 +176,10 @@ impl Sender<'_> {
             Text::Line(text) if text.trim_ascii().is_empty() => return Ok(()),
             Text::Line(text) => text,
             Text::TooLong => {
-                let why =
-                    format!("longer than MAX_BATCH_BYTES ({} bytes), left out", self.config.batch.max_bytes);
+                let why = format!(
+                    "longer than MAX_BATCH_BYTES ({} bytes), left out",
+                    self.config.batch.max_batch_bytes
+                );
                 self.report.refused += 1;
                 self.meter.trouble(&format!("{}: {why}", found.place));
                 return Ok(());

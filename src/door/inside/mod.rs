@@ -20,6 +20,7 @@ mod upstream;
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -39,10 +40,13 @@ use crate::host::throttle::Throttle;
 use crate::limits::{
     DOOR_KEPT_CONNECTIONS, DOOR_OPEN_RETRY_FIRST, DOOR_OPEN_RETRY_MOST, DOOR_PING_INTERVAL,
     DOOR_PING_TIMEOUT, DOOR_READ_BYTES, DOOR_REBUILD_FIRST, DOOR_REBUILD_MOST, DOOR_RESERVED_DESCRIPTORS,
-    DOOR_UPSTREAM_IDLE,
+    DOOR_UPSTREAM_IDLE, UPSTREAM_CONNECTIONS_MAX,
 };
 use crate::telemetry::counters::set;
 use crate::wire::routes::Lane;
+
+/// How many there may be: one for ingest at the least, beside the kept ones.
+pub(super) const CONNECTIONS: RangeInclusive<usize> = DOOR_KEPT_CONNECTIONS + 1..=UPSTREAM_CONNECTIONS_MAX;
 
 /// The inner server, as the door reaches it.
 #[derive(Debug)]
@@ -106,9 +110,9 @@ impl Inside {
     /// # Errors
     /// The settings leave no connection for ingest.
     pub(super) fn new(server: InnerServer, settings: &Settings, registry: Registry) -> io::Result<Self> {
-        let (connections, least) = (settings.upstream_connections, DOOR_KEPT_CONNECTIONS + 1);
-        if connections < least {
-            let text = format!("the door needs at least {least} connections to the inner server");
+        let connections = settings.options.upstream_connections;
+        if !CONNECTIONS.contains(&connections) {
+            let text = format!("the door needs {CONNECTIONS:?} connections to the inner server");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let lasts = [

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, bounded};
 use mio::{Events, Poll};
 
 use super::*;
+use crate::door::Options;
 use crate::door::head::{Parsed, parse};
 use crate::door::stream::Peer;
 use crate::door::tokens::Owner;
@@ -43,12 +44,14 @@ impl Rig {
         listener.set_nonblocking(true).unwrap();
         let second = Duration::from_secs(1);
         let settings = Settings {
-            max_connections: 1,
-            max_connections_per_address: None,
-            upstream_connections: DOOR_KEPT_CONNECTIONS + 2,
-            head_timeout: second,
-            body_timeout: second,
-            idle_timeout: second,
+            options: Options {
+                max_connections: 1,
+                max_connections_per_address: 0,
+                upstream_connections: DOOR_KEPT_CONNECTIONS + 2,
+                head_timeout: second,
+                body_timeout: second,
+                idle_timeout: second,
+            },
             upstream_timeout: second,
             batch_timeout: second,
             body_bytes_max: 1,

@@ -31,7 +31,7 @@ pub(super) const FIELDS: [(&str, &str); 15] = [
 
 const REQUIRED: [&str; 7] = ["request_id", "service", "env", "timestamp", "action", "level", "message"];
 
-pub(super) const RULES: Rules = Rules { max_event_bytes: 400 * 1024, redact_cards: true };
+pub(super) const RULES: Rules = Rules { max_event_bytes: 400 * 1024, redact_pan: true };
 
 pub(super) fn arrival() -> Arrival {
     Arrival {

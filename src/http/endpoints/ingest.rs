@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_body_may_be_a_quarter_longer_than_its_event() {
-        let rules = Rules { max_event_bytes: 400 << 10, redact_cards: true };
+        let rules = Rules { max_event_bytes: 400 << 10, redact_pan: true };
         assert_eq!(rules.body_bytes_max(), 500 << 10);
     }
 }

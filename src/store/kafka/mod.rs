@@ -14,10 +14,10 @@ mod errors;
 mod headers;
 mod inspect;
 mod modern;
+mod options;
 mod runtime;
 mod security;
 
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use krafka::error::KrafkaError;
@@ -26,6 +26,7 @@ use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
 use crate::store::{Connected, StoreError};
 
 pub use inspect::{Inspection, Topic, inspect};
+pub use options::{Brokers, Options, Protocol};
 pub use security::{Mechanism, Sasl, Security, Tls};
 
 use contain::Contained;
@@ -62,17 +63,9 @@ pub enum ClientChoice {
     Classic,
 }
 
-impl FromStr for ClientChoice {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "modern" => Ok(Self::Modern),
-            "classic" => Ok(Self::Classic),
-            _ => Err("use auto, modern or classic"),
-        }
-    }
+impl ClientChoice {
+    const WORDS: &[(&str, Self)] =
+        &[("auto", Self::Auto), ("modern", Self::Modern), ("classic", Self::Classic)];
 }
 
 /// Connects and learns the topic's partitions; nothing is written, so only a later acknowledged write
@@ -131,16 +124,6 @@ fn fall_back(
 mod tests {
     use super::*;
     use crate::store::Cause;
-
-    #[test]
-    fn the_choice_is_one_of_three_words() {
-        assert_eq!("auto".parse(), Ok(ClientChoice::Auto));
-        assert_eq!("modern".parse(), Ok(ClientChoice::Modern));
-        assert_eq!("classic".parse(), Ok(ClientChoice::Classic));
-        for wrong in ["", "Auto", "krafka", "modern "] {
-            assert!(wrong.parse::<ClientChoice>().unwrap_err().contains("classic"), "{wrong:?}");
-        }
-    }
 
     #[test]
     fn an_address_that_refuses_is_named_and_never_falls_to_classic() {

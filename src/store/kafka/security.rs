@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use krafka::auth::{AuthConfig, TlsConfig};
 
@@ -49,17 +48,9 @@ pub enum Mechanism {
     ScramSha512,
 }
 
-impl FromStr for Mechanism {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "PLAIN" => Ok(Self::Plain),
-            "SCRAM-SHA-256" => Ok(Self::ScramSha256),
-            "SCRAM-SHA-512" => Ok(Self::ScramSha512),
-            _ => Err("use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
-        }
-    }
+impl Mechanism {
+    pub(super) const WORDS: &[(&str, Self)] =
+        &[("PLAIN", Self::Plain), ("SCRAM-SHA-256", Self::ScramSha256), ("SCRAM-SHA-512", Self::ScramSha512)];
 }
 
 impl fmt::Debug for Sasl {

@@ -20,6 +20,7 @@ mod inspect;
 mod keep;
 mod letters;
 mod live;
+mod options;
 mod rows;
 mod schema;
 mod session;
@@ -36,6 +37,7 @@ use crossbeam_channel::bounded;
 pub use self::browse::{Mark, Shelf};
 pub use self::inspect::{Inspection, inspect};
 pub use self::live::connect_live;
+pub use self::options::Options;
 
 use self::errors::Place;
 use self::session::Session;

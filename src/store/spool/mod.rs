@@ -29,6 +29,7 @@ mod keep;
 mod letters;
 mod lock;
 mod mend;
+mod options;
 mod outlook;
 mod recount;
 mod repair;
@@ -56,6 +57,7 @@ pub use self::figures::Figures;
 pub use self::inspect::{Inspection, inspect};
 pub use self::journal::{Entry, Journal, JournalError};
 pub use self::letters::Fate;
+pub use self::options::{FolderOptions, Options};
 pub use self::recount::{Recount, recount};
 pub use self::row::checksum;
 

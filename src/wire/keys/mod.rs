@@ -18,6 +18,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use clap::ArgAction;
+use clap::builder::ValueHint;
 use log::info;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
@@ -26,6 +28,21 @@ use file::Line;
 pub use file::{KeysError, read_one};
 
 use crate::host::reload::Reload;
+use crate::setting::switch;
+
+/// What an administrator can set of them.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "API keys")]
+#[group(skip)]
+pub struct Options {
+    /// File of API keys, one per line: NAME KEY, or NAME sha256:HEX. Without it everyone may send events. SIGHUP reloads
+    /// it. A systemd credential named API_KEYS_FILE is used too
+    #[arg(long, env, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub api_keys_file: Option<PathBuf>,
+    /// Whether the status (/, /status.json, /stats, /metrics) needs an API key too: on or off
+    #[arg(long, env, default_value = "off", value_name = "SWITCH", value_parser = switch(), action = ArgAction::Set)]
+    pub protect_status: bool,
+}
 
 /// What a route asks of a client, where keys are configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,13 +207,14 @@ pub struct Guard {
 impl Guard {
     /// Without a file everything is open.
     ///
-    /// Errors: a file that can't be used.
-    pub fn open(path: Option<&Path>, protects_status: bool) -> Result<Self, KeysError> {
-        let ring = path.map(KeyRing::open).transpose()?.map(Arc::new);
+    /// # Errors
+    /// The file cannot be used.
+    pub fn open(options: &Options) -> Result<Self, KeysError> {
+        let ring = options.api_keys_file.as_deref().map(KeyRing::open).transpose()?.map(Arc::new);
         if let Some(ring) = &ring {
             info!("requests need an API key: {}", ring.contents());
         }
-        Ok(Self { ring, protects_status })
+        Ok(Self { ring, protects_status: options.protect_status })
     }
 
     /// Whether any route needs a key.

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use logs_ingest::event::{Arrival, Columns, Event, Rules, mask_text};
 use uuid::Uuid;
 
-const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_cards: true };
+const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_pan: true };
 
 fn arrival() -> Arrival {
     Arrival { ingest_id: Uuid::nil(), received_at_ms: 0, traceparent: None, x_request_id: None }

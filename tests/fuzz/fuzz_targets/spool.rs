@@ -14,7 +14,7 @@ use logs_ingest::store::Standing;
 use logs_ingest::store::spool::{Settings, Spool};
 use uuid::Uuid;
 
-const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_cards: true };
+const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_pan: true };
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn settings(dir: &Path) -> Settings {

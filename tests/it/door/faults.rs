@@ -6,10 +6,12 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use logs_ingest::door::Settings;
+use logs_ingest::door::{Options, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::door::inner::{Client, House, Inner, PATIENCE, post, post_to, release, settings, wait_until};
+use crate::door::inner::{
+    Client, House, Inner, PATIENCE, post, post_to, release, settings, wait_until, with,
+};
 
 fn allow_descriptors(count: u64) {
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -71,7 +73,7 @@ fn thousands_of_idle_connections_make_room_for_others() {
 
 #[test]
 fn only_when_all_are_in_mid_request_is_a_new_one_refused() {
-    let house = House::new(Settings { max_connections: 8, ..settings() });
+    let house = House::new(with(Options { max_connections: 8, ..settings().options }));
     let (mut clients, held) = hold(&house, 7);
     let mut idle = house.client();
     idle.send(post(b"{}"));
@@ -100,7 +102,7 @@ fn running_out_of_descriptors_is_survived() {
     if !in_a_child("running_out_of_descriptors_is_survived") {
         return;
     }
-    let house = House::new(Settings { max_connections: 10_000, ..settings() });
+    let house = House::new(with(Options { max_connections: 10_000, ..settings().options }));
     let (mut busy, held) = hold(&house, 12);
     let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
     // Each client below takes two descriptors of this process, its own and the door's.
@@ -138,7 +140,7 @@ fn running_out_of_descriptors_is_survived() {
 #[test]
 fn health_answers_while_all_ingest_connections_wait_for_storage() {
     let house = House::new(settings());
-    let (mut clients, held) = hold(&house, settings().upstream_connections - 4);
+    let (mut clients, held) = hold(&house, settings().options.upstream_connections - 4);
     assert_eq!(house.door().figures().waiting, 0);
     let mut waiting: Vec<_> = (0..20).map(|_| house.client()).collect();
     waiting.iter_mut().for_each(|client| client.send(post(b"{}")));
@@ -163,7 +165,7 @@ fn health_answers_while_all_ingest_connections_wait_for_storage() {
 
 #[test]
 fn who_waits_too_long_for_its_turn_is_told_so() {
-    let house = House::new(Settings { upstream_connections: 4 + 1, ..settings() });
+    let house = House::new(with(Options { upstream_connections: 4 + 1, ..settings().options }));
     let (mut clients, held) = hold(&house, 1);
     let mut waiting = house.client();
     waiting.send(post(b"{}"));

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use logs_ingest::door::{Door, InnerServer, Listener, Settings, Watch};
+use logs_ingest::door::{Door, InnerServer, Listener, Options, Settings, Watch};
 use logs_ingest::host::thread;
 use logs_ingest::telemetry::timings::Timings;
 use logs_ingest::wire::keys::Guard;
@@ -23,12 +23,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        max_connections: 1_024,
-        max_connections_per_address: None,
-        upstream_connections: 256,
-        head_timeout: Duration::from_secs(10),
-        body_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(75),
+        options: Options {
+            max_connections: 1_024,
+            max_connections_per_address: 0,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            upstream_connections: 256,
+        },
         upstream_timeout: Duration::from_secs(20),
         batch_timeout: Duration::from_secs(20),
         body_bytes_max: 1024 * 1024,
@@ -36,6 +38,10 @@ pub(crate) fn settings() -> Settings {
         batch_bytes_max: 1024 * 1024,
         answers: Timings::default().request,
     }
+}
+
+pub(crate) fn with(options: Options) -> Settings {
+    Settings { options, ..settings() }
 }
 
 /// The server inside, and its workers.

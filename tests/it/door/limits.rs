@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use logs_ingest::door::Settings;
+use logs_ingest::door::{Options, Settings};
 
-use crate::door::inner::{House, post, post_to, settings, wait_until};
+use crate::door::inner::{House, post, post_to, settings, wait_until, with};
 
 /// Sends bytes, reads one answer and the end of the connection.
 fn refused(house: &House, bytes: impl AsRef<[u8]>) -> u16 {
@@ -112,12 +112,12 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
 
 #[test]
 fn slow_heads_and_bodies_are_told_so() {
-    let limits = Settings {
+    let limits = with(Options {
         head_timeout: Duration::from_millis(300),
         body_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(900),
-        ..settings()
-    };
+        ..settings().options
+    });
     let house = House::new(limits);
     let started = Instant::now();
     let mut silent = house.client();
@@ -156,7 +156,7 @@ fn a_dripping_body_ends_in_time() {
 /// What begins well, and goes on by a byte at a time, has its time from its first byte on.
 fn drips_end(begin: &'static [u8]) {
     let most = Duration::from_millis(500);
-    let house = House::new(Settings { head_timeout: most, body_timeout: most, ..settings() });
+    let house = House::new(with(Options { head_timeout: most, body_timeout: most, ..settings().options }));
     let mut clients: Vec<_> = (0..50).map(|_| house.client()).collect();
     let started = Instant::now();
     let mut bytes = begin.iter().copied().chain(std::iter::repeat(b'a'));
@@ -176,7 +176,7 @@ fn drips_end(begin: &'static [u8]) {
 
 #[test]
 fn who_never_reads_its_answers_is_cut_off() {
-    let house = House::new(Settings { body_timeout: Duration::from_secs(3), ..settings() });
+    let house = House::new(with(Options { body_timeout: Duration::from_secs(3), ..settings().options }));
     let mut clients = Vec::new();
     let mut most = 0;
     wait_until("their answers fill the memory", || {
@@ -245,11 +245,11 @@ impl Random {
 #[test]
 fn mangled_requests_harm_only_themselves() {
     let mut random = Random::seeded();
-    let limits = Settings {
+    let limits = with(Options {
         head_timeout: Duration::from_millis(400),
         body_timeout: Duration::from_millis(400),
-        ..settings()
-    };
+        ..settings().options
+    });
     let house = House::new(limits);
     let good: [&[u8]; 4] = [
         b"POST /api/logs/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nX-Request-ID: r\r\n\r\n{  }",

@@ -214,7 +214,7 @@ fn of_names_that_masking_makes_one_the_last_value_wins() {
 
 #[test]
 fn off_is_off() {
-    let rules = Rules { redact_cards: false, ..RULES };
+    let rules = Rules { redact_pan: false, ..RULES };
     let body = full_with("message", r#""4111111111111111""#);
     let event = Event::from_body(body.as_bytes(), arrival(), rules).unwrap();
     assert_eq!((&event.payload()[..], event.cards_masked()), (body.as_bytes(), 0));

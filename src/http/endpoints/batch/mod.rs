@@ -72,7 +72,7 @@ struct Batch {
 
 /// Errors: the reply to a body that is refused as a whole.
 fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch, Reply> {
-    let limit = context.batch.max_bytes;
+    let limit = context.batch.max_batch_bytes;
     let only_lines = request.is_ndjson();
     let arrival = ingest::arrival(request);
     let body_bytes = request.body_bytes();
@@ -97,8 +97,8 @@ fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch,
             Err(ItemsError::Read(error)) => return Err(unreadable(&error)),
             Err(ItemsError::Broken(at)) => return Err(result::whole(&Refusal::broken_at(at))),
         };
-        if batch.items() == context.batch.max_events {
-            return Err(Reply::too_many(context.batch.max_events));
+        if batch.items() == context.batch.max_batch_events {
+            return Err(Reply::too_many(context.batch.max_batch_events));
         }
         let arrival = Arrival { ingest_id: Uuid::now_v7(), ..arrival.clone() };
         if let Err(offset) = batch.take(item, form, arrival, context.rules, &mut together) {
