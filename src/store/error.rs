@@ -1,5 +1,6 @@
 //! Why a store did not take an event. The type decides what happens next; the text explains it to people.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,14 +72,14 @@ pub enum Refusal {
 }
 
 impl StoreError {
-    /// [`StoreError::Unavailable`].
-    pub fn unavailable(cause: Cause, text: impl Into<Arc<str>>) -> Self {
-        Self::Unavailable(cause, text.into())
+    /// [`StoreError::Unavailable`], its text on one line.
+    pub fn unavailable(cause: Cause, text: impl AsRef<str>) -> Self {
+        Self::Unavailable(cause, one_line(text.as_ref()).into())
     }
 
-    /// [`StoreError::Rejected`].
-    pub fn rejected(refusal: Refusal, text: impl Into<Arc<str>>) -> Self {
-        Self::Rejected(refusal, text.into())
+    /// [`StoreError::Rejected`], its text on one line.
+    pub fn rejected(refusal: Refusal, text: impl AsRef<str>) -> Self {
+        Self::Rejected(refusal, one_line(text.as_ref()).into())
     }
 
     /// What people read.
@@ -106,3 +107,34 @@ impl fmt::Display for StoreError {
 }
 
 impl std::error::Error for StoreError {}
+
+/// A text on one line, its control characters escaped. What a library or a server says goes into log lines and
+/// errors, and neither promises to have no line ends.
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_one_line_and_is_escaped_once() {
+        let said = "*** in database main ***\nTree 5: \u{1b}[31m\"für\"\\\r\n";
+        let line = r#"*** in database main ***\nTree 5: \u{1b}[31m"für"\\r\n"#;
+        let error = StoreError::unavailable(Cause::Damaged, said);
+        assert_eq!(error.to_string(), line);
+        assert_eq!(StoreError::rejected(Refusal::ValueRefused, error.text()).to_string(), line);
+        assert!(matches!(one_line("plain"), Cow::Borrowed("plain")));
+    }
+}

@@ -28,15 +28,15 @@ impl Place {
     }
 
     pub(super) fn unavailable(&self, cause: Cause, why: &str) -> StoreError {
-        StoreError::Unavailable(cause, self.text(why))
+        StoreError::unavailable(cause, self.text(why))
     }
 
     fn rejected(&self, refusal: Refusal, why: &str) -> StoreError {
-        StoreError::Rejected(refusal, self.text(why))
+        StoreError::rejected(refusal, self.text(why))
     }
 
-    fn text(&self, why: &str) -> Arc<str> {
-        format!("Kafka at {}: {why}", self.brokers).into()
+    fn text(&self, why: &str) -> String {
+        format!("Kafka at {}: {why}", self.brokers)
     }
 
     pub(super) fn out_of_time(&self) -> StoreError {

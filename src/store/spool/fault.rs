@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
+use crate::store::error::one_line;
 use crate::store::{Cause, StoreError};
 
 /// What a failed statement or commit asks for.
@@ -83,7 +84,8 @@ impl Fault {
 /// "what on path: SQLite's words: what to do".
 pub(super) fn text(doing: &str, path: &Path, error: &Error) -> String {
     let fault = Fault::of(error);
-    format!("{doing} {}: {}: {}", path.display(), Words(error), fault.advice())
+    let said = Words(error).to_string();
+    format!("{doing} {}: {}: {}", path.display(), one_line(&said), fault.advice())
 }
 
 /// As [`text`], for a caller who keeps the event.
@@ -138,6 +140,14 @@ mod tests {
         ] {
             assert_eq!(Fault::of(&failure(code)), fault, "code {code}");
         }
+    }
+
+    #[test]
+    fn what_sqlite_says_stays_on_one_line() {
+        let verdict = "*** in database main ***\nTree 5 page 5: btreeInitPage() returns error code 11";
+        let error = Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(verdict.to_owned()));
+        let said = text("the spool is damaged:", Path::new("/data/spool.sqlite3"), &error);
+        assert!(said.contains(r"main ***\nTree 5") && !said.contains('\n'), "{said}");
     }
 
     #[test]
