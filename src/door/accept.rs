@@ -1,11 +1,11 @@
-//! Taking connections in, and making room for them.
+//! Accepting connections, and making room for them.
 
 use std::io;
 use std::time::Duration;
 
 use mio::{Interest, Token};
 
-use super::client::{Client, State, Then, wait};
+use super::client::{Client, ClientState, Then, wait};
 use super::event_loop::EventLoop;
 use super::stream::{Peer, Stream};
 use super::tokens::Owner;
@@ -13,17 +13,17 @@ use crate::limits::DOOR_REFUSED_CONNECTIONS_MAX;
 use crate::telemetry::counters::add;
 use crate::wire::reply::{Reply, retry_between};
 
-/// Accepts before other sockets get their turn.
+/// Connections accepted before other sockets get their turn.
 const ACCEPTS_A_TURN: usize = 64;
 /// Turns that empty a full backlog of the usual length.
 const BACKLOG_TURNS: usize = 64;
-/// After an accept that failed for want of something: until then clients wait in the listener's backlog.
+/// After an accept that failed because something is short; until then clients wait in the listener's backlog.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Connections looked at for one that is really idle.
+/// Connections tried until one is really idle.
 const EVICTION_TRIES: usize = 16;
 
 impl EventLoop {
-    /// Takes in what waits at a listener.
+    /// Accepts the connections that wait at a listener.
     pub(super) fn accept(&mut self, number: usize) {
         for _ in 0..ACCEPTS_A_TURN {
             if self.inside.needs_descriptors() {
@@ -59,7 +59,7 @@ impl EventLoop {
     }
 
     fn admit(&mut self, stream: Stream, peer: Peer) {
-        // Those that only linger have had their answer.
+        // Those that linger have their answer already.
         let in_use = self.clients.len() - self.waits.len(wait::LINGERING);
         let is_full = in_use >= self.settings.options.max_connections && !self.evict();
         let most = self.settings.options.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
@@ -81,13 +81,13 @@ impl EventLoop {
         }
     }
 
-    /// Why a new connection can't stay.
+    /// Why a new connection cannot stay.
     fn refusal(&mut self, slot: usize, is_full: bool) -> Option<&'static str> {
         if is_full {
             if let Some(suppressed) = self.throttles.full.pass(self.now) {
                 let count = self.settings.options.max_connections;
                 log::warn!(
-                    "all {count} client connections (MAX_CONNECTIONS) are in mid-request: answering 503{suppressed}"
+                    "all {count} client connections (MAX_CONNECTIONS) are busy with a request: new ones are answered 503{suppressed}"
                 );
             }
             return Some("all connections are in use; nothing was stored");
@@ -101,29 +101,29 @@ impl EventLoop {
         add(&self.shared.counters.refused_by_address, 1);
         if let Some(suppressed) = self.throttles.address.pass(self.now) {
             log::warn!(
-                "an address has all connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): answering 503 \
-                 peer={}{suppressed}",
+                "an address uses all the connections that it may have (MAX_CONNECTIONS_PER_ADDRESS): new ones are \
+                 answered 503 peer={}{suppressed}",
                 client.peer
             );
         }
-        Some("your address has all connections that it may have; nothing was stored")
+        Some("your address uses all the connections that it may have; nothing was stored")
     }
 
     fn turn_away(&mut self, slot: usize, why: &'static str) {
         if self.clients.get(slot).is_some_and(|client| client.stream.is_tls()) {
-            // An answer would cost a handshake, of which there would be many.
+            // An answer would need a handshake first, and there may be many such connections.
             self.shared.counters.refused.add(503);
             return self.close(slot);
         }
         self.respond(slot, &no_room(why), Then::Linger);
     }
 
-    /// Frees a descriptor. `false` when all connections are in mid-request.
+    /// Frees a descriptor. `false` when all connections are busy with a request.
     fn make_room(&mut self) -> bool {
         self.evict() || self.end_lingering()
     }
 
-    /// Closes the connection that is idle longest. `false` when none is.
+    /// Closes the connection that has been idle longest. `false` when none is idle.
     fn evict(&mut self) -> bool {
         for _ in 0..EVICTION_TRIES {
             let Some(slot) = self.waits.front(wait::IDLE) else { break };
@@ -135,20 +135,20 @@ impl EventLoop {
         false
     }
 
-    /// Closes the connection that lingers longest. `false` when none does.
+    /// Closes the connection that has lingered longest. `false` when none lingers.
     fn end_lingering(&mut self) -> bool {
         let Some(slot) = self.waits.front(wait::LINGERING) else { return false };
         self.close(slot);
         true
     }
 
-    /// Closes an idle connection, unless a request is at its socket already: then that is served.
+    /// Closes an idle connection, unless a request has arrived at its socket: then that is served.
     fn close_if_idle(&mut self, slot: usize) -> bool {
         let Some(client) = self.clients.get_mut(slot) else { return false };
         client.readable = true;
         self.advance(slot);
         match self.clients.get(slot).map(|client| client.state) {
-            Some(State::Idle) => {
+            Some(ClientState::Idle) => {
                 self.close(slot);
                 true
             }
@@ -162,7 +162,7 @@ impl EventLoop {
         if std::mem::replace(&mut self.is_closing, true) {
             return;
         }
-        // Whoever has connected by now is served.
+        // Clients that have connected by now are served.
         for _ in 0..BACKLOG_TURNS {
             (0..self.listeners.len()).for_each(|number| self.accept(number));
         }
@@ -173,16 +173,16 @@ impl EventLoop {
         }
         for slot in self.clients.numbers() {
             match self.clients.get(slot).map(|client| client.state) {
-                Some(State::Idle) => _ = self.close_if_idle(slot),
-                // Nothing was asked yet.
-                Some(State::Handshake) => self.close(slot),
+                Some(ClientState::Idle) => _ = self.close_if_idle(slot),
+                // There is no request yet.
+                Some(ClientState::Handshake) => self.close(slot),
                 _ => {}
             }
         }
     }
 }
 
-/// 503 for want of room, with a `Retry-After` that differs from client to client.
+/// 503 because there is no room, with a `Retry-After` that differs from client to client.
 pub(super) fn no_room(why: &'static str) -> Reply {
     Reply::unavailable(why, retry_after_s())
 }

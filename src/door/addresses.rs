@@ -1,12 +1,12 @@
-//! How many connections each address has, where that is bounded.
+//! How many connections each address has, where a setting limits that.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Counts connections by address; at most one entry a connection.
+/// Counts connections by address; at most one entry per connection.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// None: nothing is counted.
+    /// `None`: nothing is counted.
     most: Option<usize>,
     counts: HashMap<IpAddr, usize>,
 }
@@ -16,7 +16,7 @@ impl Addresses {
         Self { most, counts: HashMap::new() }
     }
 
-    /// One more connection. `false`: the address has all that it may have, and this one is not counted.
+    /// One more connection. `false`: the address has as many as it may have, and this one is not counted.
     pub(super) fn enter(&mut self, address: IpAddr) -> bool {
         let Some(most) = self.most else { return true };
         let count = self.counts.entry(address.to_canonical()).or_default();
@@ -25,7 +25,7 @@ impl Addresses {
         may
     }
 
-    /// A connection that was let in is gone.
+    /// A connection that was counted has ended.
     pub(super) fn leave(&mut self, address: IpAddr) {
         let address = address.to_canonical();
         if let Some(count) = self.counts.get_mut(&address) {

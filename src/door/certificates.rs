@@ -1,4 +1,4 @@
-//! The certificate and its key, from PEM files: checked when they are read, replaced while connections go on.
+//! The certificate and its key, from PEM files: checked when they are read, reloaded while connections go on.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,10 +21,10 @@ use crate::host::clock;
 use crate::host::reload::Reload;
 use crate::limits::{CERTIFICATE_WARNING_S, PEM_BYTES_MAX};
 
-/// Where the certificate is.
+/// The files of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// The server's certificate and those between it and an authority, PEM.
+pub struct CertificateFiles {
+    /// The server's certificate, followed by the intermediate ones, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
@@ -33,17 +33,17 @@ pub struct Files {
 /// The certificate in use.
 #[derive(Debug)]
 pub struct Certificates {
-    files: Files,
+    files: CertificateFiles,
     current: Arc<Current>,
     config: Arc<ServerConfig>,
 }
 
-/// What a handshake asks.
+/// What a handshake uses.
 #[derive(Debug)]
 struct Current {
     /// Locked for writing only while it is replaced.
     shown: RwLock<Arc<CertifiedKey>>,
-    /// In seconds since 1970; 0 where that can't be read.
+    /// In seconds since 1970; 0 if it cannot be read.
     ends_at_s: AtomicI64,
 }
 
@@ -56,8 +56,9 @@ impl ResolvesServerCert for Current {
 impl Certificates {
     /// Reads the files.
     ///
-    /// Errors: which file can't be used, why, and what to do.
-    pub fn read(files: Files) -> Result<Self, String> {
+    /// # Errors
+    /// Which file cannot be used, why, and what to do.
+    pub fn read(files: CertificateFiles) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let (shown, ends_at_s) = load(&files, &provider)?;
         let current = Current { shown: RwLock::new(Arc::new(shown)), ends_at_s: AtomicI64::new(ends_at_s) };
@@ -73,17 +74,17 @@ impl Certificates {
         Ok(read)
     }
 
-    /// For the connections to come.
+    /// For new connections.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// When the certificate in use ends, in seconds since 1970; 0 where that can't be read.
+    /// When the certificate in use ends, in seconds since 1970; 0 if it cannot be read.
     pub(super) fn ends_at_s(&self) -> i64 {
         self.current.ends_at_s.load(Ordering::Relaxed)
     }
 
-    /// Says so when the end is near. Nobody looks at a box that works.
+    /// Logs a warning when the end is near. Nobody looks at a box that works.
     pub(super) fn warn_of_end(&self) {
         let left_s = self.ends_at_s() - clock::record_ms() / 1_000;
         if self.ends_at_s() > 0
@@ -94,7 +95,7 @@ impl Certificates {
         }
     }
 
-    /// One line about the certificate in use: until when it holds.
+    /// One line about the certificate in use: until when it is valid.
     #[must_use]
     pub fn describe(&self) -> String {
         let until = match self.ends_at_s() {
@@ -117,25 +118,25 @@ impl Reload for Certificates {
 }
 
 /// The certificate with its key, and when it ends.
-fn load(files: &Files, provider: &CryptoProvider) -> Result<(CertifiedKey, i64), String> {
+fn load(files: &CertificateFiles, provider: &CryptoProvider) -> Result<(CertifiedKey, i64), String> {
     let (certificate, key) = (files.certificate.display(), files.key.display());
     let chain: Vec<CertificateDer<'static>> = read(&files.certificate)
         .and_then(|pem| {
             CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|e| e.to_string())
         })
-        .map_err(|error| format!("TLS_CERT {certificate} can't be used: {error}"))?;
+        .map_err(|error| format!("TLS_CERT {certificate} cannot be used: {error}"))?;
     let Some(own) = chain.first() else {
-        return Err(format!("TLS_CERT {certificate} can't be used: it holds no certificate in PEM form"));
+        return Err(format!("TLS_CERT {certificate} cannot be used: it holds no certificate in PEM form"));
     };
     let ends_at_s = ends_at_s(own).unwrap_or_default();
     let secret = read(&files.key)
         .and_then(|pem| PrivateKeyDer::from_pem_slice(&pem).map_err(|e| e.to_string()))
         .map_err(|error| {
-            format!("TLS_KEY {key} can't be used: {error}; it must hold a private key in PEM form")
+            format!("TLS_KEY {key} cannot be used: {error}; it must hold a private key in PEM form")
         })?;
     let certified = CertifiedKey::from_der(chain, secret, provider).map_err(|error| {
         format!(
-            "TLS_CERT {certificate} and TLS_KEY {key} can't be used together: {error}; \
+            "TLS_CERT {certificate} and TLS_KEY {key} cannot be used together: {error}; \
              use a version 3 certificate and its own key: RSA, ECDSA or Ed25519"
         )
     })?;
@@ -155,11 +156,11 @@ fn ends_at_s(certificate: &CertificateDer<'_>) -> Option<i64> {
     i64::try_from(parsed.tbs_certificate.validity.not_after.to_unix_duration().as_secs()).ok()
 }
 
-/// What to say of a certificate that ends in `left_s` seconds.
+/// The warning about a certificate that ends in `left_s` seconds.
 fn advice(left_s: i64) -> Option<String> {
     match left_s {
-        ..0 => Some("has ended, clients refuse it".to_owned()),
-        0..CERTIFICATE_WARNING_S => Some(format!("ends in {} days", left_s / 86_400)),
+        ..0 => Some("has expired, clients refuse it".to_owned()),
+        0..CERTIFICATE_WARNING_S => Some(format!("expires in {} days", left_s / 86_400)),
         _ => None,
     }
 }
@@ -174,15 +175,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_that_is_near_is_told() {
-        for (left_s, told) in [
-            (-1, Some("has ended, clients refuse it")),
-            (0, Some("ends in 0 days")),
-            (29 * 86_400, Some("ends in 29 days")),
+    fn a_near_end_is_warned_about() {
+        for (left_s, warning) in [
+            (-1, Some("has expired, clients refuse it")),
+            (0, Some("expires in 0 days")),
+            (29 * 86_400, Some("expires in 29 days")),
             (31 * 86_400, None),
             (i64::MAX, None),
         ] {
-            assert_eq!(advice(left_s).as_deref(), told, "{left_s}");
+            assert_eq!(advice(left_s).as_deref(), warning, "{left_s}");
         }
         assert_eq!(show(1_793_491_200), "2026-11-01");
     }

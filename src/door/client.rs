@@ -1,4 +1,4 @@
-//! One client connection: its socket, its buffers, and where it is in its request.
+//! One client connection: its socket, its buffers, and how far its request has come.
 
 use std::io::{self, ErrorKind};
 use std::time::Instant;
@@ -8,9 +8,9 @@ use super::inside::Parcel;
 use super::stream::{Peer, Stream};
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
 use crate::wire::reply::Reply;
-use crate::wire::routes::{Body, Lane};
+use crate::wire::routes::{BodyKind, Lane};
 
-/// What a client waits for, or is waited for: the kinds of [`super::timers::Timers`].
+/// What a client waits for, or what is expected of it: the kinds of [`super::timers::Timers`].
 pub(super) mod wait {
     pub(in crate::door) const IDLE: usize = 0;
     pub(in crate::door) const HEAD: usize = 1;
@@ -22,12 +22,12 @@ pub(super) mod wait {
     pub(in crate::door) const KINDS: usize = 7;
 }
 
-/// Where a connection is.
+/// What a connection does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Between requests; nothing of the next one is there.
+pub(super) enum ClientState {
+    /// Between requests; no byte of the next one has arrived.
     Idle,
-    /// TLS is being agreed on; nothing of a request is there.
+    /// The TLS handshake is under way; no byte of a request has arrived.
     Handshake,
     /// A head is arriving.
     Head,
@@ -39,10 +39,10 @@ pub(super) enum State {
     Asking(usize),
     /// The answer is being written.
     Writing(Then),
-    /// The last answer is out and the sending side shut; the rest of what the client sends is
-    /// thrown away, because closing on unread bytes would take the answer from it.
+    /// The last answer is sent and the sending side is shut. What the client still sends is read and dropped, because
+    /// closing a socket with unread bytes could destroy the answer before the client has read it.
     Lingering {
-        /// So many bytes more.
+        /// Bytes that may still come.
         left: usize,
     },
 }
@@ -54,24 +54,24 @@ pub(super) enum Then {
     Keep,
     /// The end of the connection; the client may still be sending.
     Linger,
-    /// The end of the connection; the client has sent all it had.
+    /// The end of the connection; the client has sent everything.
     Close,
 }
 
-/// The request being served, as far as its answer needs it.
+/// What the answer needs to know of the request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) lane: Lane,
     pub(super) closes: bool,
     pub(super) is_http10: bool,
     pub(super) is_head: bool,
-    /// What the body is: whether it is for the inner server, and how long an answer may take.
-    pub(super) body: Body,
+    /// What the body is: whether it goes inside, and how long the answer may take.
+    pub(super) body: BodyKind,
     pub(super) body_limit: usize,
     pub(super) request_id: String,
     /// Method and path, if it is refused for what its head asks.
     pub(super) asked: Option<(String, String)>,
-    /// When its last byte was there.
+    /// When its last byte arrived.
     pub(super) whole_at: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Request {
             closes: true,
             is_http10: false,
             is_head: false,
-            body: Body::Dropped,
+            body: BodyKind::Dropped,
             body_limit: 0,
             request_id: String::new(),
             asked: None,
@@ -90,7 +90,7 @@ impl Request {
         }
     }
 
-    /// Nothing is known of the next one yet.
+    /// Forgets it: nothing is known of the next one yet.
     pub(super) fn reset(&mut self) {
         let mut request_id = std::mem::take(&mut self.request_id);
         request_id.clear();
@@ -103,21 +103,21 @@ impl Request {
 pub(super) struct Client {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
-    /// It has its place among those that go on in the next turn.
+    /// It is in the queue for the next turn.
     pub(super) is_again: bool,
     /// It counts among the connections of its address.
     pub(super) is_counted: bool,
-    pub(super) state: State,
+    pub(super) state: ClientState,
     /// The socket may have something to read. Cleared by a read that finds less than it could take.
     pub(super) readable: bool,
-    /// The client will send no more: the poll said so, a read has yet to find it.
+    /// The client will send no more: the poll has reported it, but no read has found the end yet.
     pub(super) ending: bool,
     /// A read found the end.
     pub(super) ended: bool,
     pub(super) polls_writable: bool,
     /// Bytes received and not yet taken: at most a head, or what one read brought beyond a request.
     pub(super) pending: Vec<u8>,
-    /// Length of `pending` when it was last parsed: parsing again with every byte would be quadratic.
+    /// Length of `pending` when it was last parsed: parsing it again for every byte would take quadratic time.
     pub(super) parsed_len: usize,
     pub(super) empty_lines: usize,
     pub(super) reader: BodyReader,
@@ -136,7 +136,7 @@ impl Client {
             peer,
             is_again: false,
             is_counted: false,
-            state: State::Idle,
+            state: ClientState::Idle,
             readable: false,
             ending: false,
             ended: false,
@@ -163,12 +163,12 @@ impl Client {
             brought => brought?,
         };
         self.ended |= brought.end;
-        // Of an end that the poll told of already it won't tell again.
+        // The poll reports an end only once.
         self.readable = !brought.end && (brought.more || self.ending);
         Ok(brought.bytes)
     }
 
-    /// Writes what the socket takes. `Ok(true)` when all is out.
+    /// Writes what the socket takes. `Ok(true)` when everything is sent.
     pub(super) fn write(&mut self) -> io::Result<bool> {
         while self.written < self.out.len() {
             match self.stream.write(&self.out[self.written..]) {
@@ -185,8 +185,11 @@ impl Client {
         }
     }
 
-    /// Takes what belongs to the body from the front of `input`: returns the bytes taken and those
-    /// of memory that the body grew by.
+    /// Takes what belongs to the body from the front of `input`. Returns the bytes taken, and by how many bytes of memory
+    /// the body grew.
+    ///
+    /// # Errors
+    /// The reply to a body that is too large or badly framed.
     pub(super) fn take_body(&mut self, input: &[u8]) -> Result<(usize, usize), Reply> {
         let body = &mut self.parcel.body;
         let before = body.capacity();
@@ -197,7 +200,7 @@ impl Client {
         }
     }
 
-    /// Drops large buffers: an idle connection costs little.
+    /// Gives back large buffers, so that an idle connection costs little.
     pub(super) fn shrink(&mut self) {
         self.parcel.shrink();
         for buffer in [&mut self.pending, &mut self.out] {

@@ -59,14 +59,14 @@ counters! {
     /// How often a new inner server was asked for.
     rebuilds;
     /// Answers that the door made itself, by status.
-    refused: Refused => #[schema(value_type = BTreeMap<String, u64>)] BTreeMap<u16, u64>
+    refused: RefusedByStatus => #[schema(value_type = BTreeMap<String, u64>)] BTreeMap<u16, u64>
 }
 
 /// Counts answers by status.
 #[derive(Debug, Default)]
-pub(super) struct Refused([AtomicU64; REFUSALS.len()]);
+pub(super) struct RefusedByStatus([AtomicU64; REFUSALS.len()]);
 
-impl Refused {
+impl RefusedByStatus {
     /// One more.
     pub(super) fn add(&self, status: u16) {
         let nth = REFUSALS.iter().position(|&(known, _)| known == status);

@@ -1,7 +1,7 @@
-//! The loop: polls, hands each event to the room it belongs to, then does what is due by time.
+//! The loop: polls, hands each event to its owner, then does what is due by time.
 //!
-//! The poll is edge-triggered. Whoever stops before a socket is empty puts its token into `again`:
-//! the next turn takes it up after all others had theirs.
+//! The poll is edge-triggered: it reports once that a socket has something to read. An owner that stops before its socket
+//! is empty goes into `again`, and goes on in the next turn, after the others.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,11 +26,11 @@ use crate::host::throttle::Throttle;
 use crate::limits::{CERTIFICATE_LOOK, DOOR_LINGER, DOOR_READ_BYTES, DOOR_WAIT, LOG_REFUSED_PER_MINUTE};
 use crate::telemetry::counters::set;
 
-/// The loop turns at least this often: the heartbeat, and commands whose waking failed.
+/// The loop turns at least this often, for the heartbeat, and in case that it could not be woken for a command.
 const TURN_MAX: Duration = Duration::from_millis(500);
 const EVENTS_A_TURN: usize = 256;
 
-/// Lines that could repeat for ever.
+/// For log lines that could repeat without end.
 pub(super) struct Throttles {
     pub(super) accept: Throttle,
     pub(super) full: Throttle,
@@ -53,17 +53,17 @@ pub(super) struct EventLoop {
     pub(super) settings: Settings,
     pub(super) shared: Arc<DoorState>,
     pub(super) listeners: Vec<Listener>,
-    /// Listeners that could not go on accepting are tried again then.
+    /// When listeners that could not go on accepting are tried again.
     pub(super) accept_again: Option<Instant>,
-    /// Certificates are looked at again then, whether their end is near.
+    /// When the end of the certificates is checked again.
     certificates_at: Instant,
     pub(super) clients: Slots<Client>,
     pub(super) addresses: Addresses,
-    /// This turn has made its one step of a TLS handshake.
+    /// This turn has made the one step of a TLS handshake that it may make.
     pub(super) has_shaken_hands: bool,
     pub(super) waits: Timers<{ client::wait::KINDS }>,
     pub(super) inside: Inside,
-    /// Those that have more to do; they get their next turn without a poll.
+    /// Owners that have more to do: the next turn comes without waiting for the poll.
     pub(super) again: VecDeque<Owner>,
     /// Every read goes here first, so that idle connections hold no buffers.
     pub(super) scratch: Box<[u8]>,
@@ -117,7 +117,7 @@ impl EventLoop {
         Ok((event_loop, waker))
     }
 
-    /// Turns until told to stop. `ready` hears once, when clients are let in or can't be.
+    /// Turns until the door is stopped. `ready` gets one message: clients are let in, or why they cannot be.
     pub(super) fn run(mut self, ready: &Sender<io::Result<()>>) {
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         let mut is_open = false;
@@ -126,7 +126,7 @@ impl EventLoop {
             if let Err(error) = self.poll.poll(&mut events, Some(self.sleep_for()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                log::error!("BUG: the door can't poll its sockets: {error}");
+                log::error!("BUG: the door cannot poll its sockets: {error}");
                 return;
             }
             self.now = Instant::now();
@@ -224,7 +224,7 @@ impl EventLoop {
         self.memory + self.inside.held_bytes()
     }
 
-    /// Bytes that are no longer held for a client. A miscount must not make the door take itself for full.
+    /// Bytes that are no longer held for a client. A miscount must not make the door believe that it is full.
     pub(super) fn release_memory(&mut self, bytes: usize) {
         debug_assert!(self.memory >= bytes, "BUG: more memory is released than was counted");
         self.memory = self.memory.saturating_sub(bytes);

@@ -1,20 +1,20 @@
 //! A whole request on its way inside, the queue of those that wait for room there, and what comes back.
 
 use super::accept::no_room;
-use super::client::{State, Then, wait};
+use super::client::{ClientState, Then, wait};
 use super::event_loop::EventLoop;
 use super::inside::Notice;
 use super::tokens::Owner;
 use crate::limits::{DOOR_WAITING_BYTES_MAX, DOOR_WAITING_MAX};
 use crate::wire::reply::Reply;
-use crate::wire::routes::{Body, Lane};
+use crate::wire::routes::{BodyKind, Lane};
 
 impl EventLoop {
     /// A request is whole: completes it and sends it inside, or has it wait for room.
     pub(super) fn dispatch(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         client.request.whole_at = Some(self.now);
-        let has_body = client.request.body != Body::Dropped;
+        let has_body = client.request.body != BodyKind::Dropped;
         client.parcel.finish(has_body);
         if !has_body {
             self.release_body(slot);
@@ -34,30 +34,30 @@ impl EventLoop {
         {
             return self.respond(slot, &too_many_wait(), Then::Keep);
         }
-        client.state = State::Queued;
+        client.state = ClientState::Queued;
         self.waiting_bytes += client.parcel.counted;
         self.waits.set(slot, kind, self.now);
     }
 
-    /// Gives a whole request to the inside. `false`: there is no room.
+    /// Gives a whole request to the inside. `false`: there is no room, the client keeps it.
     fn hand_over(&mut self, slot: usize) -> bool {
         let Some(client) = self.clients.get_mut(slot) else { return false };
         let counted = client.parcel.counted;
-        let (lane, is_batch) = (client.request.lane, client.request.body == Body::Batch);
+        let (lane, is_batch) = (client.request.lane, client.request.body == BodyKind::Batch);
         let Some(connection) = self.inside.send(slot, lane, is_batch, &mut client.parcel) else {
             return false;
         };
-        if client.state == State::Queued {
+        if client.state == ClientState::Queued {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(counted);
         }
-        client.state = State::Asking(connection);
+        client.state = ClientState::Asking(connection);
         self.waits.clear(slot);
         self.release_memory(counted);
         true
     }
 
-    /// After whatever was done inside: takes what happened there, gives free room to those that wait for it, and has
-    /// more made.
+    /// To be called after everything that is done inside: takes the notices, gives free room to the requests that wait for
+    /// it, and has more room made.
     pub(super) fn after_inside(&mut self) {
         loop {
             if let Some(notice) = self.inside.next_notice() {
@@ -79,7 +79,7 @@ impl EventLoop {
                 let Some(client) = self.clients.get_mut(slot) else { return };
                 self.memory += parcel.counted;
                 client.parcel = parcel;
-                client.state = State::Body;
+                client.state = ClientState::Body;
                 self.enqueue(slot);
             }
             Notice::Lost { client } => {

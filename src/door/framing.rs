@@ -1,27 +1,27 @@
-//! Message bodies: how one is framed, and its bytes without the framing. Pure: it is fed whatever
-//! arrived and says how much of that belongs to the body.
+//! The framing of bodies: how long a body is, and its bytes without the framing. Pure: it is fed what has arrived, and
+//! says how much of that belongs to the body.
 
 use super::target::hex;
 
-/// A chunk's size has at most this many digits, leading zeros included.
+/// Digits of a chunk's size, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
-/// Chunk extensions of a body in bytes, all chunks together.
+/// Bytes of chunk extensions, all chunks of a body together.
 const EXTENSION_BYTES_MAX: usize = 16 * 1024;
-/// Trailer fields of a body in bytes.
+/// Bytes of trailer fields.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
-/// How a body's end is told.
+/// What says where a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// This many bytes.
+    /// `Content-Length`, in bytes.
     Length(u64),
     /// `Transfer-Encoding: chunked`
     Chunked,
 }
 
-/// Why a body can't be taken.
+/// Why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
     /// More bytes than allowed.
@@ -33,7 +33,7 @@ pub(super) enum BodyError {
 /// A body being received.
 #[derive(Debug)]
 pub(super) struct BodyReader {
-    state: State,
+    state: FramingState,
     limit: usize,
     taken: usize,
     extensions: usize,
@@ -41,7 +41,7 @@ pub(super) struct BodyReader {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum FramingState {
     Counted { left: u64 },
     Size { digits: u8, value: u64 },
     Extension { size: u64 },
@@ -60,25 +60,28 @@ impl BodyReader {
     /// A body of at most `limit` bytes.
     pub(super) fn new(framing: Framing, limit: usize) -> Self {
         let state = match framing {
-            Framing::Empty | Framing::Length(0) => State::Done,
-            Framing::Length(left) => State::Counted { left },
-            Framing::Chunked => State::Size { digits: 0, value: 0 },
+            Framing::Empty | Framing::Length(0) => FramingState::Done,
+            Framing::Length(left) => FramingState::Counted { left },
+            Framing::Chunked => FramingState::Size { digits: 0, value: 0 },
         };
         Self { state, limit, taken: 0, extensions: 0, trailers: 0 }
     }
 
     /// Has the body's last byte been seen?
     pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == FramingState::Done
     }
 
-    /// Takes what belongs to the body from the front of `input`, appends its content to `content`
-    /// and returns how many bytes it took. Less than all of `input` only when the body is done.
+    /// Takes what belongs to the body from the front of `input`, appends its content to `content` and returns how many
+    /// bytes it took: all of `input`, unless the body ends before.
+    ///
+    /// # Errors
+    /// The body is too large or badly framed. It cannot be read on.
     pub(super) fn feed(&mut self, input: &[u8], content: &mut Vec<u8>) -> Result<usize, BodyError> {
         let mut at = 0;
-        while at < input.len() && self.state != State::Done {
+        while at < input.len() && self.state != FramingState::Done {
             match self.state {
-                State::Counted { left } | State::Data { left } => {
+                FramingState::Counted { left } | FramingState::Data { left } => {
                     at += self.content(&input[at..], left, content)?;
                 }
                 _ => {
@@ -96,65 +99,65 @@ impl BodyReader {
         if self.taken > self.limit {
             return Err(BodyError::TooLarge);
         }
-        if matches!(self.state, State::Counted { .. }) && content.capacity() - content.len() < here {
-            // Doubling, but never beyond what was announced: nor is that taken before it comes.
+        if matches!(self.state, FramingState::Counted { .. }) && content.capacity() - content.len() < here {
+            // Doubling, but never beyond the announced length, which is not reserved before the bytes come.
             let room = usize::try_from(left).map_or(here, |left| left.min(content.len().max(here)));
             content.reserve_exact(room);
         }
         content.extend_from_slice(&input[..here]);
         let left = left - here as u64;
         self.state = match (self.state, left) {
-            (State::Counted { .. }, 0) => State::Done,
-            (State::Counted { .. }, left) => State::Counted { left },
-            (_, 0) => State::DataReturn,
-            (_, left) => State::Data { left },
+            (FramingState::Counted { .. }, 0) => FramingState::Done,
+            (FramingState::Counted { .. }, left) => FramingState::Counted { left },
+            (_, 0) => FramingState::DataReturn,
+            (_, left) => FramingState::Data { left },
         };
         Ok(here)
     }
 
-    /// One byte of what stands around the chunks.
-    fn framing_byte(&mut self, byte: u8) -> Result<State, BodyError> {
+    /// One byte of the framing around the chunks.
+    fn framing_byte(&mut self, byte: u8) -> Result<FramingState, BodyError> {
         let broken = |what| Err(BodyError::Broken(what));
         match (self.state, byte) {
-            (State::Size { digits: 0, .. }, b'\r' | b';') => broken("a chunk has no size"),
-            (State::Size { value, .. }, b'\r') => self.sized(value),
-            (State::Size { value, .. }, b';') => Ok(State::Extension { size: value }),
-            (State::Size { digits, value }, digit) => match hex(digit) {
+            (FramingState::Size { digits: 0, .. }, b'\r' | b';') => broken("a chunk has no size"),
+            (FramingState::Size { value, .. }, b'\r') => self.sized(value),
+            (FramingState::Size { value, .. }, b';') => Ok(FramingState::Extension { size: value }),
+            (FramingState::Size { digits, value }, digit) => match hex(digit) {
                 Some(digit) if digits < SIZE_DIGITS_MAX => {
-                    Ok(State::Size { digits: digits + 1, value: value << 4 | u64::from(digit) })
+                    Ok(FramingState::Size { digits: digits + 1, value: value << 4 | u64::from(digit) })
                 }
                 _ => broken("a chunk's size is not a hexadecimal number"),
             },
-            (State::Extension { size }, b'\r') => self.sized(size),
-            (State::Extension { size }, byte) => {
+            (FramingState::Extension { size }, b'\r') => self.sized(size),
+            (FramingState::Extension { size }, byte) => {
                 self.extensions += 1;
                 if self.extensions > EXTENSION_BYTES_MAX || is_control(byte) {
                     return broken("a chunk's extensions are too long or not text");
                 }
-                Ok(State::Extension { size })
+                Ok(FramingState::Extension { size })
             }
-            (State::SizeEnd { size: 0 }, b'\n') => Ok(State::TrailerStart),
-            (State::SizeEnd { size }, b'\n') => Ok(State::Data { left: size }),
-            (State::DataReturn, b'\r') => Ok(State::DataEnd),
-            (State::DataEnd, b'\n') => Ok(State::Size { digits: 0, value: 0 }),
-            (State::TrailerStart, b'\r') => Ok(State::LastEnd),
-            (State::Trailer, b'\r') => Ok(State::TrailerEnd),
-            (State::TrailerEnd, b'\n') => Ok(State::TrailerStart),
-            (State::LastEnd, b'\n') => Ok(State::Done),
-            (State::TrailerStart | State::Trailer, byte) => {
+            (FramingState::SizeEnd { size: 0 }, b'\n') => Ok(FramingState::TrailerStart),
+            (FramingState::SizeEnd { size }, b'\n') => Ok(FramingState::Data { left: size }),
+            (FramingState::DataReturn, b'\r') => Ok(FramingState::DataEnd),
+            (FramingState::DataEnd, b'\n') => Ok(FramingState::Size { digits: 0, value: 0 }),
+            (FramingState::TrailerStart, b'\r') => Ok(FramingState::LastEnd),
+            (FramingState::Trailer, b'\r') => Ok(FramingState::TrailerEnd),
+            (FramingState::TrailerEnd, b'\n') => Ok(FramingState::TrailerStart),
+            (FramingState::LastEnd, b'\n') => Ok(FramingState::Done),
+            (FramingState::TrailerStart | FramingState::Trailer, byte) => {
                 self.trailers += 1;
                 if self.trailers > TRAILER_BYTES_MAX || is_control(byte) {
                     return broken("the trailer fields are too long or not text");
                 }
-                Ok(State::Trailer)
+                Ok(FramingState::Trailer)
             }
             _ => broken("a chunk does not end where its size says"),
         }
     }
 
-    fn sized(&self, size: u64) -> Result<State, BodyError> {
+    fn sized(&self, size: u64) -> Result<FramingState, BodyError> {
         let room = self.limit.saturating_sub(self.taken);
-        if size > room as u64 { Err(BodyError::TooLarge) } else { Ok(State::SizeEnd { size }) }
+        if size > room as u64 { Err(BodyError::TooLarge) } else { Ok(FramingState::SizeEnd { size }) }
     }
 }
 
@@ -171,7 +174,7 @@ mod tests {
         let mut reader = BodyReader::new(framing, limit);
         whole.1 = reader.feed(input, &mut whole.0)?;
         whole.2 = reader.is_done();
-        // Byte by byte gives the same.
+        // Byte by byte the result is the same.
         let mut reader = BodyReader::new(framing, limit);
         let mut content = Vec::new();
         let mut taken = 0;

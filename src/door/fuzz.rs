@@ -6,7 +6,7 @@ use super::head::{self, Parsed};
 /// Parses a head and reads the body behind it, `step` bytes at a time.
 ///
 /// # Panics
-/// When the parts contradict each other.
+/// The parts contradict each other.
 pub fn request(bytes: &[u8], step: usize) {
     const LIMIT: usize = 1 << 20;
     let whole = match head::parse(bytes) {

@@ -1,19 +1,19 @@
-//! Request heads: bytes in, a judged head or the reply to send instead out. Pure.
+//! Request heads: from bytes to a judged head, or to the reply that refuses it. Pure.
 //!
-//! Invariant: what two HTTP parsers could read differently is refused with 400, so that nothing is
-//! ever forwarded on one reading and answered on another.
+//! Invariant: what two HTTP parsers could read differently is refused with 400, so that the inner server never reads a
+//! request in another way than the door.
 
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
 use super::framing::Framing;
-use super::target::{self, Target};
+use super::target::{self, RequestTarget};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_ID_HEADER_MAX};
 use crate::wire::keys::Shown;
 use crate::wire::reply::Reply;
 
-/// The one `Content-Type` that says something that the body does not.
+/// The only `Content-Type` that makes a difference: it says something that the body does not.
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What the bytes received so far are.
@@ -21,22 +21,22 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 pub(super) enum Parsed<'b> {
     /// The beginning of a head.
     Partial,
-    /// No head at all, or too long a one. The connection can't go on.
+    /// Not a head, or too long. The connection cannot go on.
     Refused(Reply),
     /// A head, up to and including its empty line.
     Whole(Whole<'b>),
 }
 
-/// A head that has its end, good or not.
+/// A whole head, good or not.
 #[derive(Debug)]
 pub(super) struct Whole<'b> {
-    /// Bytes that it takes.
+    /// Its length in bytes.
     pub(super) len: usize,
     /// The client's `X-Request-ID`, capped, if it is printable ASCII.
     pub(super) request_id: Option<&'b str>,
     /// HEAD: the answer has no body.
     pub(super) is_head: bool,
-    /// The head, or the reply to a head whose framing can't be trusted.
+    /// The head, or the reply to a head whose framing cannot be trusted.
     pub(super) verdict: Result<Head<'b>, Reply>,
 }
 
@@ -44,32 +44,32 @@ pub(super) struct Whole<'b> {
 #[derive(Debug)]
 pub(super) struct Head<'b> {
     pub(super) method: &'b str,
-    pub(super) target: Target<'b>,
-    /// HTTP/1.0, not 1.1.
+    pub(super) target: RequestTarget<'b>,
+    /// HTTP/1.0 instead of 1.1.
     pub(super) is_http10: bool,
     /// The client would send another request on this connection.
     pub(super) keep_alive: bool,
     pub(super) framing: Framing,
-    /// What the client shows to be let in.
+    /// The API key that the client sends.
     pub(super) api_key: Option<Shown<'b>>,
     /// It waits for `100 Continue` before it sends its body.
     pub(super) expects_continue: bool,
     pub(super) fields: Fields<'b>,
 }
 
-/// The fields that are forwarded, printable ASCII all of them.
+/// The fields that go inside, all of them printable ASCII.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'b> {
-    /// Every one of them, in order: an encoding on top of an encoding must be seen as such.
+    /// All of them, in order: an encoding of an encoding must be recognised.
     pub(super) content_encoding: Vec<&'b str>,
-    /// Empty: it was sent, and can't be told from another.
+    /// Empty: it was sent, but it is not printable or there were two.
     pub(super) idempotency_key: Option<&'b str>,
     pub(super) traceparent: Option<&'b str>,
-    /// The body is said to be lines. No other type makes a difference.
+    /// The client says that the body is NDJSON.
     pub(super) is_ndjson: bool,
 }
 
-/// Parses what was received so far. The caller has skipped empty lines before the request line.
+/// Parses what has been received so far. The caller has skipped empty lines before the request line.
 pub(super) fn parse(received: &[u8]) -> Parsed<'_> {
     let mut headers = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
     let mut request = httparse::Request::new(&mut []);
@@ -103,7 +103,7 @@ fn request_id<'b>(headers: &[Header<'b>]) -> Option<&'b str> {
     printable(capped).filter(|value| !value.is_empty())
 }
 
-/// `X-API-Key`, or else what `Authorization` shows as Bearer or Basic. Of two of a kind, neither can be believed.
+/// `X-API-Key`, or else what `Authorization` shows as Bearer or Basic. Of two of a kind, neither is used.
 fn api_key<'b>(headers: &[Header<'b>]) -> Option<Shown<'b>> {
     let only = |name: &str| {
         let mut found = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
@@ -157,13 +157,13 @@ fn judge<'b>(
         keep_alive: if is_http10 { seen.keep_alive && !seen.close } else { !seen.close },
         framing,
         api_key: api_key(headers),
-        // HTTP/1.0 knows no interim answers.
+        // HTTP/1.0 has no interim answers.
         expects_continue: seen.expects_continue && !is_http10,
         fields: seen.fields,
     })
 }
 
-/// The fields that matter, looked at one by one.
+/// The fields that matter, collected one by one.
 #[derive(Default)]
 struct Seen<'b> {
     hosts: usize,
@@ -217,7 +217,7 @@ impl<'b> Seen<'b> {
                 seen.fields.traceparent = printable(value);
             }
         }
-        // Of two, neither can be believed.
+        // Of two, neither is used.
         seen.fields.traceparent = seen.fields.traceparent.filter(|_| traces == 1);
         Ok(seen)
     }
@@ -234,7 +234,7 @@ fn check_host(value: &[u8]) -> Result<(), Reply> {
     if value.iter().any(odd) { Err(Reply::bad_request("the Host field is not a host")) } else { Ok(()) }
 }
 
-/// Lengths beyond 64 bits are taken for the largest: they are too large for every path.
+/// A length beyond 64 bits counts as the largest one: it is too large for every path.
 fn content_length(value: &[u8]) -> Result<u64, Reply> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Reply::bad_request("the Content-Length is not a number"));

@@ -11,14 +11,14 @@ use mio::{Interest, Registry, Token};
 
 use super::certificates::Certificates;
 use super::stream::{Peer, Socket, Stream};
-use super::tls::Session;
+use super::tls::TlsSession;
 
-/// One of them.
+/// A socket on which clients arrive.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener(ListenerSocket);
 
 #[derive(Debug)]
-enum Kind {
+enum ListenerSocket {
     Tcp(TcpListener, Option<Arc<Certificates>>),
     Unix(UnixListener),
 }
@@ -26,40 +26,42 @@ enum Kind {
 impl Listener {
     /// For the network. With certificates it speaks TLS and nothing else.
     ///
-    /// Errors: the system's.
+    /// # Errors
+    /// The system's.
     pub fn tcp(listener: net::TcpListener, tls: Option<Arc<Certificates>>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self(Kind::Tcp(TcpListener::from_std(listener), tls)))
+        Ok(Self(ListenerSocket::Tcp(TcpListener::from_std(listener), tls)))
     }
 
     /// For programs on this machine.
     ///
-    /// Errors: the system's.
+    /// # Errors
+    /// The system's.
     pub fn unix(listener: unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self(Kind::Unix(UnixListener::from_std(listener))))
+        Ok(Self(ListenerSocket::Unix(UnixListener::from_std(listener))))
     }
 
-    /// What TLS clients are shown.
+    /// The certificates for TLS clients.
     pub(super) fn certificates(&self) -> Option<&Arc<Certificates>> {
         match &self.0 {
-            Kind::Tcp(_, tls) => tls.as_ref(),
-            Kind::Unix(_) => None,
+            ListenerSocket::Tcp(_, tls) => tls.as_ref(),
+            ListenerSocket::Unix(_) => None,
         }
     }
 
-    /// Takes in one connection.
+    /// Accepts one connection.
     pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.0 {
-            Kind::Tcp(listener, tls) => {
+            ListenerSocket::Tcp(listener, tls) => {
                 let (socket, address) = listener.accept()?;
                 // Without it an answer may wait for the client's delayed acknowledgement.
                 let _ = socket.set_nodelay(true);
-                let session = tls.as_ref().map(|tls| Session::new(tls.config())).transpose();
+                let session = tls.as_ref().map(|tls| TlsSession::new(tls.config())).transpose();
                 let session = session.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error))?;
                 Ok((Stream::new(Socket::Tcp(socket), session), Peer::Address(address.ip())))
             }
-            Kind::Unix(listener) => {
+            ListenerSocket::Unix(listener) => {
                 let (socket, _) = listener.accept()?;
                 Ok((Stream::new(Socket::Unix(socket), None), Peer::Local))
             }
@@ -68,8 +70,8 @@ impl Listener {
 
     fn source(&mut self) -> &mut dyn Source {
         match &mut self.0 {
-            Kind::Tcp(listener, _) => listener,
-            Kind::Unix(listener) => listener,
+            ListenerSocket::Tcp(listener, _) => listener,
+            ListenerSocket::Unix(listener) => listener,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Unix socket's file: the one of a daemon that is gone is replaced, one that is in use is left alone.
+//! The file of the Unix socket: one that a daemon left behind is replaced, one that is in use is not touched.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use crate::limits::{LISTEN_BACKLOG, STOP_LOOK};
 /// The daemon's user and its group may connect.
 const MODE: u32 = 0o660;
 
-/// The file of a bound socket. It is removed when this goes, if it is still the same.
+/// The file of a bound socket. It is removed when this is dropped, if it is still the same file.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -25,17 +25,18 @@ pub struct SocketFile {
 impl SocketFile {
     /// Binds a socket to `path`.
     ///
-    /// Errors: what is wrong with the path, and what to do.
+    /// # Errors
+    /// What is wrong with the path, and what to do.
     pub fn bind(path: &Path) -> Result<(Self, UnixListener), String> {
         let name = path.display();
-        let failed = |error: io::Error| format!("can't listen on UNIX_SOCKET {name}: {error}");
+        let failed = |error: io::Error| format!("cannot listen on UNIX_SOCKET {name}: {error}");
         // Two daemons that start at once must not both find the same file unused.
         let folder =
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let lock = File::open(folder).map_err(failed)?;
         if !thread::wait_until(|| lock.try_lock().is_ok(), Instant::now() + STOP_LOOK) {
             return Err(format!(
-                "can't listen on UNIX_SOCKET {name}: another program holds its folder's lock"
+                "cannot listen on UNIX_SOCKET {name}: another program holds its folder's lock"
             ));
         }
         clear(path)?;
@@ -60,9 +61,9 @@ fn clear(path: &Path) -> Result<(), String> {
     let name = path.display();
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(format!("can't look at UNIX_SOCKET {name}: {error}")),
+        Err(error) => return Err(format!("cannot read UNIX_SOCKET {name}: {error}")),
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(format!("UNIX_SOCKET {name} is there already and is no socket: name another path"));
+            return Err(format!("UNIX_SOCKET {name} exists already and is not a socket: name another path"));
         }
         Ok(_) => {}
     }
@@ -75,7 +76,7 @@ fn clear(path: &Path) -> Result<(), String> {
             ));
         }
     }
-    fs::remove_file(path).map_err(|error| format!("can't remove the unused UNIX_SOCKET {name}: {error}"))
+    fs::remove_file(path).map_err(|error| format!("cannot remove the unused UNIX_SOCKET {name}: {error}"))
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

@@ -52,7 +52,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-pub use self::certificates::{Certificates, Files as CertificateFiles};
+pub use self::certificates::{CertificateFiles, Certificates};
 use self::counters::DoorCounters;
 pub use self::counters::{DoorFigures, REFUSALS};
 use self::event_loop::EventLoop;

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use super::inside::Answer;
+use super::inside::InnerAnswer;
 use crate::wire::reply::{self, Reply};
 
-/// What an answer says beside what it answers.
+/// What every answer says, whatever it answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner<'a> {
     /// The connection is closed after this answer.
     pub(super) closes: bool,
-    /// The client speaks HTTP/1.0, which must be told that the connection stays.
+    /// The client speaks HTTP/1.0, which needs to read that the connection stays open.
     pub(super) is_http10: bool,
     /// HEAD: no body.
     pub(super) is_head: bool,
@@ -29,8 +29,8 @@ pub(super) fn reply(out: &mut Vec<u8>, reply: &Reply, manner: &Manner<'_>) {
     message(out, reply.status(), headers, reply.body(), manner);
 }
 
-/// The inner server's answer.
-pub(super) fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, manner: &Manner<'_>) {
+/// An answer that came from inside.
+pub(super) fn answer(out: &mut Vec<u8>, answer: &InnerAnswer<'_>, manner: &Manner<'_>) {
     message(out, answer.status, answer.fields(), answer.body, manner);
 }
 
@@ -80,7 +80,7 @@ pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// The value of `Date`, made once a second.
+/// The value of `Date`, made once per second.
 #[derive(Debug)]
 pub(super) struct DateText {
     text: String,

@@ -1,10 +1,10 @@
-//! The answer to a client, from the moment it is known until its last byte is out, and what follows
-//! it: the next request, or the end of the connection.
+//! The answer to a client, until its last byte is sent, and what follows it: the next request, or the end of the
+//! connection.
 
 use mio::Interest;
 
 use super::accept::no_room;
-use super::client::{Client, State, Then, wait};
+use super::client::{Client, ClientState, Then, wait};
 use super::event_loop::EventLoop;
 use super::forward::too_many_wait;
 use super::render::{self, Manner};
@@ -16,10 +16,10 @@ use crate::wire::reply::Reply;
 use crate::wire::routes::Lane;
 
 impl EventLoop {
-    /// Answers with a reply of the door's own. Closes after it as `then` or the request says.
+    /// Answers with a reply that the door makes itself. What follows it is as `then` or the request says.
     pub(super) fn respond(&mut self, slot: usize, reply: &Reply, then: Then) {
         self.shared.counters.refused.add(reply.status());
-        self.tell_of_refused(slot, reply);
+        self.log_refused(slot, reply);
         self.release_body(slot);
         let is_closing = self.is_closing;
         let Some(client) = self.clients.get_mut(slot) else { return };
@@ -31,9 +31,9 @@ impl EventLoop {
         self.write_out(slot, then);
     }
 
-    /// A till with an old key, a wrong path or too large an event, somebody who tries keys: the administrator wants to
-    /// know where. What the daemon itself lacks is told where it is noticed.
-    fn tell_of_refused(&mut self, slot: usize, reply: &Reply) {
+    /// Logs a refused request: a till with an old key, a wrong path or too large an event, somebody who tries keys. The
+    /// administrator wants to know which client it is. What the daemon itself lacks is logged where it is noticed.
+    fn log_refused(&mut self, slot: usize, reply: &Reply) {
         let Some(client) = self.clients.get(slot).filter(|_| reply.status() < 500) else { return };
         let Some(suppressed) = self.throttles.refused.pass(self.now) else { return };
         let request = &client.request;
@@ -50,7 +50,7 @@ impl EventLoop {
             traceparent: "-",
         };
         refused.log(&suppressed);
-        // What brings no event is a browser's or a program's that looks.
+        // A request that would bring no event comes from a browser or a program that only looks.
         if !matches!(method, "GET" | "HEAD") {
             refused.keep();
         }
@@ -65,7 +65,7 @@ impl EventLoop {
             return;
         };
         if memory + answer.body.len() > DOOR_MEMORY_BYTES_MAX {
-            let why = "answers that other clients don't read fill the memory set aside for them";
+            let why = "answers that other clients do not read fill the memory set aside for them";
             self.respond(slot, &no_room(why), Then::Keep);
             return;
         }
@@ -88,14 +88,14 @@ impl EventLoop {
             Then::Keep if client.request.closes => Then::Close,
             then => then,
         };
-        client.state = State::Writing(then);
+        client.state = ClientState::Writing(then);
         client.counted_out = client.out.len();
         self.memory += client.counted_out;
         self.waits.set(slot, wait::WRITING, self.now);
         self.flush(slot);
     }
 
-    /// Writes on, and does what follows when all is out.
+    /// Goes on writing, and does what follows when everything is sent.
     pub(super) fn flush(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         match client.write() {
@@ -107,12 +107,12 @@ impl EventLoop {
         client.out.clear();
         client.written = 0;
         client.shrink();
-        let State::Writing(then) = client.state else { return };
+        let ClientState::Writing(then) = client.state else { return };
         self.release_memory(counted);
         self.after_answer(slot, then);
     }
 
-    /// From now on the poll tells when the client's socket takes more.
+    /// From now on the poll reports when the client's socket has room.
     pub(super) fn poll_writable(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         if std::mem::replace(&mut client.polls_writable, true) {
@@ -129,7 +129,7 @@ impl EventLoop {
         match then {
             Then::Close => self.close(slot),
             Then::Keep => {
-                client.state = State::Idle;
+                client.state = ClientState::Idle;
                 client.request.reset();
                 self.waits.set(slot, wait::IDLE, self.now);
                 if !client.pending.is_empty() || client.readable || client.ended {
@@ -138,7 +138,7 @@ impl EventLoop {
             }
             Then::Linger => {
                 client.pending = Vec::new();
-                client.state = State::Lingering { left: DOOR_LINGER_BYTES_MAX };
+                client.state = ClientState::Lingering { left: DOOR_LINGER_BYTES_MAX };
                 self.waits.set(slot, wait::LINGERING, self.now);
                 if client.stream.shutdown_write().is_err() {
                     return self.close(slot);
@@ -149,7 +149,8 @@ impl EventLoop {
     }
 
     pub(super) fn on_client_timeout(&mut self, slot: usize, kind: usize) {
-        let is_handshake = self.clients.get(slot).is_some_and(|client| client.state == State::Handshake);
+        let is_handshake =
+            self.clients.get(slot).is_some_and(|client| client.state == ClientState::Handshake);
         match kind {
             wait::HEAD if is_handshake => {
                 self.on_failed_handshake(slot, "it took too long");
@@ -168,17 +169,17 @@ impl EventLoop {
         }
     }
 
-    /// Forgets a body, wherever it waits.
+    /// Forgets the body of a request.
     pub(super) fn release_body(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         let counted = client.parcel.drop_body();
-        if client.state == State::Queued {
+        if client.state == ClientState::Queued {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(counted);
         }
         self.release_memory(counted);
     }
 
-    /// Ends a connection. A request that is inside goes on there without it.
+    /// Ends a connection. A request that is inside goes on without it.
     pub(super) fn close(&mut self, slot: usize) {
         self.release_body(slot);
         self.waits.clear(slot);
@@ -188,7 +189,7 @@ impl EventLoop {
             self.addresses.leave(address);
         }
         self.release_memory(client.counted_out);
-        if let State::Asking(connection) = client.state {
+        if let ClientState::Asking(connection) = client.state {
             self.inside.forget(connection);
         }
     }

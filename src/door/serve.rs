@@ -1,7 +1,7 @@
 //! A client's request, from its first byte until it is whole or refused.
 //!
-//! `advance` is the one way on: it takes what has been received as far as it goes, with at most one
-//! read a turn and at most one request a turn.
+//! `advance` is the only way on: it takes what has been received as far as it goes, with at most one read per turn and at
+//! most one request per turn.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mio::event::Event;
 
 use super::Settings;
 use super::accept::no_room;
-use super::client::{Client, State, Then, wait};
+use super::client::{Client, ClientState, Then, wait};
 use super::event_loop::EventLoop;
 use super::framing::{BodyReader, Framing};
 use super::head::{Head, Parsed, Whole, parse};
@@ -21,25 +21,25 @@ use crate::limits::{DOOR_DROPPED_BODY_BYTES_MAX, DOOR_EMPTY_LINES_MAX, DOOR_MEMO
 use crate::telemetry::counters::add;
 use crate::wire::keys;
 use crate::wire::reply::Reply;
-use crate::wire::routes::{self, Body, Route};
+use crate::wire::routes::{self, BodyKind, Route};
 
-/// How far a step came.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// It can't go on without more bytes.
+enum Advance {
+    /// It cannot go on without more bytes.
     NeedsBytes,
     /// It went on to the next state.
     Moved,
-    /// The connection now waits for something else than bytes, or is gone.
+    /// The connection waits for something other than bytes now, or has ended.
     Settled,
 }
 
-/// What became of the bytes at a request's beginning.
+/// What the bytes at the beginning of a request are.
 #[derive(Debug)]
 enum Begun {
     /// The head is not whole.
     NotYet,
-    /// The body may come. The client may wait to be told so.
+    /// The body may come. `waits`: the client waits for 100 Continue.
     Accepted { waits: bool },
     /// The answer is known.
     Refused(Reply, Then),
@@ -48,9 +48,9 @@ enum Begun {
 impl EventLoop {
     pub(super) fn on_client_event(&mut self, slot: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(slot) else { return };
-        // A Unix socket tells at once that the client is gone; what it sent before may be an event.
+        // A Unix socket reports at once that the client has gone; what it sent before may be an event.
         if event.is_error() || (event.is_write_closed() && client.peer != Peer::Local) {
-            // Reset: no answer can reach it.
+            // A reset: no answer can reach the client.
             self.close(slot);
             return;
         }
@@ -68,23 +68,23 @@ impl EventLoop {
         loop {
             let Some(client) = self.clients.get(slot) else { return };
             let step = match client.state {
-                State::Idle | State::Head => self.take_head(slot),
-                State::Body => self.take_pending_body(slot),
-                State::Handshake | State::Lingering { .. } => Step::NeedsBytes,
-                State::Queued | State::Asking(_) | State::Writing(_) => return,
+                ClientState::Idle | ClientState::Head => self.take_head(slot),
+                ClientState::Body => self.take_pending_body(slot),
+                ClientState::Handshake | ClientState::Lingering { .. } => Advance::NeedsBytes,
+                ClientState::Queued | ClientState::Asking(_) | ClientState::Writing(_) => return,
             };
             let Some(client) = self.clients.get_mut(slot) else { return };
             match step {
-                Step::Settled => return,
-                Step::Moved => {}
-                Step::NeedsBytes if client.ended => return self.on_end(slot),
-                Step::NeedsBytes if !client.readable => return,
-                Step::NeedsBytes if !may_read || self.must_wait_for_handshakes(slot) => {
+                Advance::Settled => return,
+                Advance::Moved => {}
+                Advance::NeedsBytes if client.ended => return self.on_end(slot),
+                Advance::NeedsBytes if !client.readable => return,
+                Advance::NeedsBytes if !may_read || self.must_wait_for_handshakes(slot) => {
                     return self.advance_again(slot);
                 }
-                Step::NeedsBytes => {
+                Advance::NeedsBytes => {
                     may_read = false;
-                    if self.read(slot) == Step::Settled {
+                    if self.read(slot) == Advance::Settled {
                         return;
                     }
                 }
@@ -92,7 +92,7 @@ impl EventLoop {
         }
     }
 
-    /// Goes on with a connection in the next turn, once, however many have asked for it.
+    /// Goes on with a connection in the next turn, once, however often this is called.
     pub(super) fn advance_again(&mut self, slot: usize) {
         let Some(client) = self.clients.get_mut(slot) else { return };
         if !std::mem::replace(&mut client.is_again, true) {
@@ -100,40 +100,40 @@ impl EventLoop {
         }
     }
 
-    fn read(&mut self, slot: usize) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn read(&mut self, slot: usize) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         let read = client.read(&mut self.scratch);
         if client.stream.is_tls() || client.stream.is_refused_bare() {
             self.watch_tls(slot, read.as_ref().err());
         }
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         let count = match read {
-            Ok(0) if matches!(client.state, State::Writing(_)) => return Step::Settled,
-            Ok(0) => return Step::Moved,
+            Ok(0) if matches!(client.state, ClientState::Writing(_)) => return Advance::Settled,
+            Ok(0) => return Advance::Moved,
             Ok(count) => count,
             Err(_) => {
                 self.close(slot);
-                return Step::Settled;
+                return Advance::Settled;
             }
         };
         match client.state {
-            State::Body => return self.take_read_body(slot, count),
-            State::Lingering { left } if left > count => {
-                client.state = State::Lingering { left: left - count }
+            ClientState::Body => return self.take_read_body(slot, count),
+            ClientState::Lingering { left } if left > count => {
+                client.state = ClientState::Lingering { left: left - count }
             }
-            State::Lingering { .. } => {
+            ClientState::Lingering { .. } => {
                 self.close(slot);
-                return Step::Settled;
+                return Advance::Settled;
             }
             _ => client.pending.extend_from_slice(&self.scratch[..count]),
         }
-        Step::Moved
+        Advance::Moved
     }
 
     /// The client will send no more.
     fn on_end(&mut self, slot: usize) {
         match self.clients.get(slot).map(|client| client.state) {
-            Some(State::Body) => {
+            Some(ClientState::Body) => {
                 self.respond(
                     slot,
                     &Reply::bad_request("the connection ended before the body did"),
@@ -144,28 +144,28 @@ impl EventLoop {
         }
     }
 
-    fn take_head(&mut self, slot: usize) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn take_head(&mut self, slot: usize) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         if !skip_empty_lines(client) {
             self.respond(slot, &Reply::bad_request("empty lines instead of a request"), Then::Linger);
-            return Step::Settled;
+            return Advance::Settled;
         }
-        let Some(&last) = client.pending.last() else { return Step::NeedsBytes };
+        let Some(&last) = client.pending.last() else { return Advance::NeedsBytes };
         if client.pending == b"\r" {
-            // The first half of an empty line.
-            return Step::NeedsBytes;
+            // Half of an empty line.
+            return Advance::NeedsBytes;
         }
-        if client.state == State::Idle {
-            client.state = State::Head;
+        if client.state == ClientState::Idle {
+            client.state = ClientState::Head;
             client.parsed_len = 0;
             self.waits.set(slot, wait::HEAD, self.now);
         }
-        // Without an end in sight, parse only what has doubled: enough to refuse nonsense early.
+        // While the end has not arrived, parse again only when the length has doubled: enough to refuse nonsense early.
         let new = client.parsed_len.saturating_sub(3)..;
         let fresh = client.pending.get(new).unwrap_or_default();
         let has_end = last == b'\n' || memchr::memmem::find(fresh, b"\n\r\n").is_some();
         if !has_end && client.pending.len() < client.parsed_len * 2 {
-            return Step::NeedsBytes;
+            return Advance::NeedsBytes;
         }
         client.parsed_len = client.pending.len();
         let mut pending = std::mem::take(&mut client.pending);
@@ -183,18 +183,18 @@ impl EventLoop {
             client.pending = pending;
         }
         match begun {
-            Begun::NotYet => Step::NeedsBytes,
-            Begun::Accepted { waits: true } => self.tell_to_continue(slot),
-            Begun::Accepted { waits: false } => Step::Moved,
+            Begun::NotYet => Advance::NeedsBytes,
+            Begun::Accepted { waits: true } => self.send_continue(slot),
+            Begun::Accepted { waits: false } => Advance::Moved,
             Begun::Refused(reply, then) => {
                 self.respond(slot, &reply, then);
-                Step::Settled
+                Advance::Settled
             }
         }
     }
 
-    /// A head is whole: judges it, in the contract's order. Returns also how many bytes of `rest`,
-    /// what was received after it, are a body that nobody wants.
+    /// A head is whole: judges it, in the order of the contract. `rest` is what was received after it: returns also how many
+    /// bytes of that are a body to be skipped.
     fn begin(&mut self, slot: usize, whole: Whole<'_>, rest: &[u8]) -> (usize, Begun) {
         add(&self.shared.counters.requests, 1);
         let Some(client) = self.clients.get_mut(slot) else { return (0, Begun::NotYet) };
@@ -217,7 +217,7 @@ impl EventLoop {
                 let sent_by = SentBy { peer: client.peer, name: name.as_ref().map(|client| client.name()) };
                 client.parcel.begin(route, &head, &request.request_id, &sent_by);
                 client.reader = BodyReader::new(head.framing, limit);
-                client.state = State::Body;
+                client.state = ClientState::Body;
                 self.waits.set(slot, wait::BODY, self.now);
                 let waits = head.expects_continue && rest.is_empty() && !client.reader.is_done();
                 (0, Begun::Accepted { waits })
@@ -225,7 +225,7 @@ impl EventLoop {
             Err(reply) => {
                 let path = head.target.path.as_deref().unwrap_or_default();
                 request.asked = Some((head.method.to_owned(), path.to_owned()));
-                // A body that is here already is skipped; one that is not is not waited for.
+                // A body that has arrived already is skipped; one that has not is not waited for.
                 match head.framing {
                     Framing::Empty => (0, Begun::Refused(reply, Then::Keep)),
                     Framing::Length(length) if length <= rest.len() as u64 => {
@@ -237,22 +237,22 @@ impl EventLoop {
         }
     }
 
-    fn tell_to_continue(&mut self, slot: usize) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn send_continue(&mut self, slot: usize) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         client.out.extend_from_slice(render::CONTINUE);
         let is_out = client.write();
         client.out.clear();
         client.written = 0;
-        // A client whose socket can't take 25 bytes more has not read its earlier answers.
+        // A client whose socket cannot take 25 more bytes has not read its earlier answers.
         if matches!(is_out, Ok(true)) {
-            return Step::Moved;
+            return Advance::Moved;
         }
         self.close(slot);
-        Step::Settled
+        Advance::Settled
     }
 
-    fn take_pending_body(&mut self, slot: usize) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn take_pending_body(&mut self, slot: usize) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         let mut pending = std::mem::take(&mut client.pending);
         let result = client.take_body(&pending);
         let taken = result.as_ref().map_or(pending.len(), |(taken, _)| *taken);
@@ -261,8 +261,8 @@ impl EventLoop {
         self.after_body_bytes(slot, result.map(|(_, grown)| grown))
     }
 
-    fn take_read_body(&mut self, slot: usize, count: usize) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn take_read_body(&mut self, slot: usize, count: usize) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         let input = &self.scratch[..count];
         let result = client.take_body(input);
         if let Ok((taken, _)) = &result {
@@ -271,8 +271,8 @@ impl EventLoop {
         self.after_body_bytes(slot, result.map(|(_, grown)| grown))
     }
 
-    fn after_body_bytes(&mut self, slot: usize, grown: Result<usize, Reply>) -> Step {
-        let Some(client) = self.clients.get_mut(slot) else { return Step::Settled };
+    fn after_body_bytes(&mut self, slot: usize, grown: Result<usize, Reply>) -> Advance {
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
         let reply = match grown {
             Ok(grown) => {
                 self.memory += grown;
@@ -280,32 +280,33 @@ impl EventLoop {
                 let is_done = client.reader.is_done();
                 if self.memory() <= DOOR_MEMORY_BYTES_MAX {
                     if !is_done {
-                        return Step::NeedsBytes;
+                        return Advance::NeedsBytes;
                     }
                     self.dispatch(slot);
-                    return Step::Settled;
+                    return Advance::Settled;
                 }
                 no_room("the bodies of other requests fill the memory set aside for them; nothing was stored")
             }
             Err(reply) => reply,
         };
         self.respond(slot, &reply, Then::Linger);
-        Step::Settled
+        Advance::Settled
     }
 }
 
-/// What a judged head leads to.
+/// A head that is admitted.
 struct Admitted {
     route: &'static Route,
-    /// Of the body, in bytes.
+    /// The largest body, in bytes.
     limit: usize,
     /// Who sends it, where a key says so.
-    client: Option<Arc<keys::Client>>,
+    client: Option<Arc<keys::KeyHolder>>,
 }
 
 /// Judges a head: 404, 405, 401, 413.
 ///
-/// Errors: the reply to send instead.
+/// # Errors
+/// The reply that refuses it.
 fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
     let path = head.target.path.as_deref().ok_or_else(Reply::not_found)?;
     let route = routes::find(head.method, path)?;
@@ -314,9 +315,9 @@ fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
         .admit(route.access, head.api_key)
         .map_err(|why| Reply::unauthorized(why, route.access))?;
     let limit = match route.body {
-        Body::Dropped => DOOR_DROPPED_BODY_BYTES_MAX,
-        Body::Event => settings.body_bytes_max,
-        Body::Batch => settings.batch_bytes_max,
+        BodyKind::Dropped => DOOR_DROPPED_BODY_BYTES_MAX,
+        BodyKind::Event => settings.body_bytes_max,
+        BodyKind::Batch => settings.batch_bytes_max,
     };
     match head.framing {
         Framing::Length(length) if length > limit as u64 => Err(Reply::too_large("the body", limit)),
@@ -324,7 +325,7 @@ fn admit(head: &Head<'_>, settings: &Settings) -> Result<Admitted, Reply> {
     }
 }
 
-/// Empty lines before a request line are tolerated, a few of them: some clients end a body with one.
+/// A few empty lines before a request line are tolerated: some clients end a body with one. `false`: too many.
 fn skip_empty_lines(client: &mut Client) -> bool {
     let lines = client.pending.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count();
     client.empty_lines += lines;

@@ -1,11 +1,10 @@
-//! Numbered places for connections. A number is a poll token, so a place that was given up is not
-//! given out again before the turn ends: an event that was already collected for the old tenant
-//! then finds the place empty.
+//! Numbered slots for connections. A number is part of a poll token, so a slot that was emptied is not used again before
+//! the turn ends: an event that was already collected for the old connection then finds the slot empty.
 
-/// A growing table of numbered places.
+/// A growing table of numbered slots.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
-    places: Vec<Option<T>>,
+    slots: Vec<Option<T>>,
     free: Vec<usize>,
     resting: Vec<usize>,
     len: usize,
@@ -13,34 +12,34 @@ pub(super) struct Slots<T> {
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), resting: Vec::new(), len: 0 }
+        Self { slots: Vec::new(), free: Vec::new(), resting: Vec::new(), len: 0 }
     }
 
-    pub(super) fn insert(&mut self, tenant: T) -> usize {
+    pub(super) fn insert(&mut self, connection: T) -> usize {
         self.len += 1;
         if let Some(slot) = self.free.pop() {
-            self.places[slot] = Some(tenant);
+            self.slots[slot] = Some(connection);
             slot
         } else {
-            self.places.push(Some(tenant));
-            self.places.len() - 1
+            self.slots.push(Some(connection));
+            self.slots.len() - 1
         }
     }
 
-    /// Empties the place; its number rests until [`Slots::end_turn`].
+    /// Empties a slot. Its number rests until [`Slots::end_turn`].
     pub(super) fn remove(&mut self, slot: usize) -> Option<T> {
-        let tenant = self.places.get_mut(slot)?.take()?;
+        let connection = self.slots.get_mut(slot)?.take()?;
         self.len -= 1;
         self.resting.push(slot);
-        Some(tenant)
+        Some(connection)
     }
 
     pub(super) fn get(&self, slot: usize) -> Option<&T> {
-        self.places.get(slot)?.as_ref()
+        self.slots.get(slot)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
-        self.places.get_mut(slot)?.as_mut()
+        self.slots.get_mut(slot)?.as_mut()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,10 +48,10 @@ impl<T> Slots<T> {
 
     /// The numbers in use now.
     pub(super) fn numbers(&self) -> Vec<usize> {
-        (0..self.places.len()).filter(|&slot| self.places[slot].is_some()).collect()
+        (0..self.slots.len()).filter(|&slot| self.slots[slot].is_some()).collect()
     }
 
-    /// No collected event is left: numbers given up in this turn may be used again.
+    /// No collected event is left: numbers of slots that were emptied in this turn may be used again.
     pub(super) fn end_turn(&mut self) {
         self.free.append(&mut self.resting);
     }

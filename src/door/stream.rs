@@ -1,6 +1,6 @@
-//! A client's connection as bytes: a TCP or a Unix socket, bare or under TLS. Nothing here blocks.
+//! A client's connection as a stream of bytes: a TCP or a Unix socket, plain or under TLS. Nothing here blocks.
 //!
-//! Invariant: one read takes at most one read from the socket, so that clients get equal turns.
+//! Invariant: one read makes at most one read of the socket, so that clients get equal turns.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,12 +10,12 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::tls::Session;
+use super::tls::TlsSession;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// A machine, perhaps this one.
+    /// A machine, which may be this one.
     Address(IpAddr),
     /// A program on this machine, over the Unix socket.
     Local,
@@ -45,12 +45,12 @@ impl Socket {
         }
     }
 
-    /// The first byte that waits, left where it is.
+    /// The first byte to read, which stays unread.
     fn peek(&self) -> io::Result<Option<u8>> {
         let mut byte = [0];
         match self {
             Self::Tcp(socket) => Ok((socket.peek(&mut byte)? == 1).then_some(byte[0])),
-            // Only TCP is ever under TLS.
+            // Only TCP can be under TLS.
             Self::Unix(_) => Ok(None),
         }
     }
@@ -78,37 +78,38 @@ impl Write for Socket {
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Brought {
     pub(super) bytes: usize,
-    /// There may be more to read. If not, the poll will tell.
+    /// There may be more to read. If not, the poll reports when there is.
     pub(super) more: bool,
     /// The client will send no more.
     pub(super) end: bool,
 }
 
-/// The connection.
+/// A connection.
 #[derive(Debug)]
 pub(super) struct Stream {
     socket: Socket,
-    tls: Option<Box<Session>>,
-    /// The client spoke no TLS where it had to. The answer goes out bare: it would understand no other.
+    tls: Option<Box<TlsSession>>,
+    /// The client does not speak TLS where it has to. The answer goes out plain: it would not understand another.
     is_refused_bare: bool,
 }
 
 impl Stream {
-    pub(super) fn new(socket: Socket, tls: Option<Session>) -> Self {
+    pub(super) fn new(socket: Socket, tls: Option<TlsSession>) -> Self {
         Self { socket, tls: tls.map(Box::new), is_refused_bare: false }
     }
 
-    /// Reads once. `WouldBlock`: there was nothing. What is no TLS where it has to be is left unread: see [`Stream::is_refused_bare`].
+    /// Reads once. `WouldBlock`: there was nothing to read. Bytes that are not TLS where they have to be stay unread: see
+    /// [`Stream::is_refused_bare`].
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Brought> {
         let brought = match &mut self.tls {
             None => read_bare(&mut self.socket, buffer),
             Some(session) if session.has_begun() => session.read(&mut self.socket, buffer),
             Some(session) => match self.socket.peek() {
-                Ok(Some(byte)) if !Session::may_begin_with(byte) => {
+                Ok(Some(byte)) if !TlsSession::may_begin_with(byte) => {
                     self.tls = None;
                     self.is_refused_bare = true;
                     Ok(Brought { more: true, ..Brought::default() })
@@ -125,7 +126,7 @@ impl Stream {
         }
     }
 
-    /// Takes bytes to write, as many as there is room for. [`Stream::flush`] tells when they are out.
+    /// Takes bytes to write, as many as there is room for. [`Stream::flush`] says when they are sent.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => self.socket.write(bytes),
@@ -133,35 +134,35 @@ impl Stream {
         }
     }
 
-    /// Writes out what [`Stream::write`] took, and what TLS itself has to say. `WouldBlock`: some of it waits.
+    /// Sends what [`Stream::write`] took, and the messages of TLS itself. `WouldBlock`: some of it still waits.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.tls.as_mut().map_or(Ok(()), |session| session.flush(&mut self.socket))
     }
 
-    /// Something was taken and is not out yet.
+    /// Something was taken and is not sent yet.
     pub(super) fn has_unwritten(&self) -> bool {
         self.tls.as_ref().is_some_and(|session| session.has_unwritten())
     }
 
-    /// Says that no more is to come, and goes on reading.
+    /// Shuts the sending side; reading goes on.
     pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
         self.say_goodbye();
         self.socket.shutdown_write()
     }
 
-    /// Tells a TLS client, if there is room to, that the connection ends on purpose.
+    /// Sends a TLS client, if the socket has room, the notice that the connection ends on purpose.
     pub(super) fn say_goodbye(&mut self) {
         if let Some(session) = &mut self.tls {
             session.say_goodbye(&mut self.socket);
         }
     }
 
-    /// TLS has begun and is not agreed on.
+    /// The TLS handshake has begun and is not complete.
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|session| session.has_begun() && session.is_handshaking())
     }
 
-    /// It is to be under TLS, and nothing of that has arrived.
+    /// It has to be under TLS, and no byte has arrived.
     pub(super) fn is_untouched(&self) -> bool {
         self.tls.as_ref().is_some_and(|session| !session.has_begun())
     }

@@ -1,11 +1,11 @@
-//! The request target: its form, its path decoded, its query. Pure.
+//! The request target: its form, its decoded path, its query. Pure.
 
 use std::borrow::Cow;
 
-/// Where a request wants to go.
+/// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target<'b> {
-    /// Percent-decoded; none when that gives no text, which is no path of ours.
+pub(super) struct RequestTarget<'b> {
+    /// Percent-decoded. `None`: the result is not text, so it is not a path that the daemon has.
     pub(super) path: Option<Cow<'b, str>>,
     /// As sent, without the question mark.
     pub(super) query: Option<&'b str>,
@@ -13,8 +13,9 @@ pub(super) struct Target<'b> {
 
 /// Origin-form (`/path?query`), absolute-form (`http://host/path?query`) and `*`.
 ///
-/// Errors: what is wrong with it, for the client.
-pub(super) fn parse(raw: &str) -> Result<Target<'_>, &'static str> {
+/// # Errors
+/// What is wrong with it, for the client.
+pub(super) fn parse(raw: &str) -> Result<RequestTarget<'_>, &'static str> {
     if !raw.is_ascii() || raw.contains('#') {
         return Err("the request target has a character that must be percent-encoded");
     }
@@ -24,7 +25,7 @@ pub(super) fn parse(raw: &str) -> Result<Target<'_>, &'static str> {
         None => (local, None),
     };
     // The empty path of an absolute-form target is the root.
-    Ok(Target { path: decode(if path.is_empty() { "/" } else { path }), query })
+    Ok(RequestTarget { path: decode(if path.is_empty() { "/" } else { path }), query })
 }
 
 fn after_authority(raw: &str) -> Result<&str, &'static str> {

@@ -1,7 +1,7 @@
-//! What every connection waits for, and until when. One queue for each kind of wait; all waits of a
-//! kind last equally long, so a queue is sorted by being filled, and its front is the earliest: no
-//! search, no stale entries, no allocation in steady state. The queues double as the orders that
-//! the door needs anyway: who is idle longest, which request waits longest for room inside.
+//! What every connection waits for, and until when. There is one queue per kind of wait. All waits of a kind last equally
+//! long, so the front of a queue is always the one that ends first: no search, no stale entries, no allocation in steady
+//! state. The queues are also the orders that the door needs: which connection has been idle longest, which request has
+//! waited longest for room inside.
 //!
 //! Invariant: a connection is in at most one queue.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const NONE: usize = usize::MAX;
 
 #[derive(Clone, Copy, Debug)]
-struct Link {
+struct Waiter {
     kind: usize,
     since: Instant,
     before: usize,
@@ -18,7 +18,7 @@ struct Link {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Queue {
+struct WaitQueue {
     front: usize,
     back: usize,
     len: usize,
@@ -28,57 +28,57 @@ struct Queue {
 /// The waits of one kind of connections; `K` kinds of wait, numbered from 0.
 #[derive(Debug)]
 pub(super) struct Timers<const K: usize> {
-    queues: [Queue; K],
-    links: Vec<Option<Link>>,
+    queues: [WaitQueue; K],
+    waiters: Vec<Option<Waiter>>,
 }
 
 impl<const K: usize> Timers<K> {
     /// How long a wait of each kind lasts.
     pub(super) fn new(lasts: [Duration; K]) -> Self {
-        let queues = lasts.map(|lasts| Queue { front: NONE, back: NONE, len: 0, lasts });
-        Self { queues, links: Vec::new() }
+        let queues = lasts.map(|lasts| WaitQueue { front: NONE, back: NONE, len: 0, lasts });
+        Self { queues, waiters: Vec::new() }
     }
 
     /// `slot` begins to wait; what it waited for before no longer counts. `now` never goes back.
     pub(super) fn set(&mut self, slot: usize, kind: usize, now: Instant) {
         self.clear(slot);
-        if self.links.len() <= slot {
-            self.links.resize(slot + 1, None);
+        if self.waiters.len() <= slot {
+            self.waiters.resize(slot + 1, None);
         }
         let queue = &mut self.queues[kind];
         let before = std::mem::replace(&mut queue.back, slot);
         queue.len += 1;
         if before == NONE {
             queue.front = slot;
-        } else if let Some(link) = &mut self.links[before] {
-            link.after = slot;
+        } else if let Some(waiter) = &mut self.waiters[before] {
+            waiter.after = slot;
         }
-        self.links[slot] = Some(Link { kind, since: now, before, after: NONE });
+        self.waiters[slot] = Some(Waiter { kind, since: now, before, after: NONE });
     }
 
     /// `slot` waits for nothing.
     pub(super) fn clear(&mut self, slot: usize) {
-        let Some(link) = self.links.get_mut(slot).and_then(Option::take) else { return };
-        let queue = &mut self.queues[link.kind];
+        let Some(waiter) = self.waiters.get_mut(slot).and_then(Option::take) else { return };
+        let queue = &mut self.queues[waiter.kind];
         queue.len -= 1;
-        if link.before == NONE {
-            queue.front = link.after;
-        } else if let Some(before) = &mut self.links[link.before] {
-            before.after = link.after;
+        if waiter.before == NONE {
+            queue.front = waiter.after;
+        } else if let Some(before) = &mut self.waiters[waiter.before] {
+            before.after = waiter.after;
         }
-        if link.after == NONE {
-            queue.back = link.before;
-        } else if let Some(after) = &mut self.links[link.after] {
-            after.before = link.before;
+        if waiter.after == NONE {
+            queue.back = waiter.before;
+        } else if let Some(after) = &mut self.waiters[waiter.after] {
+            after.before = waiter.before;
         }
     }
 
-    /// Who waits longest for this.
+    /// The one that has waited longest for this.
     pub(super) fn front(&self, kind: usize) -> Option<usize> {
         Some(self.queues[kind].front).filter(|&slot| slot != NONE)
     }
 
-    /// Who began to wait for this last.
+    /// The one that began to wait for this last.
     pub(super) fn back(&self, kind: usize) -> Option<usize> {
         Some(self.queues[kind].back).filter(|&slot| slot != NONE)
     }
@@ -87,12 +87,12 @@ impl<const K: usize> Timers<K> {
         self.queues[kind].len
     }
 
-    /// Since when `slot` waits.
+    /// When the wait of `slot` began.
     pub(super) fn since(&self, slot: usize) -> Option<Instant> {
-        self.links.get(slot)?.as_ref().map(|link| link.since)
+        self.waiters.get(slot)?.as_ref().map(|waiter| waiter.since)
     }
 
-    /// Someone whose wait is over, and what it was for. It stays until set anew or cleared.
+    /// A slot whose wait is over, and what it waited for. It stays until it is set again or cleared.
     pub(super) fn expired(&self, now: Instant) -> Option<(usize, usize)> {
         (0..K).find_map(|kind| {
             let slot = self.front(kind)?;

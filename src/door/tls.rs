@@ -1,7 +1,7 @@
 //! TLS of one connection, on a socket that does not block.
 //!
-//! Invariant: what it holds is bounded: outgoing bytes by [`DOOR_TLS_BYTES_MAX`], incoming ones by rustls
-//! (a record, or a handshake message of 64 KiB), and more is read only when those were taken.
+//! Invariant: what it holds is bounded: outgoing bytes by [`DOOR_TLS_BYTES_MAX`], incoming ones by rustls (a record, or a
+//! handshake message of 64 KiB), and more is read only after those were taken.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -11,18 +11,21 @@ use rustls::{ServerConfig, ServerConnection};
 use super::stream::{Brought, Socket};
 use crate::limits::DOOR_TLS_BYTES_MAX;
 
-/// The first byte of every TLS client: a record that holds a handshake message.
+/// The first byte that every TLS client sends: the type of a record that holds a handshake message.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// A connection's TLS.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct TlsSession {
     connection: ServerConnection,
     has_begun: bool,
 }
 
-impl Session {
-    /// Nothing is sent before the client has.
+impl TlsSession {
+    /// The client speaks first.
+    ///
+    /// # Errors
+    /// Those of rustls.
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(Some(DOOR_TLS_BYTES_MAX));
@@ -45,7 +48,7 @@ impl Session {
         self.connection.wants_write()
     }
 
-    /// What is decrypted already, or what one read of the socket brings.
+    /// Returns what is decrypted already, or what one read of the socket brings.
     pub(super) fn read(&mut self, socket: &mut Socket, buffer: &mut [u8]) -> io::Result<Brought> {
         let decrypted = self.take(buffer)?;
         if decrypted.bytes > 0 || decrypted.end {
@@ -59,7 +62,7 @@ impl Session {
         let state = match self.connection.process_new_packets() {
             Ok(state) => state,
             Err(error) => {
-                // The client is told why, if there is room to.
+                // Sends the alert that says why, if the socket has room.
                 let _ = self.flush(socket);
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
@@ -75,7 +78,7 @@ impl Session {
 
     fn take(&mut self, buffer: &mut [u8]) -> io::Result<Brought> {
         match self.connection.reader().read(buffer) {
-            // Many clients end without saying so; a body that is cut short shows by its framing.
+            // Many clients close without a notice. The framing shows whether a body was cut off.
             Ok(0) => Ok(Brought { end: true, ..Brought::default() }),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                 Ok(Brought { end: true, ..Brought::default() })
@@ -86,7 +89,7 @@ impl Session {
         }
     }
 
-    /// Encrypts as much as there is room for.
+    /// Encrypts as many bytes as there is room for.
     pub(super) fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
         self.flush(socket)?;
         let taken = self.connection.writer().write(bytes)?;
@@ -115,7 +118,7 @@ impl Session {
     }
 }
 
-/// A socket being read, and whether that has emptied it.
+/// A socket, and whether the last read has emptied it.
 struct Noted<'s> {
     socket: &'s mut Socket,
     is_empty: bool,

@@ -1,7 +1,7 @@
-//! The HTTP side behind the door: routes, replies, the `tiny_http` listener and its workers.
+//! The HTTP server behind the door: the `tiny_http` listener, its workers, and one file per endpoint.
 //!
-//! Invariants: nothing behind this room knows HTTP; a worker never waits on storage; a request is
-//! answered once, by whoever learns its outcome.
+//! Invariants: no room behind this one knows HTTP; a worker never waits for storage; a request is answered once, by whoever
+//! learns its outcome.
 
 mod body;
 pub mod endpoints;

@@ -32,11 +32,11 @@ struct ServerState {
     context: Arc<Context>,
 }
 
-/// The ways to the workers that have the time for what takes longer. Bodies stay with the door until read. Those
-/// workers end with the last of these.
+/// The ways to the workers for requests that take longer. Bodies stay with the door until they are read. These workers end
+/// when the last of these is dropped.
 #[derive(Clone)]
 struct Others {
-    /// None: the lead is the only one.
+    /// `None`: the lead is the only worker.
     usual: Option<Sender<Request>>,
     batches: Sender<Request>,
 }
@@ -69,7 +69,7 @@ impl HttpServer {
             for n in numbers {
                 let (shared, requests) = (Arc::clone(&shared), requests.clone());
                 let work = move || requests.into_iter().for_each(|request| shared.serve(request));
-                // Essential, as the lead and the keeper are: a panic of a request's is caught in `serve`.
+                // Essential, as the lead and the keeper are: `serve` catches the panic of a request.
                 threads.push(thread::essential(&format!("{name}-{n}"), work)?);
             }
             Ok::<_, io::Error>(sender)
@@ -90,7 +90,7 @@ impl HttpServer {
         InnerServer { path: self.shared.server.path(), rebuild: self.rebuild.clone() }
     }
 
-    /// Stops the workers. The door must be closed already. False: some did not end in time.
+    /// Stops the workers. The door must be closed already. `false`: some did not end in time.
     #[must_use]
     pub fn stop(self, within: Duration) -> bool {
         self.shared.stopping.store(true, Ordering::Release);
@@ -111,14 +111,14 @@ impl ServerState {
     fn lead(&self, others: &Others) {
         while !self.stopping.load(Ordering::Acquire) {
             let server = self.server.current();
-            // The time limit is for a server that was replaced; a failed accept is the door's to notice.
+            // The time limit is for a server that was replaced. The door notices an accept that failed.
             while let Ok(Some(request)) = server.recv_timeout(WORKER_LOOK) {
                 self.receive(Request::read(request), others);
             }
         }
     }
 
-    /// Serves a request, or leaves it to those who have the time.
+    /// Serves a request, or leaves it to another worker.
     fn receive(&self, request: Request, others: &Others) {
         let to = match request.effort() {
             Effort::Short => None,
@@ -139,7 +139,7 @@ impl ServerState {
     fn serve(&self, request: Request) {
         if catch_unwind(AssertUnwindSafe(|| self.handle(request))).is_err() {
             stats::add(&self.context.stats.internal_errors, 1);
-            error!("BUG: a request made a worker panic, it is answered 500");
+            error!("BUG: a request made a worker panic: it is answered 500");
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::request::Request;
 use crate::wire::reply::{Reply, reason};
 
-/// Answers a request. A door that is gone has taken its client with it, so errors end here.
+/// Answers a request. Errors are ignored: without the door there is no client either.
 pub(super) fn write_reply(request: Request, reply: &Reply) {
     let text = render(reply, request.traceparent());
     let mut writer = request.into_writer();

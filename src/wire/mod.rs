@@ -1,6 +1,7 @@
-//! The words of HTTP that the door and the workers share: paths, answers, keys, trace ids.
+//! The words of HTTP that the door and the workers share: `routes` (paths, and what each takes), `reply` (statuses and
+//! bodies), `keys` (who may do what), `traceparent`.
 //!
-//! Invariant: pure, but for the file of API keys. Nothing here knows a socket or a server.
+//! Invariant: nothing here knows a socket or a server. All of it is pure, except that `keys` reads its file.
 
 pub mod keys;
 pub mod reply;

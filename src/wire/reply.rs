@@ -52,20 +52,20 @@ impl Reply {
         self
     }
 
-    /// 400: the request's framing can't be trusted. The connection is closed after it.
+    /// 400: the request's framing cannot be trusted. The connection is closed after it.
     #[must_use]
     pub fn bad_request(why: impl Into<Cow<'static, str>>) -> Self {
         Self::detail(400, why)
     }
 
-    /// 401: no key is shown, or one that is not known.
+    /// 401: no key was sent, or an unknown one.
     #[must_use]
     pub fn unauthorized(why: Denied, access: Access) -> Self {
         let detail = match why {
             Denied::Missing => "an API key is needed: send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
             Denied::Unknown => "the API key is not known",
         };
-        // Browsers ask for a password where they are told Basic; tills have no one to ask.
+        // A browser asks for a password where Basic is offered. A till has nobody to ask.
         let how = if access == Access::Status { "Bearer, Basic realm=\"logs-ingest\"" } else { "Bearer" };
         Self::detail(401, detail).with("WWW-Authenticate", how)
     }
@@ -88,7 +88,7 @@ impl Reply {
         Self::detail(408, what)
     }
 
-    /// 409: the same request is being stored. The client should ask again after `retry_after_s` seconds.
+    /// 409: the same request is being stored. The client should send it again after `retry_after_s` seconds.
     #[must_use]
     pub fn in_flight(retry_after_s: u32) -> Self {
         Self::detail(409, "the request with this Idempotency-Key is still being stored: ask again")
@@ -101,13 +101,13 @@ impl Reply {
         Self::detail(413, format!("{what} is larger than the limit of {limit_bytes} bytes"))
     }
 
-    /// 413: a batch of more events than that.
+    /// 413: a batch of too many events.
     #[must_use]
     pub fn too_many(limit: usize) -> Self {
         Self::detail(413, format!("the batch has more events than the limit of {limit}"))
     }
 
-    /// 415: the body is encoded in a way that is not understood.
+    /// 415: the encoding of the body is not supported.
     #[must_use]
     pub fn unsupported_encoding(accepted: &'static str) -> Self {
         Self::detail(415, "Content-Encoding is not supported").with("Accept-Encoding", accepted)
@@ -125,7 +125,7 @@ impl Reply {
         Self::detail(431, "the request head is larger than 16 KiB or has more than 100 fields")
     }
 
-    /// 503: no room, or stopping. The client should come back after `retry_after_s` seconds.
+    /// 503: no room, or stopping. The client should send it again after `retry_after_s` seconds.
     #[must_use]
     pub fn unavailable(why: impl Into<Cow<'static, str>>, retry_after_s: u32) -> Self {
         Self::detail(503, why).with("Retry-After", retry_after_s.to_string())
@@ -172,7 +172,7 @@ pub fn retry_after(least: u32) -> u32 {
 /// The same, between two bounds.
 #[must_use]
 pub fn retry_between(least: u32, most: u32) -> u32 {
-    // The standard library's own random keys are jitter enough, and no dependency.
+    // The standard library's own random keys are enough for jitter, and need no dependency.
     let random = RandomState::new().hash_one(0_u8);
     least + (random % u64::from(most - least + 1)) as u32
 }

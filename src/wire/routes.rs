@@ -1,5 +1,5 @@
-//! The one table of paths, shared by the door, which judges the head alone before a body is read,
-//! and by the workers, which answer. Pure.
+//! The one table of paths. The door judges a request by it from the head alone, before a body is read; the workers answer
+//! by it. Pure.
 
 use crate::wire::keys::Access;
 use crate::wire::reply::Reply;
@@ -36,11 +36,11 @@ pub enum File {
     Status,
     /// Its styles.
     StatusStyle,
-    /// What keeps it up to date.
+    /// The script that keeps it up to date.
     StatusScript,
     /// `/docs`
     Docs,
-    /// What starts it.
+    /// The script that starts it.
     DocsScript,
     /// Swagger UI's styles.
     SwaggerStyle,
@@ -48,24 +48,24 @@ pub enum File {
     SwaggerScript,
 }
 
-/// Which part of the door's upstream pool serves a route: answers that wait for storage must not
-/// keep health from answering.
+/// Which connections to the inner server a route may use: requests that wait for storage must not keep /health from being
+/// answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Answers when the event is stored.
+    /// Those of requests that are answered when their events are stored.
     Ingest,
-    /// Answers at once, on connections kept for it.
+    /// Those kept for requests that are answered at once.
     Kept,
 }
 
-/// What a route does with a body, and so how large one may be.
+/// What a route takes as a body, and so how large it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// It is read and dropped.
+pub enum BodyKind {
+    /// None: it is read and dropped.
     Dropped,
-    /// It is one event.
+    /// One event.
     Event,
-    /// It is many.
+    /// Many events.
     Batch,
 }
 
@@ -74,30 +74,30 @@ pub enum Body {
 pub struct Route {
     /// After percent-decoding, without the query.
     pub path: &'static str,
-    /// The one method it has, also its `Allow`.
+    /// Its only method, also for `Allow`.
     pub method: &'static str,
     /// What answers.
     pub endpoint: Endpoint,
-    /// Which upstream connections it may use.
+    /// Which connections to the inner server it may use.
     pub lane: Lane,
-    /// What its body is.
-    pub body: Body,
+    /// What it takes as a body.
+    pub body: BodyKind,
     /// Who may use it.
     pub access: Access,
 }
 
 const fn get(path: &'static str, endpoint: Endpoint, access: Access) -> Route {
-    Route { path, method: "GET", endpoint, lane: Lane::Kept, body: Body::Dropped, access }
+    Route { path, method: "GET", endpoint, lane: Lane::Kept, body: BodyKind::Dropped, access }
 }
 
-const fn ingest(path: &'static str, endpoint: Endpoint, body: Body) -> Route {
+const fn ingest(path: &'static str, endpoint: Endpoint, body: BodyKind) -> Route {
     Route { path, method: "POST", endpoint, lane: Lane::Ingest, body, access: Access::Keyed }
 }
 
 /// Every path of the product.
 pub const ROUTES: &[Route] = &[
-    ingest("/api/logs/ingest", Endpoint::Ingest, Body::Event),
-    ingest("/api/logs/ingest/batch", Endpoint::Batch, Body::Batch),
+    ingest("/api/logs/ingest", Endpoint::Ingest, BodyKind::Event),
+    ingest("/api/logs/ingest/batch", Endpoint::Batch, BodyKind::Batch),
     get("/health", Endpoint::Health, Access::Open),
     get("/livez", Endpoint::Livez, Access::Open),
     get("/readyz", Endpoint::Readyz, Access::Open),
@@ -116,7 +116,8 @@ pub const ROUTES: &[Route] = &[
 
 /// The route of a request: 404 before 405, as the contract orders them. `path` is percent-decoded.
 ///
-/// Errors: the reply to send instead.
+/// # Errors
+/// The reply that refuses it.
 pub fn find(method: &str, path: &str) -> Result<&'static Route, Reply> {
     let route = ROUTES.iter().find(|route| route.path == path).ok_or_else(Reply::not_found)?;
     if route.method == method { Ok(route) } else { Err(Reply::method_not_allowed(route.method)) }

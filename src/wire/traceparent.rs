@@ -1,12 +1,11 @@
-//! W3C trace context: which `traceparent` is one. Pure.
+//! W3C trace context: whether a `traceparent` is valid. Pure.
 
 use crate::limits::TRACEPARENT_MAX;
 
 /// Version 00: `00-<32>-<16>-<2>` in lower-case hexadecimal.
 const LEN: usize = 55;
 
-/// Only what may be passed on is: one version with all its parts, ids that are not zero. A later version may have
-/// more behind them.
+/// Whether it may be passed on: all its parts are there, and no id is zero. A later version may have further parts.
 #[must_use]
 pub fn is_valid(text: &str) -> bool {
     if text.len() < LEN || text.len() > TRACEPARENT_MAX || !text.is_ascii() {

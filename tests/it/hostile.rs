@@ -1,5 +1,5 @@
-//! Clients that are slow, many, broken or hostile, against the whole daemon with a real spool. Each
-//! time a healthy client goes on being served, and what the daemon takes stays under its caps.
+//! Clients that are slow, many, broken or hostile, against the whole daemon with a real spool. Each time a healthy client
+//! goes on being served, and what the daemon uses stays below its caps.
 
 mod crowd;
 mod huge;
@@ -25,7 +25,7 @@ use crate::support::stores::Found;
 const FDS_MAX: usize = 1_024 + 3 * 256 + 128;
 const THREADS_MAX: u64 = 256 + 64;
 
-/// Who asked is served in time, and the daemon is below its caps.
+/// A client is served in time, and the daemon is below its caps.
 fn serves(daemon: &Daemon) -> Report {
     let report = healthy(daemon.addr());
     assert!(daemon.fds() <= FDS_MAX, "{} descriptors", daemon.fds());
@@ -70,7 +70,7 @@ fn dripping_heads_and_stalled_bodies_cost_only_themselves() {
     let mut dripping: Vec<TcpStream> = (0..100).map(|_| connect(addr)).collect();
     let (over, is_over) = bounded::<()>(0);
     let drip = thread::start("drip", move || {
-        // A byte each 200 ms, until the daemon has closed them all; by the third second it should have.
+        // A byte every 200 ms, until the daemon has closed all of them, which should be in the third second.
         for byte in b"POST /api/logs/ingest HTTP/1.1\r\nHost: x\r\nX-Slow: ".iter().cycle() {
             dripping.retain_mut(|client| client.write_all(&[*byte]).is_ok());
             let gave_up =
@@ -149,7 +149,7 @@ fn lengths_that_can_not_be_and_pipelined_events_and_bursts_are_survived() {
 #[test]
 fn listening_resumes_by_itself_when_descriptors_are_free_again() {
     let daemon = Daemon::start();
-    // Open what is opened on demand, so that what is used up is the connections' share.
+    // Open what is opened on demand, so that the connections use up their own share.
     let warm_up = serves(&daemon);
     let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
     let limit = daemon.fds() as u64 + 4;
@@ -178,7 +178,7 @@ fn listening_resumes_by_itself_when_descriptors_are_free_again() {
 fn an_inner_server_that_is_gone_is_replaced_and_no_worker_is_lost() {
     let mut daemon = Daemon::builder().env("WORKERS", 1).start();
     for round in 0..3 {
-        // Gone already where the pool has what it needs and did not look.
+        // It is gone already if the pool has the connections that it needs.
         let _ = std::fs::remove_file(daemon.data_dir().join("private/http.sock"));
         let burst = Load::run(daemon.addr(), 40, Until::Count(40), valid_events);
         assert!(burst.answers.len() + burst.unanswered.len() == 40, "round {round}: {burst:?}");
@@ -190,7 +190,7 @@ fn an_inner_server_that_is_gone_is_replaced_and_no_worker_is_lost() {
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.log_text());
 }
 
-/// A client that stalls in the middle of a body keeps nobody from stopping in time.
+/// A client that stalls in the middle of a body does not keep the daemon from stopping in time.
 #[test]
 fn a_stalled_client_does_not_hold_up_a_stop() {
     let mut daemon = Daemon::builder().env("SHUTDOWN_TIMEOUT", "4s").start();

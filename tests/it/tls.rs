@@ -194,7 +194,7 @@ fn a_new_certificate_is_shown_after_sighup_and_nobody_notices() {
     assert!(late.send("GET", "/livez", &[], b"").is_err(), "the old certificate is shown no more");
     assert_eq!(kept.get("/livez").status, 200);
 
-    // What can't be used changes nothing and is said.
+    // Files that cannot be used change nothing, and the log says so.
     for (file, setting) in [(first.key(), "TLS_KEY"), (first.certificate(), "TLS_CERT")] {
         let before = std::fs::read(&file).unwrap();
         std::fs::write(&file, "no PEM").unwrap();
@@ -316,7 +316,7 @@ fn files_that_can_not_be_used_end_the_start_with_78() {
         (Some(&bad), Some(&key), "bad.pem"),
         (Some(&key), Some(&key), "no certificate"),
         (Some(&cert), Some(&cert), "private key"),
-        (Some(&cert), Some(&other.key()), "can't be used together"),
+        (Some(&cert), Some(&other.key()), "cannot be used together"),
     ] {
         let mut builder = Daemon::builder();
         for (name, file) in [("TLS_CERT", cert), ("TLS_KEY", key)] {
@@ -345,7 +345,7 @@ fn a_certificate_that_ends_soon_is_warned_about_and_used() {
     let certificate = Certificate::made_with(&["--days", "7", "till-server.lan", "192.168.1.5"]);
     let daemon = certificate.daemon().start();
     let line = daemon.wait_for_log("make a new one", Duration::from_secs(5));
-    assert!(line.contains("[WARN]") && line.contains(" ends in "), "{line}");
+    assert!(line.contains("[WARN]") && line.contains(" expires in "), "{line}");
     let figures = daemon_stats(&daemon, &certificate)["door"].clone();
     let left_s = figures["tls_certificate_ends_s"].as_i64().unwrap() - chrono::Utc::now().timestamp();
     assert!((6 * 86_400..=7 * 86_400).contains(&left_s), "{left_s} s");
@@ -424,6 +424,6 @@ fn programs_of_this_machine_come_over_the_unix_socket() {
     std::fs::write(&path, "somebody's").unwrap();
     let (code, said) = builder.run_to_exit(Duration::from_secs(10));
     assert_eq!(code, Some(69), "{said}");
-    assert!(said.contains("no socket"), "{said}");
+    assert!(said.contains("not a socket"), "{said}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
 }

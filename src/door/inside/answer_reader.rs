@@ -10,18 +10,17 @@ use crate::limits::{DOOR_ANSWER_BYTES_MAX, HEAD_BYTES_MAX};
 /// Fields in an answer's head.
 const FIELDS_MAX: usize = 48;
 
-/// An answer, whole.
+/// A whole answer of the inner server.
 #[derive(Debug)]
-pub(in crate::door) struct Answer<'b> {
+pub(in crate::door) struct InnerAnswer<'b> {
     pub(in crate::door) status: u16,
     pub(in crate::door) body: &'b [u8],
     fields: [Header<'b>; FIELDS_MAX],
     count: usize,
 }
 
-impl<'b> Answer<'b> {
-    /// Those that go on to the client: not the ones about this connection, nor those that the door
-    /// writes itself.
+impl<'b> InnerAnswer<'b> {
+    /// The fields for the client: without those about this connection, and those that the door writes itself.
     pub(in crate::door) fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         const OWN: [&str; 10] = [
             "connection",
@@ -45,7 +44,7 @@ impl<'b> Answer<'b> {
 #[derive(Debug, Default)]
 pub(in crate::door) struct AnswerReader {
     received: Vec<u8>,
-    state: State,
+    state: AnswerState,
     /// A chunked body, decoded.
     decoded: Vec<u8>,
     /// The server closes the connection after it.
@@ -53,7 +52,7 @@ pub(in crate::door) struct AnswerReader {
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum AnswerState {
     #[default]
     Head,
     Counted {
@@ -78,24 +77,25 @@ enum State {
 impl AnswerReader {
     /// Takes bytes as they arrive. `Ok(true)` when the answer is whole.
     ///
-    /// Errors: what is wrong with it. The connection can't be used any more.
+    /// # Errors
+    /// What is wrong with it. The connection cannot be used any more.
     pub(in crate::door) fn feed(&mut self, bytes: &[u8]) -> Result<bool, &'static str> {
         if self.received.len() + bytes.len() > DOOR_ANSWER_BYTES_MAX {
             return Err("the answer is too large");
         }
         self.received.extend_from_slice(bytes);
-        if matches!(self.state, State::Head) {
+        if matches!(self.state, AnswerState::Head) {
             self.read_head()?;
         }
         match &mut self.state {
-            State::Counted { head, end } if self.received.len() >= *end => {
-                self.state = State::Whole { head: *head, end: *end, is_chunked: false };
+            AnswerState::Counted { head, end } if self.received.len() >= *end => {
+                self.state = AnswerState::Whole { head: *head, end: *end, is_chunked: false };
             }
-            State::Chunked { head, at, reader } => {
+            AnswerState::Chunked { head, at, reader } => {
                 let taken = reader.feed(&self.received[*at..], &mut self.decoded);
                 *at += taken.map_err(|_| "its chunks are broken")?;
                 if reader.is_done() {
-                    self.state = State::Whole { head: *head, end: *at, is_chunked: true };
+                    self.state = AnswerState::Whole { head: *head, end: *at, is_chunked: true };
                 }
             }
             _ => {}
@@ -103,42 +103,42 @@ impl AnswerReader {
         Ok(self.is_whole())
     }
 
-    /// The connection was closed. `true` when that is how the answer ends.
+    /// The connection was closed. `true`: that ends the answer, which is whole.
     pub(in crate::door) fn end(&mut self) -> bool {
         self.closes = true;
-        if let State::UntilClose { head } = self.state {
-            self.state = State::Whole { head, end: self.received.len(), is_chunked: false };
+        if let AnswerState::UntilClose { head } = self.state {
+            self.state = AnswerState::Whole { head, end: self.received.len(), is_chunked: false };
         }
         self.is_whole()
     }
 
     pub(in crate::door) fn is_whole(&self) -> bool {
-        matches!(self.state, State::Whole { .. })
+        matches!(self.state, AnswerState::Whole { .. })
     }
 
     /// Can the connection take another request after this answer?
     pub(in crate::door) fn keeps(&self) -> bool {
-        matches!(self.state, State::Whole { end, .. } if end == self.received.len() && !self.closes)
+        matches!(self.state, AnswerState::Whole { end, .. } if end == self.received.len() && !self.closes)
     }
 
     /// The answer, if it is whole.
-    pub(in crate::door) fn answer(&self) -> Option<Answer<'_>> {
-        let State::Whole { head, end, is_chunked } = self.state else { return None };
+    pub(in crate::door) fn answer(&self) -> Option<InnerAnswer<'_>> {
+        let AnswerState::Whole { head, end, is_chunked } = self.state else { return None };
         let mut headers = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let (status, parsed) = parse(&self.received[..head], &mut headers)?;
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         fields[..parsed.len()].copy_from_slice(parsed);
         let body = if is_chunked { &self.decoded[..] } else { &self.received[head..end] };
-        Some(Answer { status, body, fields, count: parsed.len() })
+        Some(InnerAnswer { status, body, fields, count: parsed.len() })
     }
 
-    /// Ready for the next answer, with its buffers if they are small.
+    /// Makes it ready for the next answer. Small buffers are kept.
     pub(in crate::door) fn reset(&mut self, keep_bytes: usize) {
         for buffer in [&mut self.received, &mut self.decoded] {
             buffer.clear();
             buffer.shrink_to(keep_bytes);
         }
-        self.state = State::Head;
+        self.state = AnswerState::Head;
         self.closes = false;
     }
 
@@ -170,13 +170,13 @@ impl AnswerReader {
         self.state = match (is_chunked, length) {
             (true, _) => {
                 let reader = BodyReader::new(Framing::Chunked, DOOR_ANSWER_BYTES_MAX);
-                State::Chunked { head, at: head, reader }
+                AnswerState::Chunked { head, at: head, reader }
             }
             (false, Some(length)) if length <= DOOR_ANSWER_BYTES_MAX => {
-                State::Counted { head, end: head + length }
+                AnswerState::Counted { head, end: head + length }
             }
             (false, Some(_)) => return Err("the answer is too large"),
-            (false, None) => State::UntilClose { head },
+            (false, None) => AnswerState::UntilClose { head },
         };
         Ok(())
     }

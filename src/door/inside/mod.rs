@@ -28,7 +28,7 @@ use crossbeam_channel::Sender;
 use mio::Registry;
 use mio::event::Event;
 
-pub(super) use self::answer_reader::Answer;
+pub(super) use self::answer_reader::InnerAnswer;
 pub(super) use self::parcel::{Parcel, SentBy};
 use self::renew::{Backoff, DescriptorReserve, FileIdentity, ingest_floor};
 use self::upstream::{Doing, Upstream, wait};
@@ -186,7 +186,7 @@ impl Inside {
     }
 
     /// What the client of this connection is answered. None: the server gave up on the request.
-    pub(super) fn answer(&self, connection: usize) -> Option<Answer<'_>> {
+    pub(super) fn answer(&self, connection: usize) -> Option<InnerAnswer<'_>> {
         let answer = self.upstreams.get(connection)?.reader.answer()?;
         // The server's own answer has no body, a worker's has one: a worker dropped the request.
         let is_the_servers_own = answer.body.is_empty() && answer.status >= 400;

@@ -4,7 +4,7 @@ use crate::door::head::{Head, NDJSON};
 use crate::door::render::{field, put};
 use crate::door::stream::Peer;
 use crate::limits::DOOR_BUFFER_BYTES_KEPT;
-use crate::wire::routes::{Body, Route};
+use crate::wire::routes::{BodyKind, Route};
 
 /// The request that shows that the inner server answers.
 const PING: &[u8] = b"GET /livez HTTP/1.1\r\nHost: inner\r\n\r\n";
@@ -63,7 +63,7 @@ impl Parcel {
         }
         for (name, value) in [
             ("X-Door-Client", sent_by.name),
-            ("Content-Type", Some(NDJSON).filter(|_| fields.is_ndjson && route.body == Body::Batch)),
+            ("Content-Type", Some(NDJSON).filter(|_| fields.is_ndjson && route.body == BodyKind::Batch)),
             ("traceparent", fields.traceparent),
             ("X-Request-ID", Some(request_id)),
         ] {

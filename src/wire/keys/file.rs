@@ -1,9 +1,8 @@
-//! The file of API keys: `NAME KEY` or `NAME sha256:HEX` a line; blank lines and lines that begin with
-//! `#` say nothing. Several lines of one name are several keys of one client, so that keys can be changed
-//! without a gap.
+//! The file of API keys: each line is `NAME KEY` or `NAME sha256:HEX`; blank lines and lines that begin with `#` are
+//! ignored. Several lines of one name are several keys of one client, so that keys can be changed without a gap.
 //!
-//! A file with keys in clear must be readable by nobody but its owner and group; one with hashes alone
-//! may be (a container's secrets often are). Nobody else may write to either.
+//! A file with plain keys must be readable by its owner and group only; a file with hashes alone may be readable by
+//! everyone, as the secrets of a container often are. Only its owner and group may write to either.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -13,14 +12,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{Digest, digest, words};
+use super::{KeyDigest, digest, words};
 use crate::limits::{API_KEY_CHARS_MAX, API_KEY_CHARS_MIN, API_KEYS_FILE_BYTES_MAX, API_KEYS_MAX};
 
-/// Longest name of a client: it stands in logs and counters.
+/// The longest name of a client: logs and counters show it.
 const NAME_CHARS_MAX: usize = 64;
 const HASH: &str = "sha256:";
 
-/// A file of keys that can't be used. Says which line is wrong, and never what it holds.
+/// Why a file of keys cannot be used: which line is wrong, but never what it says.
 #[derive(Debug)]
 pub struct KeysError {
     path: PathBuf,
@@ -29,21 +28,21 @@ pub struct KeysError {
 
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "API_KEYS_FILE={:?} can't be used: {}", self.path, self.problem)
+        write!(f, "API_KEYS_FILE={:?} cannot be used: {}", self.path, self.problem)
     }
 }
 
 impl std::error::Error for KeysError {}
 
 /// A line that holds a key.
-pub(super) struct Line {
+pub(super) struct KeyLine {
     pub(super) name: Box<str>,
-    pub(super) digest: Digest,
+    pub(super) digest: KeyDigest,
     is_clear: bool,
 }
 
 /// Reads and judges the file.
-pub(super) fn read(path: &Path) -> Result<Vec<Line>, KeysError> {
+pub(super) fn read(path: &Path) -> Result<Vec<KeyLine>, KeysError> {
     let refuse = |problem: String| KeysError { path: path.to_owned(), problem };
     let (text, mode) = text_and_mode(path).map_err(refuse)?;
     let lines = parse(&text).map_err(refuse)?;
@@ -51,16 +50,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<Line>, KeysError> {
     Ok(lines)
 }
 
-/// The one key of a client's own file: nothing else stands in it.
+/// The only key of a client's own file.
 ///
-/// Errors: it can't be read, others can read it, or it holds something else.
+/// # Errors
+/// The file cannot be read, others can read it, or it holds something else.
 pub fn read_one(path: &Path) -> Result<String, String> {
     let read = || {
         let (text, mode) = text_and_mode(path)?;
         check_mode(mode, true)?;
         checked(text.trim()).map(str::to_owned)
     };
-    read().map_err(|problem: String| format!("the key file {path:?} can't be used: {problem}"))
+    read().map_err(|problem: String| format!("the key file {path:?} cannot be used: {problem}"))
 }
 
 fn text_and_mode(path: &Path) -> Result<(String, u32), String> {
@@ -86,8 +86,7 @@ fn check_mode(mode: u32, has_clear_keys: bool) -> Result<(), String> {
     }
     if mode & 0o004 != 0 && has_clear_keys {
         return Err(
-            "it holds keys in clear and everyone may read it: chmod 0600, or put hashes in (sha256:HEX)"
-                .into(),
+            "it holds plain keys and everyone may read it: chmod 0600, or use hashes (sha256:HEX)".into()
         );
     }
     Ok(())
@@ -95,9 +94,10 @@ fn check_mode(mode: u32, has_clear_keys: bool) -> Result<(), String> {
 
 /// Every key of the text.
 ///
-/// Errors: the first line that is wrong, by its number.
-pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
-    let mut lines: Vec<Line> = Vec::new();
+/// # Errors
+/// The first line that is wrong, by its number.
+pub(super) fn parse(text: &str) -> Result<Vec<KeyLine>, String> {
+    let mut lines: Vec<KeyLine> = Vec::new();
     let mut numbers: Vec<usize> = Vec::new();
     for (number, text) in (1_usize..).zip(text.lines()) {
         let text = text.trim();
@@ -114,10 +114,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
         lines.push(line);
         numbers.push(number);
     }
-    if lines.is_empty() { Err("it has no key: nobody could send anything".into()) } else { Ok(lines) }
+    if lines.is_empty() { Err("it has no key: nobody could send events".into()) } else { Ok(lines) }
 }
 
-fn parse_line(text: &str) -> Result<Line, String> {
+fn parse_line(text: &str) -> Result<KeyLine, String> {
     let mut words_of = text.split_ascii_whitespace();
     let (Some(name), Some(key), None) = (words_of.next(), words_of.next(), words_of.next()) else {
         return Err("use NAME KEY, or NAME sha256:HEX".into());
@@ -130,10 +130,10 @@ fn parse_line(text: &str) -> Result<Line, String> {
         Some(hex) => (from_hex(hex).ok_or("sha256: is followed by 64 hexadecimal digits")?, false),
         None => (digest(checked(key)?), true),
     };
-    Ok(Line { name: name.into(), digest, is_clear })
+    Ok(KeyLine { name: name.into(), digest, is_clear })
 }
 
-/// What a header can carry, and nobody guesses.
+/// The key, if a header can carry it and nobody can guess it.
 fn checked(key: &str) -> Result<&str, String> {
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("a key is printable ASCII without blanks".into());
@@ -144,7 +144,7 @@ fn checked(key: &str) -> Result<&str, String> {
     Ok(key)
 }
 
-fn from_hex(hex: &str) -> Option<Digest> {
+fn from_hex(hex: &str) -> Option<KeyDigest> {
     if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

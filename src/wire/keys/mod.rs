@@ -1,12 +1,12 @@
 //! API keys: who may send events, and who may look at the status, by name.
 //!
-//! The door asks [`Guard::admit`] for each request, from the head alone. Keys come from one file (see
-//! `file`), which a reload reads anew; a bad one changes nothing.
+//! The door asks [`Guard::admit`] for each request, from the head alone. Keys come from one file (see `file`), which SIGHUP
+//! reloads; a bad file changes nothing.
 //!
 //! Invariants
-//! - A key is kept as its SHA-256 only; neither key nor digest is ever shown. Logs and counters have names.
-//! - Each look-up compares with every key, all of each digest: how long it takes tells neither how much
-//!   of a key was right, nor whose key was nearly met, nor where in the file it stands.
+//! - Of a key only the SHA-256 is kept. Neither key nor digest is ever shown: logs and counters have names.
+//! - Each look-up compares with the whole digest of every key. Its duration does not depend on how much of a key was right,
+//!   whose key was nearly right, or on which line of the file it is.
 
 mod file;
 
@@ -24,7 +24,7 @@ use log::info;
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use file::Line;
+use file::KeyLine;
 pub use file::{KeysError, read_one};
 
 use crate::host::reload::Reload;
@@ -58,7 +58,7 @@ pub enum Access {
 /// Why a request is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// It shows no key, or shows it in a form that is not understood.
+    /// It has no key, or has it in a form that is not supported.
     Missing,
     /// The key is not in the file.
     Unknown,
@@ -69,7 +69,7 @@ pub enum Denied {
 pub enum Shown<'a> {
     /// As it is.
     Key(&'a str),
-    /// `name:key` in base64, as browsers send what they were told. The name means nothing.
+    /// `name:key` in base64, as browsers send it. The name is ignored.
     Basic(&'a str),
 }
 
@@ -79,14 +79,14 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// SHA-256 of a key, as four words: comparing those is eight times quicker than comparing bytes.
-type Digest = [u64; 4];
+/// SHA-256 of a key, as four words: comparing them is eight times faster than comparing bytes.
+type KeyDigest = [u64; 4];
 
-fn digest(key: &str) -> Digest {
+fn digest(key: &str) -> KeyDigest {
     words(Sha256::digest(key).as_slice())
 }
 
-fn words(bytes: &[u8]) -> Digest {
+fn words(bytes: &[u8]) -> KeyDigest {
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
@@ -94,20 +94,20 @@ fn words(bytes: &[u8]) -> Digest {
     words
 }
 
-/// What stands behind the name.
+/// The key, which follows the name.
 fn password(basic: &str) -> Option<String> {
     let text = String::from_utf8(BASE64_STANDARD.decode(basic).ok()?).ok()?;
     text.split_once(':').map(|(_, key)| key.to_owned())
 }
 
-/// Who has a key.
+/// A client, known by its key.
 #[derive(Debug)]
-pub struct Client {
+pub struct KeyHolder {
     name: Box<str>,
     requests: AtomicU64,
 }
 
-impl Client {
+impl KeyHolder {
     /// Letters, digits, `.`, `_`, `-` and `@`, 64 at most.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -115,34 +115,34 @@ impl Client {
     }
 }
 
-struct Entry {
-    digest: Digest,
-    client: Arc<Client>,
+struct KeyEntry {
+    digest: KeyDigest,
+    client: Arc<KeyHolder>,
 }
 
-/// The keys of one reading of the file.
+/// The keys of the file, as read once.
 struct KeySet {
-    entries: Vec<Entry>,
-    /// Each once, in the file's order.
-    clients: Vec<Arc<Client>>,
+    entries: Vec<KeyEntry>,
+    /// Each once, in the order of the file.
+    clients: Vec<Arc<KeyHolder>>,
 }
 
 impl KeySet {
-    /// A client that was there `before` goes on counting.
-    fn of(lines: Vec<Line>, before: &[Arc<Client>]) -> Self {
+    /// A client that was there `before` keeps its count.
+    fn of(lines: Vec<KeyLine>, before: &[Arc<KeyHolder>]) -> Self {
         let mut set = Self { entries: Vec::with_capacity(lines.len()), clients: Vec::new() };
-        for Line { name, digest, .. } in lines {
+        for KeyLine { name, digest, .. } in lines {
             let known = set.clients.iter().chain(before).find(|client| client.name == name).cloned();
-            let client = known.unwrap_or_else(|| Arc::new(Client { name, requests: AtomicU64::new(0) }));
+            let client = known.unwrap_or_else(|| Arc::new(KeyHolder { name, requests: AtomicU64::new(0) }));
             if !set.clients.iter().any(|other| Arc::ptr_eq(other, &client)) {
                 set.clients.push(Arc::clone(&client));
             }
-            set.entries.push(Entry { digest, client });
+            set.entries.push(KeyEntry { digest, client });
         }
         set
     }
 
-    fn find(&self, shown: &Digest) -> Option<&Arc<Client>> {
+    fn find(&self, shown: &KeyDigest) -> Option<&Arc<KeyHolder>> {
         let mut found = 0_u64;
         for (nth, entry) in (1_u64..).zip(&self.entries) {
             let pairs = entry.digest.iter().zip(shown);
@@ -154,10 +154,10 @@ impl KeySet {
     }
 }
 
-/// The keys in force, and the file that they came from.
+/// The keys in use, and their file.
 pub struct KeyRing {
     path: PathBuf,
-    /// Locked for writing only while a new set takes the old one's place.
+    /// Locked for writing only while a new set replaces the old one.
     set: RwLock<Arc<KeySet>>,
 }
 
@@ -170,7 +170,8 @@ impl fmt::Debug for KeyRing {
 impl KeyRing {
     /// Reads the file.
     ///
-    /// Errors: it can't be read, others can read it, or a line of it is wrong.
+    /// # Errors
+    /// The file cannot be read, others can read it, or a line of it is wrong.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
         let set = KeySet::of(file::read(path)?, &[]);
         Ok(Self { path: path.to_owned(), set: RwLock::new(Arc::new(set)) })
@@ -223,16 +224,17 @@ impl Guard {
         self.ring.is_some()
     }
 
-    /// The keys, for whoever has them read anew.
+    /// The keys, to be reloaded.
     #[must_use]
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
         self.ring.clone()
     }
 
-    /// Who is let in by `shown`; nobody in particular where the route is open.
+    /// The client that `shown` admits; `None` where the route is open.
     ///
-    /// Errors: why the request is not admitted.
-    pub fn admit(&self, access: Access, shown: Option<Shown<'_>>) -> Result<Option<Arc<Client>>, Denied> {
+    /// # Errors
+    /// Why the request is not admitted.
+    pub fn admit(&self, access: Access, shown: Option<Shown<'_>>) -> Result<Option<Arc<KeyHolder>>, Denied> {
         let Some(ring) = &self.ring else { return Ok(None) };
         match access {
             Access::Open => return Ok(None),
@@ -249,11 +251,12 @@ impl Guard {
         Ok(Some(Arc::clone(client)))
     }
 
-    /// How many requests each client was let in with since start, by name: as many names as the file has.
+    /// Requests admitted since start, by name: as many names as the file has.
     #[must_use]
     pub fn requests(&self) -> Vec<(Box<str>, u64)> {
         let Some(ring) = &self.ring else { return Vec::new() };
-        let counted = |client: &Arc<Client>| (client.name.clone(), client.requests.load(Ordering::Relaxed));
+        let counted =
+            |client: &Arc<KeyHolder>| (client.name.clone(), client.requests.load(Ordering::Relaxed));
         ring.current().clients.iter().map(counted).collect()
     }
 }
@@ -266,7 +269,7 @@ mod tests {
     const NEW: &str = "the-new-key-of-till-7";
     const OTHER: &str = "the-key-of-the-office";
 
-    fn set(text: &str, before: &[Arc<Client>]) -> KeySet {
+    fn set(text: &str, before: &[Arc<KeyHolder>]) -> KeySet {
         KeySet::of(file::parse(text).unwrap(), before)
     }
 

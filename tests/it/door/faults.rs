@@ -1,5 +1,5 @@
-//! Too many connections, too few descriptors, storage that is slow, a server inside that dies, and
-//! a stop in the middle of it all.
+//! Too many connections, too few descriptors, slow storage, an inner server that dies, and a stop in the middle of all
+//! that.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -54,7 +54,7 @@ fn thousands_of_idle_connections_make_room_for_others() {
     for nth in 0..5_000 {
         idle.push(TcpStream::connect(house.address).unwrap());
         if nth % 100 == 0 {
-            // A full backlog costs a client a second, whoever listens.
+            // A client that finds the backlog full waits for a second, whoever listens.
             wait_until("the backlog is empty", || house.door().figures().accepted >= nth);
             house.serves();
         }
@@ -110,7 +110,7 @@ fn running_out_of_descriptors_is_survived() {
     let mut clients = Vec::new();
     while house.door().figures().accept_errors == 0 {
         clients.push(TcpStream::connect(house.address).unwrap());
-        wait_until("it is accepted, or can't be", || {
+        wait_until("it is accepted, or cannot be", || {
             let figures = house.door().figures();
             figures.accepted >= 12 + clients.len() as u64 || figures.accept_errors > 0
         });
@@ -118,7 +118,7 @@ fn running_out_of_descriptors_is_survived() {
     wait_until("an idle one made room", || house.door().figures().accepted >= 12 + clients.len() as u64);
     assert!(house.door().figures().evicted > 0);
     let rest: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-    // Now nothing is left but the door's reserve: enough for one upstream connection more.
+    // Nothing but the door's reserve is left now: enough for one more connection to the inner server.
     let mut last = clients.pop().unwrap();
     last.write_all(&post_to("/api/logs/ingest?hold", b"{}")).unwrap();
     let thirteenth = house.held.recv_timeout(PATIENCE).unwrap();
@@ -129,12 +129,12 @@ fn running_out_of_descriptors_is_survived() {
     drop((clients, rest));
     assert_eq!(Client::over(last).answer().status, 202);
     wait_until("only the busy ones are left", || house.door().figures().connections <= 12);
-    // More requests at once than upstream connections are open: new ones can be opened again, too.
+    // More requests at once than connections to the inner server: new ones can be opened again, too.
     let (mut many, held) = hold(&house, 15);
     held.into_iter().for_each(|request| release(request, b""));
     many.iter_mut().for_each(|client| assert_eq!(client.answer().status, 202));
     house.serves();
-    assert_eq!(house.door().figures().rebuilds, 0, "the server inside never noticed");
+    assert_eq!(house.door().figures().rebuilds, 0, "the inner server never noticed");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn health_answers_while_all_ingest_connections_wait_for_storage() {
         assert_eq!(health.answer().status, 202);
     }
     assert_eq!(house.door().figures().waiting, 20);
-    // One that goes away while it waits is forgotten.
+    // One that leaves while it waits is forgotten.
     drop(waiting.pop());
     let gone = clients.pop();
     drop(gone);
@@ -194,7 +194,7 @@ fn an_answer_that_does_not_come_is_not_waited_for() {
     }
     assert_eq!(house.door().figures().upstream_lost, 5);
     drop(held);
-    // One that the server drops is a bug inside, and said to be one.
+    // One that the inner server drops is a bug, and is answered as one.
     let mut client = house.client();
     client.send(post_to("/api/logs/ingest?drop", b"{}"));
     let answer = client.answer();
@@ -203,7 +203,7 @@ fn an_answer_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn a_server_that_died_is_built_anew_and_used() {
+fn a_server_that_died_is_replaced_and_the_new_one_is_used() {
     let mut house = House::new(settings());
     house.serves();
     for round in 0..2 {
@@ -219,7 +219,7 @@ fn a_server_that_died_is_built_anew_and_used() {
             client.answer().status == 202
         });
         house.serves();
-        // What the old one had taken is still answered.
+        // Requests that the old one had taken are still answered.
         held.into_iter().for_each(|request| release(request, b""));
         clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 202));
         house.serves();

@@ -1,7 +1,7 @@
 //! A door with a `tiny_http` server behind it, and clients in front.
 //!
 //! The server answers by the request's query: `?hold` waits until the test lets it go, `?bytes=N`
-//! gives N bytes, `?drop` drops the request; everything else tells what arrived.
+//! gives N bytes, `?drop` drops the request; every other answer shows what arrived.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,7 +44,7 @@ pub(crate) fn with(options: Options) -> Settings {
     Settings { options, ..settings() }
 }
 
-/// The server inside, and its workers.
+/// The inner server, and its workers.
 pub(crate) struct Inner {
     server: Arc<Server>,
     workers: Vec<JoinHandle<()>>,

@@ -88,7 +88,7 @@ fn an_answer_names_its_own_request() {
 #[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let house = House::new(settings());
-    // Less than what is read and thrown away: the whole conversation is orderly.
+    // Less than what is read and dropped: the whole conversation is orderly.
     let body = vec![b'x'; 200 * 1024];
     let head = format!("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
     for _ in 0..20 {
@@ -100,7 +100,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
         assert_eq!(client.answer().status, 404);
         assert!(client.is_closed());
     }
-    // More than that: whoever does not listen is cut off at some time, not before a second or 256 KiB.
+    // More than that: a client that does not listen is cut off at some time, not before a second or 256 KiB.
     let mut client = house.client();
     client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000000\r\n\r\n");
     let started = Instant::now();
@@ -204,7 +204,7 @@ fn bodies_that_do_not_end_fill_the_memory_set_aside_and_no_more() {
         assert!(clients.len() < 20, "more than the memory set aside is taken");
         let mut client = house.client();
         client.send(&head);
-        // Whoever is refused is not read to the end.
+        // A client that is refused is not read to the end.
         let _ = client.stream.write_all(&part);
         clients.push(client);
         most = most.max(house.door().figures().memory_bytes);

@@ -95,7 +95,7 @@ fn who_expects_to_continue_is_told_to() {
     assert_eq!((client.line(), client.line()), ("HTTP/1.1 100 Continue".to_owned(), String::new()));
     client.send("{}");
     assert!(!client.answer().text().contains("Expect"));
-    // The body is here already: nothing to tell.
+    // The body has arrived already: no 100 Continue.
     client.send(format!("{head}{{}}"));
     assert_eq!(client.answer().status, 202);
     // Refused by its head: the body is never asked for.

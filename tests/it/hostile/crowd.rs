@@ -100,7 +100,7 @@ fn greedy_clients_get_no_more_than_their_turn() {
     let (over, is_over) = bounded(0);
     let mut event = events::event();
     event["message"] = "x".repeat(300_000).into();
-    // Refused, so that it costs the disk nothing.
+    // Refused requests do not write to the disk.
     event["level"] = "loud".into();
     let event = event.to_string();
     let upload =
@@ -145,7 +145,7 @@ fn one_address_has_no_more_connections_than_it_may() {
         fourth.read_to_string(&mut said).unwrap();
         assert!(said.starts_with("HTTP/1.1 503") && said.contains("Retry-After"), "{said}");
     }
-    // Others have theirs, and whoever goes makes room.
+    // Others have their own, and one that leaves makes room.
     let mut other = Client::connect(daemon.addr());
     assert_eq!(other.get("/livez").status, 200);
     assert_eq!(other.get("/stats").json()["door"]["refused_by_address"], 5);

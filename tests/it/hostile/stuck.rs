@@ -1,5 +1,5 @@
 //! The daemon's own producer stands still or panics (F20), by a clock that fails in that thread
-//! (`clock_faults.c`): whoever watches is told in time, and nothing that was acknowledged is lost.
+//! (`clock_faults.c`): whoever watches learns it in time, and nothing that was acknowledged is lost.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn a_producer_that_stands_still_is_told_by_readyz_first_and_then_by_livez() {
         Some(daemon.get("/livez")).filter(|answer| answer.status == 503)
     });
     assert!(dead.text().contains("the producer has not moved"), "{}", dead.text());
-    // Fed twice a second until now, and no more: systemd starts it anew after WatchdogSec.
+    // Fed twice a second until now, and no more: systemd starts it again after WatchdogSec.
     manager.forget();
     manager.said_within(Duration::from_millis(600), "WATCHDOG=1");
     assert!(!manager.said_within(Duration::from_secs(2), "WATCHDOG=1"), "a daemon that stands still is fed");
