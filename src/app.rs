@@ -28,8 +28,8 @@ use crate::host::reload::Reloads;
 use crate::host::systemd::Pulse;
 use crate::host::thread;
 use crate::host::throttle::Throttle;
-use crate::http::endpoints::{health, probes};
-use crate::http::idempotency::Memory;
+use crate::http::endpoints::{health, liveness};
+use crate::http::idempotency::RememberedAnswers;
 use crate::http::{Context, HttpServer};
 use crate::limits::{LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE};
 use crate::store::StoredIn;
@@ -37,7 +37,7 @@ use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
 use crate::telemetry::health::Health;
 use crate::telemetry::history::History;
-use crate::telemetry::services::Skews;
+use crate::telemetry::skews::Skews;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::timings::Timings;
 use crate::wire::keys::Guard;
@@ -107,7 +107,7 @@ impl App {
             door: Watch::default(),
             max_connections: config.door.max_connections,
             rules: config.rules,
-            idempotency: Arc::new(Memory::new(config.http.idempotency_window)),
+            idempotency: Arc::new(RememberedAnswers::new(config.http.idempotency_window)),
             history: History::default(),
             recovery_rate: config.recovery.recovery_rate,
             skews: Skews::default(),
@@ -143,7 +143,7 @@ impl App {
     pub fn pulse(&self) -> Pulse {
         let (loops, state) = (self.context.clone(), self.context.clone());
         Pulse {
-            moves: Box::new(move || loops.upgrade().is_none_or(|context| probes::is_alive(&context))),
+            moves: Box::new(move || loops.upgrade().is_none_or(|context| liveness::is_alive(&context))),
             status: Box::new(move || {
                 state.upgrade().map(|context| health::sentence(&context)).unwrap_or_default()
             }),

@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 pub use columns::Columns;
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
-pub use normal::Together;
+pub use normal::BatchBuffer;
 pub use redact::mask_text;
 pub use refusal::{Detail, Loc, Refusal};
 pub use schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
@@ -42,7 +42,7 @@ pub use timestamp::instant_ms;
 use crate::setting::{size, switch};
 use members::Members;
 use refusal::Problem;
-use validate::Value;
+use validate::FieldValue;
 
 /// What the daemon, not the client, says of an event.
 #[derive(Clone, Debug)]
@@ -125,9 +125,9 @@ impl Event {
         item: &[u8],
         arrival: Arrival,
         rules: Rules,
-        together: &mut Together,
+        buffer: &mut BatchBuffer,
     ) -> Result<Self, Refusal> {
-        Self::judged(item, arrival, rules, |values, members, _| together.write(values, members))
+        Self::judged(item, arrival, rules, |values, members, _| buffer.write(values, members))
     }
 
     /// `write` makes key and payload of what was found valid, given the length of the text that it was read from.
@@ -135,7 +135,7 @@ impl Event {
         body: &[u8],
         arrival: Arrival,
         rules: Rules,
-        write: impl FnOnce(&[Value<'_>; FIELDS], &Members<'_>, usize) -> (Bytes, Bytes),
+        write: impl FnOnce(&[FieldValue<'_>; FIELDS], &Members<'_>, usize) -> (Bytes, Bytes),
     ) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
         // Before the members are read: whatever is made of them has no card number in it.

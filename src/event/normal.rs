@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::members::Members;
 use super::schema::{FIELDS, Field, SCHEMA};
 use super::text::write_json;
-use super::validate::Value;
+use super::validate::FieldValue;
 use crate::limits::{BATCH_PIECE_BYTES_MAX, BATCH_PIECE_BYTES_MIN};
 
 /// Coerced numbers may be longer than what was sent (`1e18` as a quantity has 19 digits); nothing
@@ -17,7 +17,7 @@ const GROWTH_MAX: usize = 48;
 
 /// The key and the payload of an event. The key shares the payload's memory where it can.
 pub(super) fn write(
-    values: &[Value<'_>; FIELDS],
+    values: &[FieldValue<'_>; FIELDS],
     members: &Members<'_>,
     body_bytes: usize,
 ) -> (Bytes, Bytes) {
@@ -33,13 +33,13 @@ pub(super) fn write(
 /// What the events of one batch are written to, one behind the other: apart they would cost each two allocations
 /// here, and as much on the thread that lets go of them.
 #[derive(Debug)]
-pub struct Together {
+pub struct BatchBuffer {
     one: Vec<u8>,
     piece: BytesMut,
     piece_bytes: usize,
 }
 
-impl Together {
+impl BatchBuffer {
     /// For a batch whose body has about so many bytes.
     #[must_use]
     pub fn new(body_bytes: usize) -> Self {
@@ -48,7 +48,11 @@ impl Together {
     }
 
     /// As [`write()`], into the shared memory.
-    pub(super) fn write(&mut self, values: &[Value<'_>; FIELDS], members: &Members<'_>) -> (Bytes, Bytes) {
+    pub(super) fn write(
+        &mut self,
+        values: &[FieldValue<'_>; FIELDS],
+        members: &Members<'_>,
+    ) -> (Bytes, Bytes) {
         self.one.clear();
         let key_end = render(values, members, &mut self.one);
         if self.piece.capacity() < self.one.len() {
@@ -60,10 +64,10 @@ impl Together {
 }
 
 /// Writes the payload; returns where the value of `request_id` ends in it.
-fn render(values: &[Value<'_>; FIELDS], members: &Members<'_>, out: &mut Vec<u8>) -> usize {
+fn render(values: &[FieldValue<'_>; FIELDS], members: &Members<'_>, out: &mut Vec<u8>) -> usize {
     let mut key_end = 0;
     for (index, (spec, value)) in SCHEMA.iter().zip(values).enumerate() {
-        if *value == Value::Absent {
+        if *value == FieldValue::Absent {
             continue;
         }
         out.push(if out.is_empty() { b'{' } else { b',' });
@@ -78,22 +82,22 @@ fn render(values: &[Value<'_>; FIELDS], members: &Members<'_>, out: &mut Vec<u8>
     key_end
 }
 
-fn with_key(values: &[Value<'_>; FIELDS], key_end: usize, payload: Bytes) -> (Bytes, Bytes) {
+fn with_key(values: &[FieldValue<'_>; FIELDS], key_end: usize, payload: Bytes) -> (Bytes, Bytes) {
     let key = match &values[Field::RequestId as usize] {
-        Value::Verbatim(token) => payload.slice(key_end - token.len() + 1..key_end - 1),
-        Value::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        FieldValue::Verbatim(token) => payload.slice(key_end - token.len() + 1..key_end - 1),
+        FieldValue::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
         value => unreachable!("BUG: request_id is required to be a string, and was judged as {value:?}"),
     };
     (key, payload)
 }
 
-fn write_value(value: &Value<'_>, out: &mut Vec<u8>) {
+fn write_value(value: &FieldValue<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Absent => {}
-        Value::Verbatim(json) => out.extend_from_slice(json.as_bytes()),
-        Value::Text(text) => write_json(text, out),
-        Value::Float(number) => write_json(number, out),
-        Value::Integer(number) => write_json(number, out),
+        FieldValue::Absent => {}
+        FieldValue::Verbatim(json) => out.extend_from_slice(json.as_bytes()),
+        FieldValue::Text(text) => write_json(text, out),
+        FieldValue::Float(number) => write_json(number, out),
+        FieldValue::Integer(number) => write_json(number, out),
     }
 }
 

@@ -11,7 +11,7 @@ use super::timestamp;
 
 /// What a field becomes.
 #[derive(Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum FieldValue<'a> {
     Absent,
     /// JSON as it was sent, which already is the normal form.
     Verbatim(&'a str),
@@ -22,9 +22,9 @@ pub(super) enum Value<'a> {
 }
 
 /// The values of all fields in schema order, or one item for each wrong one.
-pub(super) fn validate<'a>(members: &Members<'a>) -> Result<[Value<'a>; FIELDS], Vec<Detail>> {
+pub(super) fn validate<'a>(members: &Members<'a>) -> Result<[FieldValue<'a>; FIELDS], Vec<Detail>> {
     let mut details = Vec::new();
-    let mut values = [const { Value::Absent }; FIELDS];
+    let mut values = [const { FieldValue::Absent }; FIELDS];
     for ((spec, token), value) in SCHEMA.iter().zip(members.tokens()).zip(&mut values) {
         match judge(spec, token) {
             Ok(judged) => *value = judged,
@@ -34,11 +34,11 @@ pub(super) fn validate<'a>(members: &Members<'a>) -> Result<[Value<'a>; FIELDS],
     if details.is_empty() { Ok(values) } else { Err(details) }
 }
 
-fn judge<'a>(spec: &Spec, token: Option<&'a str>) -> Result<Value<'a>, Problem> {
+fn judge<'a>(spec: &Spec, token: Option<&'a str>) -> Result<FieldValue<'a>, Problem> {
     let token = match token {
         None if spec.required => return Err(Problem::Missing),
-        None => return Ok(Value::Absent),
-        Some("null") if !spec.required => return Ok(Value::Verbatim("null")),
+        None => return Ok(FieldValue::Absent),
+        Some("null") if !spec.required => return Ok(FieldValue::Verbatim("null")),
         Some(token) => token,
     };
     match spec.kind {
@@ -49,9 +49,9 @@ fn judge<'a>(spec: &Spec, token: Option<&'a str>) -> Result<Value<'a>, Problem> 
         Kind::Level => string(token, Problem::UnknownLevel, |text| {
             if LEVELS.contains(&text) { Ok(()) } else { Err(Problem::UnknownLevel) }
         }),
-        Kind::Float => numbers::price(token).map(Value::Float),
-        Kind::Integer => numbers::quantity(token).map(Value::Integer),
-        Kind::Object if token.starts_with('{') => Ok(Value::Verbatim(token)),
+        Kind::Float => numbers::price(token).map(FieldValue::Float),
+        Kind::Integer => numbers::quantity(token).map(FieldValue::Integer),
+        Kind::Object if token.starts_with('{') => Ok(FieldValue::Verbatim(token)),
         Kind::Object => Err(Problem::DictType),
     }
 }
@@ -60,12 +60,12 @@ fn string<'a>(
     token: &'a str,
     no_string: Problem,
     check: impl FnOnce(&str) -> Result<(), Problem>,
-) -> Result<Value<'a>, Problem> {
+) -> Result<FieldValue<'a>, Problem> {
     let text = text::decode(token).ok_or(no_string)?;
     check(&text)?;
     Ok(match text {
         // A token without escapes is what a writer would make of its text.
-        Cow::Borrowed(_) => Value::Verbatim(token),
-        Cow::Owned(text) => Value::Text(text),
+        Cow::Borrowed(_) => FieldValue::Verbatim(token),
+        Cow::Owned(text) => FieldValue::Text(text),
     })
 }

@@ -16,7 +16,7 @@ use crate::wire::reply::Reply;
 const ACCEPTED: &str = "gzip, identity";
 
 /// A body being read.
-pub(super) struct Body<'r> {
+pub(super) struct RequestBody<'r> {
     source: Source<'r>,
     limit: usize,
     left: usize,
@@ -35,7 +35,7 @@ struct Wire<'r> {
     left: usize,
 }
 
-impl<'r> Body<'r> {
+impl<'r> RequestBody<'r> {
     /// The body of `request`, of at most `limit` bytes.
     ///
     /// Errors: 415 or 413.
@@ -78,7 +78,7 @@ impl<'r> Body<'r> {
     }
 }
 
-impl Read for Body<'_> {
+impl Read for RequestBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = match &mut self.source {
             Source::Plain(wire) => wire.read(buffer)?,
@@ -146,7 +146,7 @@ mod tests {
         let wire = Wire { reader: &mut sent, left: declared };
         let source =
             if gzip { Source::Gzip(Box::new(MultiGzDecoder::new(wire))) } else { Source::Plain(wire) };
-        let mut body = Body { source, limit, left: limit, declared, hash: None };
+        let mut body = RequestBody { source, limit, left: limit, declared, hash: None };
         body.read_whole().map_err(|reply| reply.status())
     }
 

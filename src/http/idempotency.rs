@@ -43,7 +43,7 @@ pub fn derived_id(client: &str, key: &str, body: &Digest, index: Option<usize>) 
 
 /// The answers of the last while, by client and key.
 #[derive(Debug)]
-pub struct Memory {
+pub struct RememberedAnswers {
     window: Duration,
     entries: Mutex<Entries>,
 }
@@ -80,12 +80,12 @@ pub enum Claim {
 /// Holds a key while its request is being stored. Dropped without an answer, the key is free again.
 #[derive(Debug)]
 pub struct Ticket {
-    memory: Arc<Memory>,
+    memory: Arc<RememberedAnswers>,
     key: Digest,
     is_answered: bool,
 }
 
-impl Memory {
+impl RememberedAnswers {
     /// Remembers answers for this long.
     #[must_use]
     pub fn new(window: Duration) -> Self {
@@ -167,15 +167,15 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(600);
 
-    fn memory() -> Arc<Memory> {
-        Arc::new(Memory::new(WINDOW))
+    fn memory() -> Arc<RememberedAnswers> {
+        Arc::new(RememberedAnswers::new(WINDOW))
     }
 
     fn key(n: usize) -> Digest {
         digest(&[&n.to_le_bytes()])
     }
 
-    fn first(memory: &Arc<Memory>, n: usize, now: Instant) -> Ticket {
+    fn first(memory: &Arc<RememberedAnswers>, n: usize, now: Instant) -> Ticket {
         match memory.claim(key(n), key(0), now) {
             Claim::First(ticket) => ticket,
             other => panic!("{other:?}"),

@@ -23,7 +23,7 @@ use crate::setting::{count, duration};
 use crate::store::spool::Spool;
 use crate::telemetry::health::Health;
 use crate::telemetry::history::History;
-use crate::telemetry::services::Skews;
+use crate::telemetry::skews::Skews;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::timings::Timings;
 use crate::wire::keys::Guard;
@@ -77,7 +77,7 @@ pub struct Context {
     /// What events are made by.
     pub rules: Rules,
     /// Answers to requests with an `Idempotency-Key`.
-    pub idempotency: Arc<idempotency::Memory>,
+    pub idempotency: Arc<idempotency::RememberedAnswers>,
     /// Events in the last hour.
     pub history: History,
     /// Held events a second that go back to Kafka at the most; 0 is unlimited.

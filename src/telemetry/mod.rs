@@ -7,6 +7,6 @@ pub mod health;
 pub mod history;
 pub mod logging;
 pub mod refused;
-pub mod services;
+pub mod skews;
 pub mod stats;
 pub mod timings;

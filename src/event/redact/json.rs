@@ -17,7 +17,7 @@ pub(in crate::event) struct Masked {
 
 /// What may be masked where the walk is.
 #[derive(Clone, Copy)]
-enum Place {
+enum StringPlace {
     /// A value of the event's own schema that stays as it was sent.
     Exempt,
     /// Another of the schema's: text is masked, a number would become a text that was not sent.
@@ -29,7 +29,7 @@ struct Walk<'a> {
     json: &'a str,
     at: usize,
     depth: usize,
-    place: Place,
+    place: StringPlace,
     finder: Finder,
     masked: Vec<u8>,
     /// What is in `masked` already.
@@ -45,7 +45,7 @@ pub(in crate::event) fn mask(json: &str) -> Option<Masked> {
         json,
         at: 0,
         depth: 0,
-        place: Place::Any,
+        place: StringPlace::Any,
         finder: Finder::default(),
         masked: Vec::new(),
         done: 0,
@@ -81,7 +81,7 @@ impl Walk<'_> {
         let token = &self.json[opening..(end + 1).min(self.json.len())];
         if self.depth == 1 && self.is_name(end + 1) {
             self.place = place_of(token);
-        } else if self.depth == 1 && matches!(self.place, Place::Exempt) {
+        } else if self.depth == 1 && matches!(self.place, StringPlace::Exempt) {
             return;
         }
         let inside = &self.json[opening + 1..end];
@@ -98,7 +98,7 @@ impl Walk<'_> {
         let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let end = from + bytes[from..].iter().take_while(is_part).count();
         self.at = end - 1;
-        if end - from < DIGITS_MIN || self.depth == 1 && !matches!(self.place, Place::Any) {
+        if end - from < DIGITS_MIN || self.depth == 1 && !matches!(self.place, StringPlace::Any) {
             return;
         }
         let number = &self.json[from..end];
@@ -141,14 +141,14 @@ impl Walk<'_> {
 }
 
 /// What may be masked in the value of the member with this name.
-fn place_of(token: &str) -> Place {
+fn place_of(token: &str) -> StringPlace {
     let name = text::decode(token).unwrap_or_default();
     match schema::find(&name, 0) {
-        None => Place::Any,
-        Some(field) if field == Field::RequestId as usize => Place::Exempt,
+        None => StringPlace::Any,
+        Some(field) if field == Field::RequestId as usize => StringPlace::Exempt,
         Some(field) => match SCHEMA[field].kind {
-            Kind::Timestamp | Kind::Float | Kind::Integer => Place::Exempt,
-            Kind::Text | Kind::Level | Kind::Object => Place::Text,
+            Kind::Timestamp | Kind::Float | Kind::Integer => StringPlace::Exempt,
+            Kind::Text | Kind::Level | Kind::Object => StringPlace::Text,
         },
     }
 }

@@ -18,7 +18,7 @@ use crate::wire::reply::Reply;
 /// The state of the stores.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
-pub(super) struct Body {
+pub(super) struct HealthBody {
     /// `degraded`: every event is safe, but does not reach Kafka (or its home) now.
     #[schema(pattern = "^(healthy|degraded)$")]
     status: &'static str,
@@ -129,7 +129,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         matches!(home.state(), RemoteState::Off | RemoteState::Up) && figures.writable && !figures.full;
     let now = clock::record_ms();
     let in_postgres = context.health.postgres_rows.last();
-    let body = Body {
+    let body = HealthBody {
         status: if well { "healthy" } else { "degraded" },
         service: "logs-ingest",
         version: env!("CARGO_PKG_VERSION"),

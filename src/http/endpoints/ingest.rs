@@ -5,13 +5,13 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::keyed::Kind;
-use super::submit::{Accepted, Answer};
+use super::keyed::RequestKind;
+use super::submit::{Accepted, Sent};
 use super::{Handled, json, keyed, refuse};
 use crate::event::{Arrival, Event, Refusal};
 use crate::host::clock;
 use crate::http::Context;
-use crate::http::body::Body;
+use crate::http::body::RequestBody;
 use crate::http::request::Request;
 use crate::store::StoredIn;
 use crate::wire::reply::Reply;
@@ -20,7 +20,7 @@ use crate::wire::reply::Reply;
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let limit = context.rules.body_bytes_max();
     let read = keyed::key(request).and_then(|key| {
-        let body = Body::of(request, limit)?.read_whole()?;
+        let body = RequestBody::of(request, limit)?.read_whole()?;
         let event = Event::from_body(&body, arrival(request), context.rules)
             .map_err(|refusal| refusal_reply(&refusal))?;
         Ok((key, body, vec![event]))
@@ -30,12 +30,10 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
         Err(reply) => return refuse(context, request, reply),
     };
     let Some(key) = key else {
-        return Handled::Waits(Accepted { events, answer: Answer::Event, ticket: None });
+        return Handled::Waits(Accepted { events, sent: Sent::Event, ticket: None });
     };
-    match key.claim(context, Kind::Event, &Sha256::digest(&body).into(), events) {
-        Ok((events, ticket)) => {
-            Handled::Waits(Accepted { events, answer: Answer::Event, ticket: Some(ticket) })
-        }
+    match key.claim(context, RequestKind::Event, &Sha256::digest(&body).into(), events) {
+        Ok((events, ticket)) => Handled::Waits(Accepted { events, sent: Sent::Event, ticket: Some(ticket) }),
         Err(reply) => Handled::Answer(reply),
     }
 }

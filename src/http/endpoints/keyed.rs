@@ -13,7 +13,7 @@ use crate::wire::reply::{Reply, retry_after};
 
 /// What makes the answer differ when the body is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RequestKind {
     /// One event.
     Event,
     /// Many, each for itself.
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 }
 
 /// A key, and the name of the client whose key it is.
-pub(super) struct Key {
+pub(super) struct IdempotencyKey {
     client: String,
     key: String,
 }
@@ -31,14 +31,14 @@ pub(super) struct Key {
 /// The request's key, if it has one.
 ///
 /// Errors: 422, for one that can't be told from another.
-pub(super) fn key(request: &Request) -> Result<Option<Key>, Reply> {
+pub(super) fn key(request: &Request) -> Result<Option<IdempotencyKey>, Reply> {
     let Some(key) = request.idempotency_key() else { return Ok(None) };
     // What is not printable, or stands there twice, comes from the door without a value.
     if !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) {
         return Err(wrong("Idempotency-Key should be one value of 1 to 255 printable ASCII characters"));
     }
     let client = request.client().unwrap_or_default();
-    Ok(Some(Key { client: client.to_owned(), key: key.to_owned() }))
+    Ok(Some(IdempotencyKey { client: client.to_owned(), key: key.to_owned() }))
 }
 
 fn wrong(msg: &'static str) -> Reply {
@@ -46,7 +46,7 @@ fn wrong(msg: &'static str) -> Reply {
     ingest::refusal_reply(&Refusal::Invalid(vec![detail]))
 }
 
-impl Key {
+impl IdempotencyKey {
     /// Claims the key for a request of that kind and body, and gives its events the ids that a repeat gives them
     /// again.
     ///
@@ -54,17 +54,18 @@ impl Key {
     pub(super) fn claim(
         &self,
         context: &Context,
-        kind: Kind,
+        kind: RequestKind,
         body: &Digest,
         events: Vec<Event>,
     ) -> Result<(Vec<Event>, Ticket), Reply> {
         let ticket = self.ticket(context, kind, body)?;
-        let id = |index| derived_id(&self.client, &self.key, body, (kind != Kind::Event).then_some(index));
+        let id =
+            |index| derived_id(&self.client, &self.key, body, (kind != RequestKind::Event).then_some(index));
         let events = events.into_iter().enumerate().map(|(index, event)| event.identified(id(index)));
         Ok((events.collect(), ticket))
     }
 
-    fn ticket(&self, context: &Context, kind: Kind, body: &Digest) -> Result<Ticket, Reply> {
+    fn ticket(&self, context: &Context, kind: RequestKind, body: &Digest) -> Result<Ticket, Reply> {
         let key = digest(&[self.client.as_bytes(), self.key.as_bytes()]);
         let request = digest(&[&[kind as u8], body]);
         match context.idempotency.claim(key, request, Instant::now()) {

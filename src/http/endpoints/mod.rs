@@ -4,11 +4,11 @@ mod batch;
 pub mod health;
 mod ingest;
 mod keyed;
+pub mod liveness;
 mod metrics;
 mod openapi;
 mod overview;
 pub mod pages;
-pub mod probes;
 mod stats;
 mod submit;
 
@@ -43,8 +43,8 @@ pub fn handle(context: &Context, request: &mut Request) -> Handled {
         Endpoint::Ingest => ingest::handle(context, request),
         Endpoint::Batch => batch::handle(context, request),
         Endpoint::Health => Handled::Answer(health::reply(context)),
-        Endpoint::Livez => Handled::Answer(probes::livez(context)),
-        Endpoint::Readyz => Handled::Answer(probes::readyz(context)),
+        Endpoint::Livez => Handled::Answer(liveness::livez(context)),
+        Endpoint::Readyz => Handled::Answer(liveness::readyz(context)),
         Endpoint::Stats => Handled::Answer(stats::reply(context)),
         Endpoint::Metrics => Handled::Answer(metrics::reply(context)),
         Endpoint::Overview => Handled::Answer(overview::reply(context)),

@@ -16,7 +16,7 @@ use crate::wire::reply::Reply;
 /// What the status page shows.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Overview)]
-pub(super) struct Body {
+pub(super) struct OverviewBody {
     /// `safe`; `waiting`: safe, but on the way to Kafka; `refusing`: new events can't be stored.
     level: &'static str,
     /// For everybody.
@@ -28,8 +28,8 @@ pub(super) struct Body {
     uptime_s: u64,
     /// Where events go now: kafka, postgres or spool.
     route: &'static str,
-    kafka: Store,
-    postgres: Store,
+    kafka: StorePart,
+    postgres: StorePart,
     /// Events a second now.
     rate: f64,
     /// Events in each ten seconds of the last hour, oldest first.
@@ -54,14 +54,15 @@ pub(super) struct Body {
 
 /// One of the stores behind the network.
 #[derive(Serialize, ToSchema)]
-struct Store {
+#[schema(as = Store)]
+struct StorePart {
     /// off, connecting, up or down.
     state: RemoteState,
     since: String,
     error: Option<String>,
 }
 
-impl Store {
+impl StorePart {
     fn of(vitals: &Vitals) -> Self {
         let health = vitals.health();
         Self { state: health.state, since: health.since, error: health.error }
@@ -74,8 +75,8 @@ impl Store {
 
 /// What the sentence is made of.
 struct Facts<'a> {
-    kafka: &'a Store,
-    postgres: &'a Store,
+    kafka: &'a StorePart,
+    postgres: &'a StorePart,
     /// The spool takes events.
     has_room: bool,
     backlog: u64,
@@ -140,7 +141,7 @@ impl Facts<'_> {
 }
 
 pub(super) fn reply(context: &Context) -> Reply {
-    let (kafka, postgres) = (Store::of(&context.health.kafka), Store::of(&context.health.postgres));
+    let (kafka, postgres) = (StorePart::of(&context.health.kafka), StorePart::of(&context.health.postgres));
     let (figures, now, uptime) = (context.spool.figures(), clock::record_ms(), context.health.uptime());
     let in_postgres = context.health.postgres_rows.last().map(|(_, rows)| rows);
     let backlog = figures.held + in_postgres.as_ref().map_or(0, |rows| rows.held);
@@ -157,7 +158,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         gone_in_s: drains.then(|| backlog.div_ceil(u64::from(context.recovery_rate.max(1)))),
     };
     let (level, headline, detail) = facts.told();
-    let body = Body {
+    let body = OverviewBody {
         level,
         headline,
         detail,
@@ -192,8 +193,8 @@ fn hours(left: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    fn store(state: RemoteState) -> Store {
-        Store { state, since: String::new(), error: None }
+    fn store(state: RemoteState) -> StorePart {
+        StorePart { state, since: String::new(), error: None }
     }
 
     #[test]

@@ -16,10 +16,10 @@ use crate::wire::reply::Reply;
 /// Counters since start, and the ledger.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Stats)]
-pub(super) struct Body {
+pub(super) struct StatsBody {
     uptime_s: u64,
-    counters: Counters,
-    queue: Queue,
+    counters: CountersPart,
+    queue: QueuePart,
     ledger: Ledger,
     door: door::DoorFigures,
     /// By service, the worst difference in milliseconds between the time of an event and its receipt.
@@ -32,7 +32,8 @@ pub(super) struct Body {
 
 /// Since start.
 #[derive(Serialize, ToSchema)]
-struct Counters {
+#[schema(as = Counters)]
+struct CountersPart {
     #[serde(flatten)]
     events: Snapshot,
     kafka_lost: u64,
@@ -47,7 +48,8 @@ struct Counters {
 
 /// What waits for storage now.
 #[derive(Serialize, ToSchema)]
-struct Queue {
+#[schema(as = Queue)]
+struct QueuePart {
     events: usize,
     bytes: usize,
 }
@@ -58,9 +60,9 @@ pub(super) fn reply(context: &Context) -> Reply {
     let spool = context.spool.figures();
     let ledger = Ledger::of(&counters, has_kafka, context.held_at_start, &spool);
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
-    let body = Body {
+    let body = StatsBody {
         uptime_s: context.health.uptime().as_secs(),
-        counters: Counters {
+        counters: CountersPart {
             events: counters,
             kafka_lost: kafka.lost.load(Relaxed),
             kafka_back: kafka.back.load(Relaxed),
@@ -70,7 +72,7 @@ pub(super) fn reply(context: &Context) -> Reply {
             spool_rescues: spool.rescues,
             spool_removed: spool.removed,
         },
-        queue: Queue { events: context.gauge.events(), bytes: context.gauge.bytes() },
+        queue: QueuePart { events: context.gauge.events(), bytes: context.gauge.bytes() },
         ledger,
         door: context.door.figures(),
         worst_skew_ms: context.skews.worst(),

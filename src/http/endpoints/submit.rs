@@ -27,17 +27,17 @@ pub struct Accepted {
     /// At least one.
     pub(super) events: Vec<Event>,
     /// What their sender is told.
-    pub(super) answer: Answer,
+    pub(super) sent: Sent,
     /// Their key, if they have one.
     pub(super) ticket: Option<Ticket>,
 }
 
 /// What the answer has to say once all events are stored.
-pub(super) enum Answer {
+pub(super) enum Sent {
     /// To one event.
     Event,
     /// To a batch.
-    Batch(batch::Tally),
+    Batch(batch::JudgedBatch),
 }
 
 static UNSTORED_LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PER_MINUTE));
@@ -45,9 +45,9 @@ static UNSTORED_LINES: Mutex<Throttle> = Mutex::new(Throttle::new(LOG_REFUSED_PE
 /// Offers the events to the queue, all or none.
 pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     let events = accepted.events.len();
-    let Accepted { events: own, answer, ticket } = accepted;
+    let Accepted { events: own, sent, ticket } = accepted;
     let first = own.first().map(|event| (event.key().clone(), event.ingest_id())).unwrap_or_default();
-    let waiting = Waiting { request, answer, first, ticket, received_at: Instant::now() };
+    let waiting = Waiting { request, sent, first, ticket, received_at: Instant::now() };
     let cards: usize = own.iter().map(|event| event.cards_masked() as usize).sum();
     let stats = &context.stats;
     for event in &own {
@@ -81,7 +81,7 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
 /// A request whose events are on their way.
 struct Waiting {
     request: Request,
-    answer: Answer,
+    sent: Sent,
     /// Key and id of the first event.
     first: (Bytes, Uuid),
     ticket: Option<Ticket>,
@@ -95,19 +95,19 @@ impl Settle for Waiting {
             Outcome::Refused(cause, why) => Some((*cause, why)),
             Outcome::Stored(_) => None,
         });
-        let reply = match (refused, &self.answer, outcomes) {
+        let reply = match (refused, &self.sent, outcomes) {
             (Some((cause, why)), ..) => not_stored(cause, why, outcomes, request),
-            (None, Answer::Event, [Outcome::Stored(place)]) => {
+            (None, Sent::Event, [Outcome::Stored(place)]) => {
                 let (key, ingest_id) = &self.first;
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 debug!("an event is stored in={} ingest_id={ingest_id} {request} ms={took:.1}", place.name());
                 ingest::accepted(key, *ingest_id, *place)
             }
-            (None, Answer::Batch(tally), [_, ..]) => {
+            (None, Sent::Batch(batch), [_, ..]) => {
                 let took = self.received_at.elapsed().as_secs_f64() * 1e3;
                 let places = places(outcomes);
                 debug!("a batch is stored in={places:?} events={} {request} ms={took:.1}", outcomes.len());
-                tally.stored(outcomes.len(), places)
+                batch.stored(outcomes.len(), places)
             }
             _ => {
                 error!("BUG: a request has {} outcomes", outcomes.len());

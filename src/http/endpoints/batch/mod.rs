@@ -7,22 +7,22 @@ use std::io::{self, BufReader};
 
 use uuid::Uuid;
 
-use super::keyed::{self, Kind};
-use super::submit::{Accepted, Answer};
+use super::keyed::{self, RequestKind};
+use super::submit::{Accepted, Sent};
 use super::{Handled, ingest, refuse, report_refused};
 use crate::event::{
-    Arrival, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, Together, is_one_value,
+    Arrival, BatchBuffer, Detail, Event, Form, Items, ItemsError, Loc, Refusal, Rules, is_one_value,
 };
 use crate::http::Context;
-use crate::http::body::{self, Body};
+use crate::http::body::{self, RequestBody};
 use crate::http::idempotency::Digest;
 use crate::http::request::Request;
 use crate::limits::BATCH_READ_BYTES;
 use crate::telemetry::stats;
 use crate::wire::reply::Reply;
 
-use result::Errors;
-pub(super) use result::{Outcome, Tally};
+use result::ItemErrors;
+pub(super) use result::{BatchResult, JudgedBatch};
 
 /// Reads the batch and judges every item.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
@@ -45,17 +45,17 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
         let why = format!("{} of {items} items, the first is {first}", errors.count());
         report_refused(request, if none { 422 } else { 207 }, &why);
     }
-    let tally = errors.into_tally();
+    let judged = errors.into_judged();
     if none {
         stats::add(&context.stats.refused_invalid, 1);
-        return Handled::Answer(tally.none_stored(items));
+        return Handled::Answer(judged.none_stored(items));
     }
     let (Some(key), Some(digest)) = (key, digest) else {
-        return Handled::Waits(Accepted { events, answer: Answer::Batch(tally), ticket: None });
+        return Handled::Waits(Accepted { events, sent: Sent::Batch(judged), ticket: None });
     };
-    match key.claim(context, if atomic { Kind::Atomic } else { Kind::Batch }, &digest, events) {
+    match key.claim(context, if atomic { RequestKind::Atomic } else { RequestKind::Batch }, &digest, events) {
         Ok((events, ticket)) => {
-            Handled::Waits(Accepted { events, answer: Answer::Batch(tally), ticket: Some(ticket) })
+            Handled::Waits(Accepted { events, sent: Sent::Batch(judged), ticket: Some(ticket) })
         }
         Err(reply) => Handled::Answer(reply),
     }
@@ -65,24 +65,25 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
 #[derive(Default)]
 struct Batch {
     events: Vec<Event>,
-    errors: Errors,
+    errors: ItemErrors,
     /// Of the body, where it was asked for.
     digest: Option<Digest>,
 }
 
-/// Errors: the reply to a body that is refused as a whole.
+/// # Errors
+/// The reply to a body that is refused as a whole.
 fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch, Reply> {
     let limit = context.batch.max_batch_bytes;
     let only_lines = request.is_ndjson();
     let arrival = ingest::arrival(request);
     let body_bytes = request.body_bytes();
     let has_bytes = body_bytes > 0;
-    let body = Body::of(request, limit)?;
+    let body = RequestBody::of(request, limit)?;
     let mut body = if hashed { body.hashed() } else { body };
     let unreadable = |error: &io::Error| body::refusal(error, limit);
     let reader = BufReader::with_capacity(BATCH_READ_BYTES, &mut body);
     let mut items = Items::open(reader, only_lines).map_err(|error| unreadable(&error))?;
-    let (mut batch, mut together) = (Batch::default(), Together::new(body_bytes));
+    let (mut batch, mut buffer) = (Batch::default(), BatchBuffer::new(body_bytes));
     loop {
         let form = items.form();
         let item = match items.next_item() {
@@ -101,7 +102,7 @@ fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch,
             return Err(Reply::too_many(context.batch.max_batch_events));
         }
         let arrival = Arrival { ingest_id: Uuid::now_v7(), ..arrival.clone() };
-        if let Err(offset) = batch.take(item, form, arrival, context.rules, &mut together) {
+        if let Err(offset) = batch.take(item, form, arrival, context.rules, &mut buffer) {
             return Err(result::whole(&Refusal::broken_at(items.offset_in_body(offset))));
         }
     }
@@ -112,16 +113,17 @@ impl Batch {
         self.events.len() + self.errors.count()
     }
 
-    /// Errors: the character of the item at which it breaks the array that it is in.
+    /// # Errors
+    /// The character of the item at which it breaks the array that it is in.
     fn take(
         &mut self,
         item: &[u8],
         form: Form,
         arrival: Arrival,
         rules: Rules,
-        together: &mut Together,
+        buffer: &mut BatchBuffer,
     ) -> Result<(), usize> {
-        match Event::from_item(item, arrival, rules, together) {
+        match Event::from_item(item, arrival, rules, buffer) {
             Ok(event) => self.events.push(event),
             Err(refusal) => {
                 let offset = refusal.offset().filter(|_| form == Form::Array && !is_one_value(item));

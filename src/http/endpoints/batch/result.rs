@@ -18,7 +18,7 @@ const RUN_TOGETHER: &str = "several events stand on one line: curl -d takes the 
 
 /// The refused items of a batch that is being read.
 #[derive(Default)]
-pub(super) struct Errors {
+pub(super) struct ItemErrors {
     count: usize,
     listed: usize,
     /// The listed ones as JSON, with commas between.
@@ -28,7 +28,7 @@ pub(super) struct Errors {
 }
 
 /// What is known of a batch before its events are stored.
-pub(in crate::http::endpoints) struct Tally {
+pub(in crate::http::endpoints) struct JudgedBatch {
     refused: usize,
     omitted: usize,
     errors: Box<RawValue>,
@@ -50,8 +50,7 @@ struct ItemError<'a> {
 /// The one result of a batch.
 // In the contract's order.
 #[derive(Serialize, ToSchema)]
-#[schema(as = BatchResult)]
-pub(in crate::http::endpoints) struct Outcome<'a> {
+pub(in crate::http::endpoints) struct BatchResult<'a> {
     /// `accepted`: all are stored; `partial`: some were refused, the others are stored; `rejected`: none is stored.
     status: &'static str,
     /// Items that are stored.
@@ -75,7 +74,7 @@ pub(in crate::http::endpoints) struct Outcome<'a> {
     timestamp: String,
 }
 
-impl Errors {
+impl ItemErrors {
     pub(super) fn count(&self) -> usize {
         self.count
     }
@@ -105,26 +104,26 @@ impl Errors {
         }
     }
 
-    pub(super) fn into_tally(self) -> Tally {
+    pub(super) fn into_judged(self) -> JudgedBatch {
         let errors = RawValue::from_string(format!("[{}]", self.json)).unwrap_or_default();
-        Tally { refused: self.count, omitted: self.count - self.listed, errors, hint: self.hint }
+        JudgedBatch { refused: self.count, omitted: self.count - self.listed, errors, hint: self.hint }
     }
 }
 
-impl Tally {
+impl JudgedBatch {
     /// 202 or 207: all events that were not refused are stored there.
     pub(in crate::http::endpoints) fn stored(&self, events: usize, places: String) -> Reply {
         let (status, word) = if self.refused == 0 { (202, "accepted") } else { (207, "partial") };
-        json(status, &self.outcome(word, events, self.refused)).with("X-Stored-In", places)
+        json(status, &self.result(word, events, self.refused)).with("X-Stored-In", places)
     }
 
     /// 422: nothing is stored.
     pub(super) fn none_stored(&self, items: usize) -> Reply {
-        json(422, &self.outcome("rejected", 0, items))
+        json(422, &self.result("rejected", 0, items))
     }
 
-    fn outcome(&self, status: &'static str, accepted: usize, rejected: usize) -> Outcome<'_> {
-        Outcome {
+    fn result(&self, status: &'static str, accepted: usize, rejected: usize) -> BatchResult<'_> {
+        BatchResult {
             status,
             accepted,
             rejected,
@@ -139,12 +138,12 @@ impl Tally {
 
 /// 422: it is not the items that are wrong.
 pub(super) fn whole(refusal: &Refusal) -> Reply {
-    let tally = Errors::default().into_tally();
+    let judged = ItemErrors::default().into_judged();
     let detail = match refusal {
         Refusal::Invalid(details) => Some(&details[..]),
         Refusal::TooLarge { .. } => None,
     };
-    json(422, &Outcome { detail, ..tally.outcome("rejected", 0, 0) }).because(refusal.to_string())
+    json(422, &BatchResult { detail, ..judged.result("rejected", 0, 0) }).because(refusal.to_string())
 }
 
 /// Does another object follow where the line ceases to be JSON?
@@ -169,11 +168,11 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_contracts_members_in_their_order() {
-        let tally = Errors::default().into_tally();
-        let reply = tally.stored(2, "kafka".into());
+        let judged = ItemErrors::default().into_judged();
+        let reply = judged.stored(2, "kafka".into());
         assert_eq!((reply.status(), &reply.headers()[0]), (202, &("X-Stored-In", "kafka".into())));
         assert_eq!(text(&reply), r#"{"status":"accepted","accepted":2,"rejected":0,"errors":[],"#);
-        let mut errors = Errors::default();
+        let mut errors = ItemErrors::default();
         errors.add(3, br#"{"request_id":"r-3","level":1}"#, &TOO_LARGE, Form::Lines);
         errors.add(4, b"x", &Refusal::broken_at(0), Form::Lines);
         let list = concat!(
@@ -182,11 +181,11 @@ mod tests {
             r#"{"index":4,"request_id":null,"detail":[{"loc":["body",0],"msg":"JSON decode error","type":"json_invalid"}]}],"#
         );
         assert_eq!(errors.first(), Some("3: the event is larger than the limit of 1024 bytes"));
-        let tally = errors.into_tally();
-        let reply = tally.stored(3, "spool".into());
+        let judged = errors.into_judged();
+        let reply = judged.stored(3, "spool".into());
         assert_eq!(reply.status(), 207);
         assert_eq!(text(&reply), format!(r#"{{"status":"partial","accepted":3,"rejected":2,{list}"#));
-        let reply = tally.none_stored(5);
+        let reply = judged.none_stored(5);
         assert_eq!(reply.status(), 422);
         assert_eq!(text(&reply), format!(r#"{{"status":"rejected","accepted":0,"rejected":5,{list}"#));
     }
@@ -206,11 +205,11 @@ mod tests {
     fn the_list_is_bounded_in_items_and_bytes_and_says_so() {
         let long = format!(r#"{{"request_id":"{}"}}"#, "ü".repeat(1_000));
         for (item, most) in [("x", BATCH_ERRORS_MAX), (&long, BATCH_ERRORS_BYTES_MAX / 256)] {
-            let mut errors = Errors::default();
+            let mut errors = ItemErrors::default();
             for index in 0..2_000 {
                 errors.add(index, item.as_bytes(), &TOO_LARGE, Form::Array);
             }
-            let reply = errors.into_tally().none_stored(2_000);
+            let reply = errors.into_judged().none_stored(2_000);
             let body: serde_json::Value = serde_json::from_slice(reply.body()).unwrap();
             let listed = body["errors"].as_array().unwrap().len();
             assert!(listed <= most && listed > most / 3, "{listed}");

@@ -48,17 +48,17 @@ pub(super) struct Family<'p> {
 
 impl Family<'_> {
     /// The one value.
-    pub(super) fn is(self, value: impl Figure) {
-        self.put([(Vec::new(), value.figure())]);
+    pub(super) fn is(self, value: impl MetricValue) {
+        self.put([(Vec::new(), value.number())]);
     }
 
     /// A value for each value of a label. None at all: the family is left out.
-    pub(super) fn by<'l, F: Figure>(self, label: &str, values: impl IntoIterator<Item = (&'l str, F)>) {
+    pub(super) fn by<'l, F: MetricValue>(self, label: &str, values: impl IntoIterator<Item = (&'l str, F)>) {
         let labelled = |(text, value): (&str, F)| {
             let mut pair = LabelPair::default();
             pair.set_name(label.to_owned());
             pair.set_value(text.to_owned());
-            (vec![pair], value.figure())
+            (vec![pair], value.number())
         };
         self.put(values.into_iter().map(labelled));
     }
@@ -84,30 +84,30 @@ impl Family<'_> {
 }
 
 /// What can stand on the page. Counts beyond 2^53 lose their last digits: nobody gets there.
-pub(super) trait Figure {
-    fn figure(self) -> f64;
+pub(super) trait MetricValue {
+    fn number(self) -> f64;
 }
 
-impl Figure for u64 {
-    fn figure(self) -> f64 {
+impl MetricValue for u64 {
+    fn number(self) -> f64 {
         self as f64
     }
 }
 
-impl Figure for usize {
-    fn figure(self) -> f64 {
+impl MetricValue for usize {
+    fn number(self) -> f64 {
         self as f64
     }
 }
 
-impl Figure for bool {
-    fn figure(self) -> f64 {
+impl MetricValue for bool {
+    fn number(self) -> f64 {
         f64::from(u8::from(self))
     }
 }
 
-impl Figure for f64 {
-    fn figure(self) -> f64 {
+impl MetricValue for f64 {
+    fn number(self) -> f64 {
         self
     }
 }

@@ -5,20 +5,20 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::event::{Detail, Kind, LEVELS, SCHEMA, Spec};
-use crate::http::endpoints::{batch, health, ingest, overview, probes, stats};
+use crate::http::endpoints::{batch, health, ingest, liveness, overview, stats};
 use crate::wire::reply;
 
 /// `#/components/schemas/`
 pub(super) fn all() -> Value {
     let mut found = Vec::new();
     add::<ingest::AcceptedBody<'_>>(&mut found);
-    add::<batch::Outcome<'_>>(&mut found);
+    add::<batch::BatchResult<'_>>(&mut found);
     add::<Detail>(&mut found);
     add::<reply::ProblemBody<'_>>(&mut found);
-    add::<health::Body>(&mut found);
-    add::<probes::Probe>(&mut found);
-    add::<stats::Body>(&mut found);
-    add::<overview::Body>(&mut found);
+    add::<health::HealthBody>(&mut found);
+    add::<liveness::LivenessBody>(&mut found);
+    add::<stats::StatsBody>(&mut found);
+    add::<overview::OverviewBody>(&mut found);
     let mut schemas: Map<String, Value> = found
         .into_iter()
         .map(|(name, schema)| (name, serde_json::to_value(schema).unwrap_or_default()))

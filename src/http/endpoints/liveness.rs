@@ -13,7 +13,8 @@ use crate::wire::reply::{Reply, retry_after};
 
 /// Whether all is as asked.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Probe {
+#[schema(as = Probe)]
+pub(super) struct LivenessBody {
     /// `alive` or `stuck`, `ready` or `not ready`.
     status: &'static str,
     /// Why not.
@@ -22,11 +23,11 @@ pub(super) struct Probe {
 }
 
 fn pass(status: &'static str) -> Reply {
-    json(200, &Probe { status, detail: None })
+    json(200, &LivenessBody { status, detail: None })
 }
 
 fn fail(status: &'static str, detail: String) -> Reply {
-    json(503, &Probe { status, detail: Some(detail) }).with("Retry-After", retry_after(2).to_string())
+    json(503, &LivenessBody { status, detail: Some(detail) }).with("Retry-After", retry_after(2).to_string())
 }
 
 /// Which loop has not moved for so long, if any.
