@@ -1,5 +1,5 @@
-//! What the daemon knows of itself now: which stores work, since when, and whether its loops move.
-//! Written at changes, read by the endpoints.
+//! The daemon's state now: which stores work, since when, and whether its loops move. Written at changes, read by the
+//! endpoints.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::host::clock;
+use crate::store::StoredIn;
 use crate::store::postgres::Figures;
 
-/// What is known of a store behind the network.
+/// The state of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RemoteState {
@@ -25,30 +26,40 @@ pub enum RemoteState {
     Down,
 }
 
-/// Its part of `/health`.
+/// The store to which the next event goes, by the states of the remote ones.
+#[must_use]
+pub fn route(kafka: RemoteState, postgres: RemoteState) -> StoredIn {
+    match (kafka, postgres) {
+        (RemoteState::Up, _) => StoredIn::Kafka,
+        (_, RemoteState::Up) => StoredIn::Postgres,
+        _ => StoredIn::Spool,
+    }
+}
+
+/// A remote store's part of `/health`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RemoteHealth {
-    /// What is known.
+    /// Its state.
     pub state: RemoteState,
     /// Since when, RFC 3339.
     pub since: String,
-    /// Which client library serves, once one does.
+    /// The client library in use, once there is one.
     pub client: Option<&'static str>,
-    /// The last thing that went wrong while the state lasts.
+    /// The last error in this state.
     pub error: Option<String>,
 }
 
-/// The signs of life of one such store.
+/// The signs of life of a remote store.
 #[derive(Debug)]
 pub struct Vitals {
     health: Mutex<RemoteHealth>,
     /// A write failed, and none was acknowledged since: a connection proves nothing.
     needs_proof: AtomicBool,
-    /// Held events that it acknowledged, as a proof that it is up.
+    /// Held events that it acknowledged. Each proves that it is up.
     pub proofs: AtomicU64,
-    /// Times that the live path switched away from it.
+    /// How often live events switched away from it.
     pub lost: AtomicU64,
-    /// Times that the live path switched back to it.
+    /// How often live events switched back to it.
     pub back: AtomicU64,
 }
 
@@ -65,13 +76,13 @@ impl Vitals {
         }
     }
 
-    /// Its state now.
+    /// Its state, with details.
     #[must_use]
     pub fn health(&self) -> RemoteHealth {
         self.lock().clone()
     }
 
-    /// What is known of it now.
+    /// Its state.
     #[must_use]
     pub fn state(&self) -> RemoteState {
         self.lock().state
@@ -89,7 +100,7 @@ impl Vitals {
         self.set(RemoteState::Down, Some(why.to_owned()));
     }
 
-    /// A connection was made: enough to hope for the best where no write has failed yet.
+    /// A connection was made. That counts as up if no write has failed yet.
     pub fn connected(&self, client: &'static str) {
         self.lock().client = Some(client);
         if !self.needs_proof.load(Ordering::Acquire) {
@@ -120,23 +131,23 @@ impl Vitals {
         self.acknowledged();
     }
 
-    // A panic while it was held can't leave a half-written state worth refusing.
+    // A panic under the lock cannot leave a state that is half written.
     fn lock(&self) -> MutexGuard<'_, RemoteHealth> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What PostgreSQL was last seen to hold. Recovery counts it now and then.
+/// The last count of the rows in PostgreSQL. Recovery counts them from time to time.
 #[derive(Debug, Default)]
 pub struct Counted(Mutex<Option<(Instant, Figures)>>);
 
 impl Counted {
-    /// It holds this now.
+    /// The count now.
     pub fn note(&self, figures: Figures) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), figures));
     }
 
-    /// How long ago that was, and what it was. None: it was never counted.
+    /// How long ago the last count was, and the count. None: never counted.
     #[must_use]
     pub fn last(&self) -> Option<(Duration, Figures)> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -144,7 +155,7 @@ impl Counted {
     }
 }
 
-/// A thread's proof that it moves.
+/// When a thread last moved.
 #[derive(Debug, Default)]
 pub struct Beat(AtomicU64);
 
@@ -157,14 +168,14 @@ pub struct Health {
     pub kafka: Arc<Vitals>,
     /// Those of Postgres.
     pub postgres: Arc<Vitals>,
-    /// What Postgres holds.
+    /// The rows in Postgres.
     pub postgres_rows: Arc<Counted>,
     /// The producer's loop.
     pub producer: Beat,
 }
 
 impl Health {
-    /// Everything as it is at start.
+    /// The state at start.
     #[must_use]
     pub fn new(has_kafka: bool, has_postgres: bool) -> Self {
         Self {

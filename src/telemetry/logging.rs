@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
-use log::{LevelFilter, Log, Metadata, Record};
-use simplelog::{ConfigBuilder, LevelPadding, WriteLogger};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use simplelog::{Config, ConfigBuilder, LevelPadding, WriteLogger};
 
 use crate::event::mask_text;
 use crate::host::thread;
@@ -80,19 +80,52 @@ pub fn start(level: LevelFilter) -> io::Result<Logs> {
         .add_filter_allow_str("logs_ingest")
         .build();
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let writer = LineWriter { line: Vec::new(), lines: lines.clone(), dropped, in_journal };
     log::set_max_level(level);
     // Fails only where a logger is set already, which then stays.
-    let _ = log::set_boxed_logger(Box::new(OneLine(WriteLogger::new(level, format, writer))));
+    let _ = log::set_boxed_logger(Box::new(Logger::new(level, &format, &lines, &dropped, in_journal)));
     Ok(Logs { lines })
 }
 
-/// Makes each record one line, whatever a library's error text or a system's message contains.
-struct OneLine<L>(Box<L>);
+/// Makes each record one line, whatever a library's error text or a system's message contains. One logger per level,
+/// because simplelog does not tell its writer the level of a line.
+struct Logger([Box<WriteLogger<LineWriter>>; LEVELS.len()]);
 
-impl<L: Log> Log for OneLine<L> {
+/// In the order of their numbers.
+const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+
+impl Logger {
+    fn new(
+        most: LevelFilter,
+        format: &Config,
+        lines: &Sender<Item>,
+        dropped: &Arc<AtomicU64>,
+        in_journal: bool,
+    ) -> Self {
+        Self(LEVELS.map(|level| {
+            let priority = if in_journal { priority(level) } else { "" };
+            let (lines, dropped) = (lines.clone(), Arc::clone(dropped));
+            WriteLogger::new(most, format.clone(), LineWriter { line: Vec::new(), lines, dropped, priority })
+        }))
+    }
+
+    fn of(&self, level: Level) -> &WriteLogger<LineWriter> {
+        &self.0[level as usize - Level::Error as usize]
+    }
+}
+
+/// The journal's priority of a line.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+        self.of(metadata.level()).enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -100,13 +133,11 @@ impl<L: Log> Log for OneLine<L> {
             let text = record.args().to_string();
             let mut one_line = Record::builder();
             let one_line = one_line.metadata(record.metadata().clone());
-            self.0.log(&one_line.args(format_args!("{}", without_controls(&text))).build());
+            self.of(record.level()).log(&one_line.args(format_args!("{}", without_controls(&text))).build());
         }
     }
 
-    fn flush(&self) {
-        self.0.flush();
-    }
+    fn flush(&self) {}
 }
 
 /// The text with its control characters escaped.
@@ -146,7 +177,8 @@ struct LineWriter {
     line: Vec<u8>,
     lines: Sender<Item>,
     dropped: Arc<AtomicU64>,
-    in_journal: bool,
+    /// What each line starts with.
+    priority: &'static str,
 }
 
 impl Write for LineWriter {
@@ -173,23 +205,10 @@ impl LineWriter {
             line.truncate(LOG_LINE_BYTES_MAX);
             line.extend_from_slice(b" (cut)\n");
         }
-        if self.in_journal {
-            line.splice(0..0, priority(&line).bytes());
-        }
+        line.splice(0..0, self.priority.bytes());
         if let Err(TrySendError::Full(_)) = self.lines.try_send(Item::Line(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-    }
-}
-
-/// The journal's priority of a line, from its level.
-fn priority(line: &[u8]) -> &'static str {
-    let has = |level: &[u8]| line.windows(level.len()).take(48).any(|at| at == level);
-    match () {
-        () if has(b"[ERROR]") => "<3>",
-        () if has(b"[WARN]") => "<4>",
-        () if has(b"[INFO]") => "<6>",
-        () => "<7>",
     }
 }
 
@@ -220,20 +239,23 @@ mod tests {
     #[test]
     fn each_record_is_one_line() {
         let (lines, inbox) = crossbeam_channel::bounded(8);
-        let writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), in_journal: false };
-        let logger = OneLine(WriteLogger::new(LevelFilter::Info, simplelog::Config::default(), writer));
+        let logger = Logger::new(LevelFilter::Info, &Config::default(), &lines, &Arc::default(), true);
         for text in ["cannot commit: disk I/O error\nsee above\u{1b}[31m", "é stays"] {
             let mut record = Record::builder();
-            logger.log(&record.level(log::Level::Warn).args(format_args!("{text}")).build());
+            logger.log(&record.level(Level::Warn).args(format_args!("{text}")).build());
         }
-        logger.log(&Record::builder().level(log::Level::Debug).args(format_args!("hidden")).build());
-        drop(logger);
+        logger.log(&Record::builder().level(Level::Debug).args(format_args!("hidden")).build());
+        drop((logger, lines));
         let mut out = Vec::new();
         write_lines(&inbox, &AtomicU64::new(0), &mut out);
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert!(lines[0].ends_with(r"[WARN] cannot commit: disk I/O error\nsee above\u{1b}[31m"), "{text}");
+        assert!(
+            lines[0].starts_with("<4>")
+                && lines[0].ends_with(r"[WARN] cannot commit: disk I/O error\nsee above\u{1b}[31m"),
+            "{text}"
+        );
         assert!(lines[1].ends_with("[WARN] é stays"), "{text}");
     }
 
@@ -243,7 +265,7 @@ mod tests {
         let cut = format!("{} 4111111111111111", "x".repeat(190));
         assert!(Escaped(&cut).to_string().ends_with("x 411111***...\""));
         let (lines, inbox) = crossbeam_channel::bounded(1);
-        let mut writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), in_journal: false };
+        let mut writer = LineWriter { line: Vec::new(), lines, dropped: Arc::default(), priority: "" };
         for part in ["t [INFO] id=\"4111-1111-", "1111-1111\" é", "\n"] {
             writer.write_all(part.as_bytes()).unwrap();
         }
@@ -258,7 +280,7 @@ mod tests {
         let (lines, inbox) = crossbeam_channel::bounded(2);
         let dropped = Arc::new(AtomicU64::new(0));
         let mut writer =
-            LineWriter { line: Vec::new(), lines, dropped: Arc::clone(&dropped), in_journal: true };
+            LineWriter { line: Vec::new(), lines, dropped: Arc::clone(&dropped), priority: "<4>" };
         for _ in 0..5 {
             writer.write_all(b"t [WARN] something\n").unwrap();
         }

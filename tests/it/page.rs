@@ -60,7 +60,7 @@ fn an_outage_is_told_when_it_begins_and_when_it_ends() {
     broker.kill();
     let killed = Instant::now();
     post(&daemon, 1);
-    says(&browser, SOON.saturating_sub(killed.elapsed()), "detail", "Kafka is away");
+    says(&browser, SOON.saturating_sub(killed.elapsed()), "detail", "Kafka is down");
     post(&daemon, 400);
     says(&browser, SOON, "detail", "401 events wait");
     says(&browser, SOON, "since", "Since ");
@@ -74,7 +74,7 @@ fn an_outage_is_told_when_it_begins_and_when_it_ends() {
     dark_and_small(&browser);
 
     broker.restart();
-    says(&browser, LIMIT, "detail", "is on its way to Kafka");
+    says(&browser, LIMIT, "detail", "on their way to Kafka");
     picture(&browser, "draining.png");
     says(&browser, LIMIT, "detail", "Events are kept in Kafka.");
     assert_eq!(

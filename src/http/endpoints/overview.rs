@@ -1,4 +1,4 @@
-//! `GET /status.json`: what the status page shows, and the one sentence that a shop's manager needs.
+//! `GET /status.json`: the content of the status page, with one sentence for the shop's manager.
 
 use std::time::Duration;
 
@@ -9,19 +9,21 @@ use super::json;
 use crate::host::clock;
 use crate::http::Context;
 use crate::limits::HISTORY_SLOT_S;
-use crate::telemetry::health::{RemoteState, Vitals};
+use crate::store::StoredIn;
+use crate::telemetry::health::{self, RemoteState, Vitals};
 use crate::telemetry::refused::{self, ListedRefusal};
 use crate::wire::reply::Reply;
 
-/// What the status page shows.
+/// The content of the status page.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Overview)]
 pub(super) struct OverviewBody {
-    /// `safe`; `waiting`: safe, but on the way to Kafka; `refusing`: new events can't be stored.
-    level: &'static str,
-    /// For everybody.
+    /// `safe`; `waiting`: safe, but not in Kafka yet; `refusing`: new events cannot be stored.
+    #[schema(value_type = String)]
+    level: Level,
+    /// The state in a few words.
     headline: &'static str,
-    /// The rest of it.
+    /// The state in a sentence.
     detail: String,
     version: &'static str,
     now: String,
@@ -30,17 +32,17 @@ pub(super) struct OverviewBody {
     route: &'static str,
     kafka: StorePart,
     postgres: StorePart,
-    /// Events a second now.
+    /// Events per second now.
     rate: f64,
     /// Events in each ten seconds of the last hour, oldest first.
     history: Vec<u64>,
-    /// How long one entry of `history` is.
+    /// The length of one entry of `history`.
     history_slot_s: u64,
     /// Events that wait for Kafka.
     backlog: u64,
     /// How long the oldest of them has waited.
     backlog_oldest_s: Option<i64>,
-    /// When they will all be there, at `RECOVERY_RATE`. Null: not while Kafka is away.
+    /// When all of them will be in Kafka, at `RECOVERY_RATE`. Null: unknown, or Kafka is down.
     backlog_gone_in_s: Option<u64>,
     dead_letters: u64,
     spool_bytes: u64,
@@ -48,11 +50,20 @@ pub(super) struct OverviewBody {
     spool_full_in_hours: Option<f64>,
     disk_free_bytes: u64,
     connections: u64,
-    /// The last requests that were refused for what they are and not for want of room, newest first.
+    /// The last requests that were refused because they are wrong, not because there was no room; newest first.
     refused: Vec<ListedRefusal>,
 }
 
-/// One of the stores behind the network.
+/// How well events are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Safe,
+    Waiting,
+    Refusing,
+}
+
+/// One of the remote stores.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Store)]
 struct StorePart {
@@ -73,7 +84,7 @@ impl StorePart {
     }
 }
 
-/// What the sentence is made of.
+/// What the sentence depends on.
 struct Facts<'a> {
     kafka: &'a StorePart,
     postgres: &'a StorePart,
@@ -84,59 +95,54 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn route(&self) -> &'static str {
-        match () {
-            () if self.kafka.is(RemoteState::Up) => "kafka",
-            () if self.postgres.is(RemoteState::Up) => "postgres",
-            () => "spool",
-        }
+    fn route(&self) -> StoredIn {
+        health::route(self.kafka.state, self.postgres.state)
     }
 
     /// Level, headline and detail.
-    fn told(&self) -> (&'static str, &'static str, String) {
+    fn summary(&self) -> (Level, &'static str, String) {
         const SAFE: &str = "Every event is safe";
         let waits = match self.backlog {
             0 => String::new(),
             1 => " 1 event waits.".to_owned(),
             backlog => format!(" {backlog} events wait."),
         };
-        let place = match self.route() {
-            "kafka" => "in Kafka",
-            "postgres" => "in PostgreSQL",
-            _ => "on this machine's own disk",
+        let route = self.route();
+        if route == StoredIn::Spool && !self.has_room {
+            let detail = format!("There is no room. Tills must send them again later.{waits}");
+            return (Level::Refusing, "New events cannot be stored", detail);
+        }
+        let place = match route {
+            StoredIn::Kafka => "in Kafka",
+            StoredIn::Postgres => "in PostgreSQL",
+            StoredIn::Spool | StoredIn::DeadLetter => "on this machine's own disk",
         };
-        if self.route() == "spool" && !self.has_room {
-            let detail = format!("There is no room to store them. Tills are told to send them again.{waits}");
-            return ("refusing", "New events can't be stored", detail);
+        if self.kafka.is(RemoteState::Down) {
+            let then = match self.backlog {
+                1 => "It goes to Kafka by itself when Kafka is up again.",
+                _ => "They go to Kafka by themselves when Kafka is up again.",
+            };
+            let detail = format!("Kafka is down, so events are kept {place}.{waits} {then}");
+            return (Level::Waiting, SAFE, detail);
         }
-        let missing = [("Kafka", self.kafka), ("PostgreSQL", self.postgres)]
-            .into_iter()
-            .find(|(_, store)| !store.is(RemoteState::Off))
-            .filter(|(_, store)| store.is(RemoteState::Down));
-        match missing {
-            Some((name, _)) => {
-                let then = match (name, self.backlog) {
-                    ("Kafka", 1) => " It goes to Kafka by itself when that is back.",
-                    ("Kafka", _) => " They go to Kafka by themselves when it is back.",
-                    _ => "",
-                };
-                ("waiting", SAFE, format!("{name} is away, so events are kept {place}.{waits}{then}"))
-            }
-            None if self.kafka.is(RemoteState::Up) && self.backlog > 0 => {
-                let when = match self.gone_in_s {
-                    Some(s) if s >= 90 => format!(" in about {} minutes", s.div_ceil(60)),
-                    Some(s) => format!(" in about {} seconds", s.max(1)),
-                    None => String::new(),
-                };
-                let events = if self.backlog == 1 { "event" } else { "events" };
-                let detail = format!(
-                    "What had to wait is on its way to Kafka: {} {events}, done{when}.",
-                    self.backlog
-                );
-                ("safe", SAFE, detail)
-            }
-            None => ("safe", SAFE, format!("Events are kept {place}.{waits}")),
+        if self.kafka.is(RemoteState::Off) && self.postgres.is(RemoteState::Down) {
+            let detail = format!("PostgreSQL is down, so events are kept {place}.{waits}");
+            return (Level::Waiting, SAFE, detail);
         }
+        if self.kafka.is(RemoteState::Up) && self.backlog > 0 {
+            let when = match self.gone_in_s {
+                Some(s) if s >= 90 => format!(" in about {} minutes", s.div_ceil(60)),
+                Some(s) => format!(" in about {} seconds", s.max(1)),
+                None => String::new(),
+            };
+            let events = if self.backlog == 1 { "event" } else { "events" };
+            let detail = format!(
+                "Events that waited are on their way to Kafka: {} {events}, done{when}.",
+                self.backlog
+            );
+            return (Level::Safe, SAFE, detail);
+        }
+        (Level::Safe, SAFE, format!("Events are kept {place}.{waits}"))
     }
 }
 
@@ -157,7 +163,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         backlog,
         gone_in_s: drains.then(|| backlog.div_ceil(u64::from(context.recovery_rate.max(1)))),
     };
-    let (level, headline, detail) = facts.told();
+    let (level, headline, detail) = facts.summary();
     let body = OverviewBody {
         level,
         headline,
@@ -165,7 +171,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         version: env!("CARGO_PKG_VERSION"),
         now: clock::rfc3339(now),
         uptime_s: uptime.as_secs(),
-        route: facts.route(),
+        route: facts.route().name(),
         backlog_gone_in_s: facts.gone_in_s,
         rate: context.history.rate(uptime.as_secs()),
         history: context.history.counts(uptime.as_secs()),
@@ -201,18 +207,18 @@ mod tests {
     fn the_sentence_says_what_a_manager_needs_to_know() {
         use RemoteState::{Connecting, Down, Off, Up};
         for (kafka, postgres, has_room, backlog, gone_in_s, level, detail) in [
-            (Up, Off, true, 0, None, "safe", "Events are kept in Kafka."),
-            (Off, Off, true, 0, None, "safe", "Events are kept on this machine's own disk."),
-            (Off, Up, true, 0, None, "safe", "Events are kept in PostgreSQL."),
-            (Connecting, Off, true, 0, None, "safe", "Events are kept on this machine's own disk."),
+            (Up, Off, true, 0, None, Level::Safe, "Events are kept in Kafka."),
+            (Off, Off, true, 0, None, Level::Safe, "Events are kept on this machine's own disk."),
+            (Off, Up, true, 0, None, Level::Safe, "Events are kept in PostgreSQL."),
+            (Connecting, Off, true, 0, None, Level::Safe, "Events are kept on this machine's own disk."),
             (
                 Down,
                 Up,
                 true,
                 7,
                 None,
-                "waiting",
-                "Kafka is away, so events are kept in PostgreSQL. 7 events wait. They go to Kafka by themselves when it is back.",
+                Level::Waiting,
+                "Kafka is down, so events are kept in PostgreSQL. 7 events wait. They go to Kafka by themselves when Kafka is up again.",
             ),
             (
                 Down,
@@ -220,8 +226,8 @@ mod tests {
                 true,
                 1,
                 None,
-                "waiting",
-                "Kafka is away, so events are kept on this machine's own disk. 1 event waits. It goes to Kafka by itself when that is back.",
+                Level::Waiting,
+                "Kafka is down, so events are kept on this machine's own disk. 1 event waits. It goes to Kafka by itself when Kafka is up again.",
             ),
             (
                 Off,
@@ -229,8 +235,8 @@ mod tests {
                 true,
                 0,
                 None,
-                "waiting",
-                "PostgreSQL is away, so events are kept on this machine's own disk.",
+                Level::Waiting,
+                "PostgreSQL is down, so events are kept on this machine's own disk.",
             ),
             (
                 Up,
@@ -238,8 +244,8 @@ mod tests {
                 true,
                 4_000,
                 Some(2),
-                "safe",
-                "What had to wait is on its way to Kafka: 4000 events, done in about 2 seconds.",
+                Level::Safe,
+                "Events that waited are on their way to Kafka: 4000 events, done in about 2 seconds.",
             ),
             (
                 Up,
@@ -247,8 +253,8 @@ mod tests {
                 true,
                 400_000,
                 Some(200),
-                "safe",
-                "What had to wait is on its way to Kafka: 400000 events, done in about 4 minutes.",
+                Level::Safe,
+                "Events that waited are on their way to Kafka: 400000 events, done in about 4 minutes.",
             ),
             (
                 Down,
@@ -256,8 +262,8 @@ mod tests {
                 false,
                 9,
                 None,
-                "refusing",
-                "There is no room to store them. Tills are told to send them again. 9 events wait.",
+                Level::Refusing,
+                "There is no room. Tills must send them again later. 9 events wait.",
             ),
             (
                 Down,
@@ -265,15 +271,15 @@ mod tests {
                 false,
                 0,
                 None,
-                "waiting",
-                "Kafka is away, so events are kept in PostgreSQL. They go to Kafka by themselves when it is back.",
+                Level::Waiting,
+                "Kafka is down, so events are kept in PostgreSQL. They go to Kafka by themselves when Kafka is up again.",
             ),
         ] {
             let (kafka, postgres) = (store(kafka), store(postgres));
             let facts = Facts { kafka: &kafka, postgres: &postgres, has_room, backlog, gone_in_s };
-            let told = facts.told();
-            assert_eq!((told.0, &*told.2), (level, detail));
-            assert_eq!(told.1 == "Every event is safe", level != "refusing");
+            let summary = facts.summary();
+            assert_eq!((summary.0, &*summary.2), (level, detail));
+            assert_eq!(summary.1 == "Every event is safe", level != Level::Refusing);
         }
     }
 }
