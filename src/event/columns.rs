@@ -1,4 +1,4 @@
-//! The typed columns of a stored event, for people who ask the store in SQL.
+//! The typed columns of a stored event, for people who query a store in SQL.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::numbers;
 use super::schema::Field;
 use super::text;
 
-/// The schema's fields as a table has them. A field that is absent or null is `None`.
+/// The fields of the schema as columns. A field that is absent or null is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the fields are the event's, under the names that the contract explains")]
 pub struct Columns<'a> {
@@ -31,14 +31,13 @@ pub struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// The columns of a payload in its normal form. Of any other bytes, such as those of a damaged
-    /// row, all are `None`.
+    /// The columns of a payload in its normal form. For any other bytes, such as those of a damaged row, all are `None`.
     #[must_use]
     pub fn of(payload: &'a [u8]) -> Self {
         Members::of(payload).and_then(|members| Self::of_members(&members)).unwrap_or_default()
     }
 
-    /// `None`: a field is not what validation lets pass.
+    /// `None`: validation would not accept some field.
     pub(super) fn of_members(members: &Members<'a>) -> Option<Self> {
         let value = |field| members.token(field).filter(|&token| token != "null");
         let text = |field| value(field).map_or(Some(None), |token| text::decode(token).map(Some));

@@ -1,4 +1,4 @@
-//! The id and the time of receipt inside the value, for readers of Kafka that see no record headers.
+//! The event's id and time of receipt inside the value, for Kafka consumers that cannot read record headers.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -8,11 +8,11 @@ use super::schema::SCHEMA;
 use super::text::write_json;
 
 const NAMES: [&str; 2] = ["ingest_id", "received_at"];
-/// What the two members add.
+/// The bytes that the two members add, at most.
 const GROWTH: usize = 96;
 
-/// `payload`, in its normal form, with both as its last members. What it has under these names itself gives way,
-/// because no reader should have to know which of two counts.
+/// `payload`, in its normal form, with both as its last members. Members of its own with these names are removed:
+/// no reader should have to know which of two counts.
 pub(super) fn embed(payload: &Bytes, ingest_id: Uuid, received_at: &str) -> Bytes {
     let is_named = |name: &str| memchr::memmem::find(payload, name.as_bytes()).is_some();
     let clean = if NAMES.iter().any(|name| is_named(name)) { without_names(payload) } else { None };
@@ -24,7 +24,7 @@ pub(super) fn embed(payload: &Bytes, ingest_id: Uuid, received_at: &str) -> Byte
     out.into()
 }
 
-/// The payload less its members of these names. `None`: it is no object.
+/// The payload without its members of these names. `None`: it is not an object.
 fn without_names(payload: &[u8]) -> Option<Vec<u8>> {
     let members = Members::of(payload)?;
     let mut out = Vec::with_capacity(payload.len());

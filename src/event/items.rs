@@ -1,8 +1,8 @@
-//! The items of a batch, one at a time: lines (NDJSON), or the elements of one array. They are told apart
-//! while the bytes come, so that a batch takes no more memory than its largest item.
+//! The items of a batch, one at a time: lines (NDJSON), or the elements of one array. They are separated while the
+//! body is read, so that a batch takes no more memory than its largest item.
 //!
-//! Where an element ends is told by its brackets and quotes alone. Whether an item is an event, or JSON at
-//! all, is for whoever makes an event of it.
+//! Brackets and quotes alone say where an element ends. Whether an item is an event, or valid JSON at all, is judged
+//! by validation.
 
 use std::io::{self, BufRead, Chain, Cursor, Read};
 
@@ -12,7 +12,7 @@ use crate::setting::{count, size};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// How large a batch may be.
+/// The limits of a batch.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Events")]
 #[group(skip)]
@@ -25,10 +25,10 @@ pub struct BatchRules {
     pub max_batch_bytes: usize,
 }
 
-/// How the items of a body stand in it.
+/// How a body contains its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// One on each line. Blank lines are none.
+    /// One per line. Blank lines are ignored.
     Lines,
     /// `[item, item, ...]`
     Array,
@@ -56,7 +56,7 @@ enum Stage {
     First,
     /// An element.
     Next,
-    /// Nothing: the array has ended.
+    /// Nothing: the array is complete.
     Ended,
     /// Nothing: the body ended before the array.
     Cut,
@@ -76,10 +76,11 @@ pub struct Items<R> {
 }
 
 impl<R: BufRead> Items<R> {
-    /// Looks at a body's beginning: what does not start with `[`, after a byte order mark and white space,
-    /// is lines. So is everything with `only_lines`.
+    /// Looks at the start of a body: what does not begin with `[`, after a byte order mark and white space, is lines.
+    /// With `only_lines`, everything is.
     ///
-    /// Errors: the reader's.
+    /// # Errors
+    /// Those of the reader.
     pub fn open(mut reader: R, only_lines: bool) -> io::Result<Self> {
         let mut start = Vec::with_capacity(BYTE_ORDER_MARK.len());
         reader.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
@@ -96,7 +97,7 @@ impl<R: BufRead> Items<R> {
         Ok(items)
     }
 
-    /// How the items stand in the body.
+    /// How the body contains its items.
     #[must_use]
     pub fn form(&self) -> Form {
         self.form
@@ -104,7 +105,8 @@ impl<R: BufRead> Items<R> {
 
     /// The next item, from its first character that is not blank; `None` after the last.
     ///
-    /// Errors: the reader's, or an array that goes on, or ends, where it must not.
+    /// # Errors
+    /// Those of the reader, or an array that continues or ends where it must not.
     pub fn next_item(&mut self) -> Result<Option<&[u8]>, ItemsError> {
         let found = match self.form {
             Form::Lines => self.next_line()?,
@@ -149,7 +151,7 @@ impl<R: BufRead> Items<R> {
         Ok(true)
     }
 
-    /// Reads up to the comma or bracket behind an element, and takes that too.
+    /// Reads an element, and the comma or bracket that ends it.
     fn element(&mut self) -> io::Result<()> {
         self.item.clear();
         let mut nesting = Nesting::default();
@@ -171,7 +173,7 @@ impl<R: BufRead> Items<R> {
         }
     }
 
-    /// The next byte that is not blank. It stays to be read.
+    /// The next byte that is not blank, without consuming it.
     fn skip_blank(&mut self) -> io::Result<Option<u8>> {
         loop {
             let chunk = self.reader.fill_buf()?;
@@ -191,14 +193,14 @@ impl<R: BufRead> Items<R> {
     }
 }
 
-/// Is it one JSON value by its grammar, whatever else is wrong with it? Then only this element of an array is
-/// refused, for the array's other elements are what they seem to be.
+/// Whether it is one JSON value by the grammar, whatever else is wrong with it. Then only this element of an array is
+/// refused, because the other elements are what they seem to be.
 #[must_use]
 pub fn is_one_value(item: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(item).is_ok()
 }
 
-/// Where in an element the bytes so far end.
+/// Where in an element the bytes read so far end.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
@@ -207,7 +209,7 @@ struct Nesting {
 }
 
 impl Nesting {
-    /// The place in `chunk` of the comma or bracket that ends the element.
+    /// The index in `chunk` of the comma or bracket that ends the element.
     fn end_in(&mut self, chunk: &[u8]) -> Option<usize> {
         let mut at = 0;
         while at < chunk.len() {
@@ -232,7 +234,7 @@ impl Nesting {
     }
 }
 
-/// Bytes that begin a character.
+/// Counts the bytes that begin a character.
 fn chars_in(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| !(0x80..0xC0).contains(*byte)).count()
 }
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_apart_however_they_end() {
+    fn lines_are_separated_however_they_end() {
         let two = &["{\"a\":1}", "{\"b\":2}"];
         for body in [
             "{\"a\":1}\n{\"b\":2}\n",
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_in_an_item_is_told_as_one_in_the_body() {
+    fn an_offset_in_an_item_becomes_one_in_the_body() {
         let mut items = Items::open("[ \"é\", x]".as_bytes(), false).unwrap();
         items.next_item().unwrap();
         assert_eq!(items.offset_in_body(1), 3);
@@ -364,7 +366,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic_or_go_on_for_ever(body: Vec<u8>, chunk in 1_usize..9) {
+        fn no_bytes_make_it_panic_or_loop_forever(body: Vec<u8>, chunk in 1_usize..9) {
             let (_, items, _) = split(&body, chunk, false);
             prop_assert!(items.len() <= body.len());
         }

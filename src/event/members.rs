@@ -1,5 +1,5 @@
-//! A body's top-level members, by serde, borrowed from the body: the schema's fields by index, the
-//! others in the order in which their names first came. Of a duplicated name the last value wins.
+//! The top-level members of a body, read by serde and borrowed from the body: fields of the schema by index, unknown
+//! ones in the order in which their names first came. Of a duplicated name the last value wins.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::schema::{self, FIELDS, Field};
 
-/// Up to this many unknown names are compared one by one; more are looked up in a map, so that a body
-/// of nothing but names takes time in proportion to its size.
+/// Up to this many unknown names are compared one by one. More are looked up in a map, so that the time stays in
+/// proportion to the size of the body.
 const LINEAR_MAX: usize = 16;
 
 /// The members of one object.
@@ -19,28 +19,28 @@ const LINEAR_MAX: usize = 16;
 pub(super) struct Members<'a> {
     schema: [Option<&'a RawValue>; FIELDS],
     unknown: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Places in `unknown`; empty until there are more than [`LINEAR_MAX`].
+    /// Each name's index in `unknown`; empty until there are more than [`LINEAR_MAX`].
     places: HashMap<Cow<'a, str>, usize>,
 }
 
 impl<'a> Members<'a> {
     /// The members of a payload. `None`: it is not a JSON object.
     pub(super) fn of(payload: &'a [u8]) -> Option<Self> {
-        // As a whole: serde would look at each string again.
+        // All at once: from bytes, serde would check each string by itself.
         serde_json::from_str(str::from_utf8(payload).ok()?).ok()
     }
 
-    /// The value of a schema field, as it was sent.
+    /// The JSON of a field of the schema, as sent.
     pub(super) fn token(&self, field: Field) -> Option<&'a str> {
         self.schema[field as usize].map(RawValue::get)
     }
 
-    /// The values of all schema fields, as they were sent.
+    /// The JSON of all fields of the schema, as sent.
     pub(super) fn tokens(&self) -> [Option<&'a str>; FIELDS] {
         self.schema.map(|value| value.map(RawValue::get))
     }
 
-    /// Names, decoded, and values, as they were sent.
+    /// The decoded names and the JSON of the unknown members.
     pub(super) fn unknown(&self) -> impl Iterator<Item = (&Cow<'a, str>, &'a str)> {
         self.unknown.iter().map(|(name, value)| (name, value.get()))
     }
@@ -98,7 +98,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A member's name: borrowed, unless it has escapes.
+/// The name of a member: borrowed, unless it has escapes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {

@@ -1,12 +1,12 @@
 //! What an event is and how it is made from bytes. Pure: no I/O, no clock, no threads.
 //!
-//! Invariant: an [`Event`] holds bytes that validation made: it is built by [`Event::from_body`], or
-//! by [`Event::restored`] from a row that once was. Nothing downstream checks again.
+//! Invariant: an [`Event`] holds bytes that validation made. It comes from a body ([`Event::from_body`]), or from a
+//! stored row that once did ([`Event::from_row`]). Nothing downstream checks again.
 //!
-//! The way of a body: `scan` (is all of it strict JSON?), `redact` (card numbers are masked), `members`
-//! (serde finds the top-level members), `validate` (each field by its row in `schema`, with `timestamp`
-//! and `numbers`), `normal` (the bytes that are stored). What is wrong is told by `refusal`. `items` cuts
-//! a batch into such bodies; `embed` puts an event's id into its value.
+//! A body passes `scan` (is all of it strict JSON?), `redact` (masks card numbers), `members` (serde finds the
+//! top-level members), `validate` (checks each field by its row in `schema`, with `timestamp` and `numbers`) and
+//! `normal` (writes the bytes that are stored). `refusal` says what is wrong. `items` cuts a batch into bodies;
+//! `columns` reads a payload for tables; `embed` puts an event's id into its value.
 
 mod columns;
 mod embed;
@@ -44,20 +44,20 @@ use members::Members;
 use refusal::Problem;
 use validate::FieldValue;
 
-/// What the daemon, not the client, says of an event.
+/// What the daemon, not the client, adds to an event.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// The event's own id, the same wherever it travels.
     pub ingest_id: Uuid,
     /// When it was received, milliseconds since 1970.
     pub received_at_ms: i64,
-    /// The W3C trace context sent with it, already checked to be printable ASCII.
+    /// The W3C trace context sent with it, a valid one.
     pub traceparent: Option<Box<str>>,
     /// The client's own name of its request, printable ASCII. Stores do not keep it.
     pub x_request_id: Option<Box<str>>,
 }
 
-/// What an administrator can set of every event.
+/// What the settings say about every event.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Events")]
 #[group(skip)]
@@ -71,7 +71,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// A body may be a quarter longer than the event in it, because of white space and escapes.
+    /// The limit of a body: a quarter more than that of an event, because of white space and escapes.
     #[must_use]
     pub fn body_bytes_max(self) -> usize {
         self.max_event_bytes + self.max_event_bytes / 4
@@ -88,11 +88,11 @@ pub struct Event {
     skew_ms: Option<i64>,
 }
 
-/// The longest text of a number of 64 bits.
+/// The length of the longest skew.
 const SKEW_DIGITS_MAX: usize = "-9223372036854775808".len();
 
 impl Arrival {
-    /// Bytes of the headers that the event's record has where the protocol has headers: names and values.
+    /// The bytes of the record headers, names and values, on brokers that have them.
     fn header_bytes(&self) -> usize {
         const FIXED: usize = "ingest_id".len()
             + uuid::fmt::Hyphenated::LENGTH
@@ -110,17 +110,19 @@ impl Arrival {
 }
 
 impl Event {
-    /// The event that a body holds, in its normal form.
+    /// The event in a body, in its normal form.
     ///
-    /// Errors: what a client is told: one fault of the whole body, or every wrong field, or that key,
-    /// payload and record headers together are larger than the rules allow.
+    /// # Errors
+    /// What is wrong: one fault of the whole body, or every wrong field, or that key, payload and record headers
+    /// together are larger than the rules allow.
     pub fn from_body(body: &[u8], arrival: Arrival, rules: Rules) -> Result<Self, Refusal> {
         Self::judged(body, arrival, rules, normal::write)
     }
 
-    /// The same for an item of a batch, whose events share their memory.
+    /// The same for an item of a batch, whose events share a buffer.
     ///
-    /// Errors: as [`Event::from_body`].
+    /// # Errors
+    /// As [`Event::from_body`].
     pub fn from_item(
         item: &[u8],
         arrival: Arrival,
@@ -130,7 +132,7 @@ impl Event {
         Self::judged(item, arrival, rules, |values, members, _| buffer.write(values, members))
     }
 
-    /// `write` makes key and payload of what was found valid, given the length of the text that it was read from.
+    /// `write` makes key and payload of valid fields; it gets the length of the text that they are from.
     fn judged(
         body: &[u8],
         arrival: Arrival,
@@ -138,10 +140,10 @@ impl Event {
         write: impl FnOnce(&[FieldValue<'_>; FIELDS], &Members<'_>, usize) -> (Bytes, Bytes),
     ) -> Result<Self, Refusal> {
         let text = strict_json(body)?;
-        // Before the members are read: whatever is made of them has no card number in it.
+        // Before the members are read, so that nothing made of them has a card number in it.
         let masked = if rules.redact_pan { redact::mask_json(text) } else { None };
         let (text, cards_masked) = masked.as_ref().map_or((text, 0), |masked| (&*masked.json, masked.cards));
-        // Never seen to fail: the scan is the stricter of the two. If it were, it is the client's JSON.
+        // Cannot fail as far as is known, because the scan is stricter. If it does, the client's JSON is refused.
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|_| Problem::JsonInvalid.refusal(Loc::Offset(0)))?;
         let values = validate::validate(&members).map_err(Refusal::Invalid)?;
@@ -166,7 +168,7 @@ impl Event {
         &self.key
     }
 
-    /// The normalised event: the bytes that are stored and forwarded.
+    /// The event in its normal form: the bytes that are stored and forwarded.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
@@ -184,26 +186,26 @@ impl Event {
         self.arrival.received_at_ms
     }
 
-    /// The W3C trace context that came with it.
+    /// The W3C trace context sent with it.
     #[must_use]
     pub fn traceparent(&self) -> Option<&str> {
         self.arrival.traceparent.as_deref()
     }
 
-    /// The name that its sender gave to the request that brought it, until a store had to keep it.
+    /// The client's own name of the request that brought it. Lost when a store had to keep the event.
     #[must_use]
     pub fn x_request_id(&self) -> Option<&str> {
         self.arrival.x_request_id.as_deref()
     }
 
-    /// Card numbers that were masked in it when it came.
+    /// How many card numbers were masked in it.
     #[must_use]
     pub fn cards_masked(&self) -> u32 {
         self.cards_masked
     }
 
-    /// Milliseconds from the event's own time to its receipt: how far its sender's clock is behind, or how long it
-    /// was on its way; negative for a clock that is ahead. `None`: it has no time, as only a damaged row has.
+    /// Milliseconds from the event's own time to its receipt: how far the sender's clock is behind, or how long the
+    /// event travelled. Negative for a clock that is ahead. `None`: it has no valid time, which only damage does.
     #[must_use]
     pub fn skew_ms(&self) -> Option<i64> {
         self.skew_ms
@@ -212,20 +214,20 @@ impl Event {
     /// The name of the service that sent it.
     #[must_use]
     pub fn service(&self) -> Option<Cow<'_, str>> {
-        // In the normal form no quote in a string stands without a backslash.
+        // In the normal form a quote inside a string always follows a backslash, so this cannot match there.
         const LABEL: &[u8] = b",\"service\":";
         let start = memchr::memmem::find(&self.payload, LABEL)? + LABEL.len();
         text::decode_first(str::from_utf8(&self.payload[start..]).ok()?)
     }
 
-    /// The payload with the event's id and time of receipt as its last members, for readers that see no record
-    /// headers. Members of its own that have these names give way.
+    /// The payload with the event's id and time of receipt as its last members, for consumers that cannot read record
+    /// headers. Members of its own with these names are removed.
     #[must_use]
     pub fn payload_with_id(&self, received_at: &str) -> Bytes {
         embed::embed(&self.payload, self.arrival.ingest_id, received_at)
     }
 
-    /// Bytes that the event takes in a queue or a batch.
+    /// The bytes that the event counts for in a queue or a batch.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.key.len() + self.payload.len() + 128
@@ -253,21 +255,20 @@ impl Event {
     }
 }
 
-/// From the event's own time to the time of receipt. Never a reason to refuse it.
+/// From the event's own time to its receipt. Never a reason to refuse it.
 fn skew_ms(members: &Members<'_>, received_at_ms: i64) -> Option<i64> {
     let timestamp = members.token(schema::Field::Timestamp).and_then(text::decode)?;
     timestamp::instant_ms(&timestamp).map(|instant| received_at_ms.saturating_sub(instant))
 }
 
-/// The `request_id` in a body that is no event, to tell the sender which one it was. `None`: it has none that
-/// can be read.
+/// The `request_id` in a body that is refused, so that its sender can find it. `None`: it has no readable one.
 #[must_use]
 pub fn request_id_in(body: &[u8]) -> Option<String> {
     let members: Members<'_> = serde_json::from_str(strict_json(body).ok()?).ok()?;
     members.token(schema::Field::RequestId).and_then(text::decode).map(Cow::into_owned)
 }
 
-/// The body as text, less its byte order mark, once it is known to be an object in strict JSON.
+/// The body as text, without its byte order mark, if it is an object in strict JSON.
 fn strict_json(body: &[u8]) -> Result<&str, Refusal> {
     if body.is_empty() {
         return Err(Problem::Missing.refusal(Loc::Body));

@@ -1,5 +1,5 @@
-//! The normal form: compact JSON, the schema's fields first, in schema order, then what else was sent,
-//! in the order sent. Writing an event's normal form again gives the same bytes.
+//! The normal form: compact JSON, the fields of the schema first, in schema order, then the unknown members in the
+//! order sent. The normal form of a normal form is the same bytes.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use super::text::write_json;
 use super::validate::FieldValue;
 use crate::limits::{BATCH_PIECE_BYTES_MAX, BATCH_PIECE_BYTES_MIN};
 
-/// Coerced numbers may be longer than what was sent (`1e18` as a quantity has 19 digits); nothing
-/// else grows, so that this much over the body's size is always enough.
+/// Room beyond the size of the body that is always enough: only coerced numbers grow (`1e18` as a quantity has 19
+/// digits).
 const GROWTH_MAX: usize = 48;
 
-/// The key and the payload of an event. The key shares the payload's memory where it can.
+/// The key and the payload of an event. The key is a slice of the payload, unless it has escapes there.
 pub(super) fn write(
     values: &[FieldValue<'_>; FIELDS],
     members: &Members<'_>,
@@ -23,15 +23,15 @@ pub(super) fn write(
 ) -> (Bytes, Bytes) {
     let mut out = Vec::with_capacity(body_bytes + GROWTH_MAX);
     let key_end = render(values, members, &mut out);
-    // The queue counts an event's bytes: white space of the body must not be held in secret.
+    // The queue counts the payload's length: the room that white space of the body took must not stay allocated.
     if out.capacity() - out.len() > out.len() / 8 + GROWTH_MAX {
         out.shrink_to_fit();
     }
     with_key(values, key_end, out.into())
 }
 
-/// What the events of one batch are written to, one behind the other: apart they would cost each two allocations
-/// here, and as much on the thread that lets go of them.
+/// The memory that the events of one batch share, one behind the other. Apart, each would cost two allocations here and
+/// two frees on the thread that drops it.
 #[derive(Debug)]
 pub struct BatchBuffer {
     one: Vec<u8>,
@@ -40,14 +40,14 @@ pub struct BatchBuffer {
 }
 
 impl BatchBuffer {
-    /// For a batch whose body has about so many bytes.
+    /// For a batch whose body has about this many bytes.
     #[must_use]
     pub fn new(body_bytes: usize) -> Self {
         let piece_bytes = body_bytes.clamp(BATCH_PIECE_BYTES_MIN, BATCH_PIECE_BYTES_MAX);
         Self { one: Vec::new(), piece: BytesMut::new(), piece_bytes }
     }
 
-    /// As [`write()`], into the shared memory.
+    /// Like [`write()`], into the shared memory.
     pub(super) fn write(
         &mut self,
         values: &[FieldValue<'_>; FIELDS],
@@ -63,7 +63,7 @@ impl BatchBuffer {
     }
 }
 
-/// Writes the payload; returns where the value of `request_id` ends in it.
+/// Writes the payload. Returns where the value of `request_id` ends in it.
 fn render(values: &[FieldValue<'_>; FIELDS], members: &Members<'_>, out: &mut Vec<u8>) -> usize {
     let mut key_end = 0;
     for (index, (spec, value)) in SCHEMA.iter().zip(values).enumerate() {
@@ -105,7 +105,7 @@ fn write_unknown(members: &Members<'_>, out: &mut Vec<u8>) {
     for (name, value) in members.unknown() {
         out.push(b',');
         match name {
-            // Borrowed from the body, so without escapes there, so without need of them here.
+            // Borrowed from the body, so it has no escapes there and needs none here.
             Cow::Borrowed(name) => {
                 out.push(b'"');
                 out.extend_from_slice(name.as_bytes());

@@ -1,6 +1,6 @@
-//! Price and quantity: what they take, as JSON numbers, booleans and strings.
+//! Price and quantity: the JSON numbers, booleans and strings that they accept.
 //!
-//! Tokens come from a body that passed the scan: a number is in JSON's grammar and within a double.
+//! Tokens come from a body that passed the scan: a number follows JSON's grammar and fits a double.
 
 use super::refusal::Problem;
 use super::text;
@@ -33,7 +33,7 @@ pub(super) fn quantity(token: &str) -> Result<i64, Problem> {
 }
 
 fn quantity_from_float(token: &str) -> Result<i64, Problem> {
-    /// The first whole number above an i64; its negative is the least i64.
+    /// The first whole number above the greatest i64; its negative is the least i64.
     const END: f64 = 9_223_372_036_854_775_808.0;
     let value: f64 = token.parse().map_err(|_| Problem::IntType)?;
     if value.fract() != 0.0 {
@@ -46,7 +46,7 @@ fn quantity_from_float(token: &str) -> Result<i64, Problem> {
     }
 }
 
-/// A sign, digits, and a fraction of zeros only.
+/// An optional sign, digits, and an optional fraction of zeros.
 fn quantity_from_text(text: &str) -> Result<i64, Problem> {
     let only = |text: &str, wanted: fn(&u8) -> bool| !text.is_empty() && text.bytes().all(|b| wanted(&b));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

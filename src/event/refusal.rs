@@ -1,4 +1,4 @@
-//! Why a body is refused: every type and message of a 422, byte for byte as the contract has them.
+//! Why a body is refused: every `type` and `msg` of a 422, byte for byte as in the contract.
 
 use std::fmt;
 
@@ -58,13 +58,13 @@ impl Problem {
         }
     }
 
-    /// The item that tells the client of it.
+    /// The item of the answer that reports it.
     pub(super) const fn at(self, loc: Loc) -> Detail {
         let (kind, msg) = self.texts();
         Detail { loc, msg, kind }
     }
 
-    /// The refusal of a body for this one fault of the whole.
+    /// The refusal of a whole body for this one fault.
     pub(super) fn refusal(self, loc: Loc) -> Refusal {
         Refusal::Invalid(vec![self.at(loc)])
     }
@@ -75,9 +75,9 @@ impl Problem {
 pub enum Loc {
     /// The body as a whole: `["body"]`.
     Body,
-    /// A character of the body, counted from 0: `["body",17]`.
+    /// At a character of the body, counted from 0: `["body",17]`.
     Offset(usize),
-    /// A field of the event: `["body","level"]`.
+    /// In a field of the event: `["body","level"]`.
     Field(&'static str),
     /// Outside the body: `["header","idempotency-key"]`.
     Outside(&'static str, &'static str),
@@ -111,40 +111,40 @@ pub struct Detail {
     /// Where: `["body"]`, `["body", <character>]`, `["body", <field>]`, `["query", <name>]` or `["header", <name>]`.
     #[schema(value_type = Vec<serde_json::Value>)]
     pub loc: Loc,
-    /// For people.
+    /// What is wrong, for people.
     pub msg: &'static str,
-    /// For programs.
+    /// What is wrong, for programs.
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
 
-/// Why no event was made of a body.
+/// Why a body is not an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// 422: one item for the whole body, or one for each wrong field in schema order; never empty.
     Invalid(Vec<Detail>),
-    /// 413: key, payload and record headers together are larger than an event may be.
+    /// 413: key, payload and record headers together are larger than the limit of one event.
     TooLarge {
-        /// The limit that it broke.
+        /// The limit.
         limit_bytes: usize,
     },
 }
 
 impl Refusal {
-    /// A batch in which there is nothing: not one byte, or not one item.
+    /// An empty batch: no bytes, or no items.
     #[must_use]
     pub fn nothing_in_batch(has_bytes: bool) -> Self {
         let problem = if has_bytes { Problem::NoItems } else { Problem::Missing };
         problem.refusal(Loc::Body)
     }
 
-    /// A batch that is no JSON from this character on.
+    /// A batch that is not valid JSON from this character on.
     #[must_use]
     pub fn broken_at(offset: usize) -> Self {
         Problem::JsonInvalid.refusal(Loc::Offset(offset))
     }
 
-    /// Where the body is no JSON, if that is what is wrong with it.
+    /// The character from which the body is not valid JSON, if that is what is wrong.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         match self {
@@ -156,7 +156,7 @@ impl Refusal {
         }
     }
 
-    /// The answer's body: `{"detail":[...]}` with the items, or `{"detail":"..."}` naming the limit.
+    /// The body of the answer: `{"detail":[...]}` with the items, or `{"detail":"..."}` with the limit.
     #[must_use]
     pub fn detail_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
@@ -171,7 +171,7 @@ impl Refusal {
     }
 }
 
-/// A list of items; an event that is too large stands in a list of items like one that is wrong.
+/// As a list of items, for a batch: there an event that is too large is one more item.
 impl Serialize for Refusal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -189,7 +189,7 @@ impl Serialize for Refusal {
     }
 }
 
-/// For people: `body.level: Input should be ...; body.env: Field required`. No value that was sent is in it.
+/// For people: `body.level: Input should be ...; body.env: Field required`. It never contains a value that was sent.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

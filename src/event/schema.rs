@@ -1,6 +1,6 @@
 //! The one table of the event's fields. Its order is the order of errors and of the normal form.
 
-/// How a field is judged.
+/// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
@@ -9,9 +9,9 @@ pub enum Kind {
     Timestamp,
     /// One of [`LEVELS`].
     Level,
-    /// A number, or what is taken for one.
+    /// A number, or a boolean or string that is coerced to one.
     Float,
-    /// A whole number, or what is taken for one.
+    /// A whole number, or a boolean or string that is coerced to one.
     Integer,
     /// An object.
     Object,
@@ -20,9 +20,9 @@ pub enum Kind {
 /// A field's row in the schema.
 #[derive(Debug)]
 pub struct Spec {
-    /// As senders write it.
+    /// Its name.
     pub name: &'static str,
-    /// The name as the normal form has it: `"name":`.
+    /// The name as the normal form writes it: `"name":`.
     pub(super) label: &'static str,
     /// What it holds.
     pub kind: Kind,
@@ -81,8 +81,8 @@ pub const SCHEMA: [Spec; FIELDS] = [
 /// The levels that exist.
 pub const LEVELS: [&str; 5] = ["debug", "info", "warn", "error", "critical"];
 
-/// The index of the field called `name`, looked for from `hint` on: most senders keep one order, so
-/// that the field after the last one found is the likeliest.
+/// The index of the field called `name`. The search starts at `hint`: most senders keep one order, so the field after
+/// the last one found is the most likely.
 pub(super) fn find(name: &str, hint: usize) -> Option<usize> {
     (hint..FIELDS).chain(0..hint.min(FIELDS)).find(|&index| SCHEMA[index].name == name)
 }

@@ -1,11 +1,11 @@
-//! JSON strings: decoded, and written again in the one form that the normal form has.
+//! JSON strings: decoding, and writing them in the one spelling of the normal form.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-/// The text of a JSON string token. `None`: the token is no string, or not a well-formed one, which
-/// cannot be after a scan.
+/// The text of a JSON string token. `None`: the token is not a well-formed string. A string that passed the scan
+/// always is.
 pub(super) fn decode(token: &str) -> Option<Cow<'_, str>> {
     let inner = token.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -14,7 +14,7 @@ pub(super) fn decode(token: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(token).ok().map(Cow::Owned)
 }
 
-/// The text of the JSON string that `json` begins with.
+/// The text of the JSON string at the start of `json`.
 pub(super) fn decode_first(json: &str) -> Option<Cow<'_, str>> {
     let bytes = json.as_bytes();
     let mut at = 1;

@@ -1,15 +1,14 @@
-//! The grammar of timestamps: `DATE [SEP TIME [OFFSET]]`, ISO 8601 in its calendar and week forms,
-//! basic and extended. The text is judged and its instant found: what was sent is what is stored.
+//! The grammar of timestamps: `DATE [SEP TIME [OFFSET]]`, ISO 8601 in its calendar and week forms, basic and extended.
+//! The text is checked and its instant found; the text itself is stored as sent.
 
-/// The instant that the whole of `text` names, in milliseconds since 1970; without an offset it is UTC. `None`:
-/// it is no timestamp.
+/// The instant of `text` in milliseconds since 1970; without an offset it is UTC. `None`: it is not a timestamp.
 #[must_use]
 pub fn instant_ms(text: &str) -> Option<i64> {
     let mut rest = Rest(text.as_bytes());
     date_and_time(&mut rest).filter(|_| rest.0.is_empty())
 }
 
-/// What is left to read. `None` anywhere below means: not in the grammar.
+/// What is left to read. Below, `None` always means: not in the grammar.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -73,7 +72,7 @@ fn date(rest: &mut Rest<'_>) -> Option<i64> {
     ((1..=days_in(year, month)).contains(&day)).then(|| day_of(year, month, day))
 }
 
-/// In milliseconds; what is finer is cut off.
+/// In milliseconds; finer digits are dropped.
 fn time(rest: &mut Rest<'_>) -> Option<i64> {
     let hours = rest.below(24)?;
     let extended = rest.eat(b':');
@@ -117,7 +116,7 @@ fn offset(rest: &mut Rest<'_>) -> Option<i64> {
     Some(sign * i64::from(minutes) * MINUTE_MS)
 }
 
-/// Days since 1970 of a day that exists: years begin in March here, so that the leap day is their last.
+/// Days since 1970 of a valid date. Years begin in March here, so that the leap day is the last one.
 fn day_of(year: u32, month: u32, day: u32) -> i64 {
     const TO_1970: i64 = 719_468;
     let year = i64::from(year) - i64::from(month <= 2);
@@ -126,7 +125,7 @@ fn day_of(year: u32, month: u32, day: u32) -> i64 {
     365 * year + year / 4 - year / 100 + year / 400 + in_year - TO_1970
 }
 
-/// The same of a day in a week. The 4th of January is always in the first.
+/// The same for a day of a week. The 4th of January is always in week 1.
 fn week_day(year: u32, week: u32, day: u32) -> i64 {
     let fourth = day_of(year, 1, 4);
     // 1970 began on a Thursday.
@@ -138,7 +137,7 @@ const fn is_leap(year: u32) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
-/// Days of a month; a month that does not exist has none.
+/// Days of a month; 0 for a month that does not exist.
 const fn days_in(year: u32, month: u32) -> u32 {
     match month {
         2 if is_leap(year) => 29,
@@ -150,7 +149,7 @@ const fn days_in(year: u32, month: u32) -> u32 {
 }
 
 fn is_week_date(year: u32, week: u32, day: u32) -> bool {
-    // The last two days of week 9999-W52 are in the year 10000.
+    // The last two days of 9999-W52 are in the year 10000.
     let days = if (year, week) == (9999, 52) { 5 } else { 7 };
     (1..=weeks_in(year)).contains(&week) && (1..=days).contains(&day)
 }

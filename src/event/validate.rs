@@ -1,4 +1,4 @@
-//! Judges every field by its row in the schema, and finds what the normal form has in its place.
+//! Checks every field by its row in the schema and gives its value in the normal form.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use super::schema::{FIELDS, Kind, LEVELS, SCHEMA, Spec};
 use super::text;
 use super::timestamp;
 
-/// What a field becomes.
+/// A field's value in the normal form.
 #[derive(Debug, PartialEq)]
 pub(super) enum FieldValue<'a> {
     Absent,
-    /// JSON as it was sent, which already is the normal form.
+    /// JSON as sent, which is in the normal form already.
     Verbatim(&'a str),
-    /// A string that was sent with escapes, decoded.
+    /// The text of a string that was sent with escapes.
     Text(String),
     Float(f64),
     Integer(i64),
@@ -64,7 +64,7 @@ fn string<'a>(
     let text = text::decode(token).ok_or(no_string)?;
     check(&text)?;
     Ok(match text {
-        // A token without escapes is what a writer would make of its text.
+        // Without escapes, the token is how the normal form writes the text.
         Cow::Borrowed(_) => FieldValue::Verbatim(token),
         Cow::Owned(text) => FieldValue::Text(text),
     })

@@ -1,6 +1,6 @@
 //! A request's body as its endpoint reads it: decoded, and within its limit both as sent and decoded.
 //!
-//! Invariants: what was read to its end was whole; a body of any expansion costs a buffer and its limit.
+//! Invariants: a body that was read to its end was complete; however far it expands, it costs a buffer and its limit.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -12,7 +12,7 @@ use super::idempotency::Digest;
 use super::request::Request;
 use crate::wire::reply::Reply;
 
-/// Encodings that a body may have, as `Accept-Encoding` lists them.
+/// The value of `Accept-Encoding`: the encodings that a body may have.
 const ACCEPTED: &str = "gzip, identity";
 
 /// A body being read.
@@ -29,7 +29,7 @@ enum Source<'r> {
     Gzip(Box<MultiGzDecoder<Wire<'r>>>),
 }
 
-/// What the door sends: it has the whole body already, so that an early end is a bug.
+/// The bytes from the door. It has the whole body already, so an early end is a bug.
 struct Wire<'r> {
     reader: &'r mut dyn Read,
     left: usize,
@@ -38,7 +38,8 @@ struct Wire<'r> {
 impl<'r> RequestBody<'r> {
     /// The body of `request`, of at most `limit` bytes.
     ///
-    /// Errors: 415 or 413.
+    /// # Errors
+    /// 415 or 413.
     pub(super) fn of(request: &'r mut Request, limit: usize) -> Result<Self, Reply> {
         let gzip = is_gzip(request.content_encoding().unwrap_or_default())?;
         let declared = request.body_bytes();
@@ -46,7 +47,7 @@ impl<'r> RequestBody<'r> {
             return Err(Reply::too_large("the body", limit));
         }
         let wire = Wire { reader: request.body(), left: declared };
-        // No bytes are no event, encoded or not.
+        // An empty body is reported as missing, encoded or not.
         let source = match gzip && declared > 0 {
             true => Source::Gzip(Box::new(MultiGzDecoder::new(wire))),
             false => Source::Plain(wire),
@@ -54,20 +55,21 @@ impl<'r> RequestBody<'r> {
         Ok(Self { source, limit, left: limit, declared, hash: None })
     }
 
-    /// The same, and a digest of what is read.
+    /// The same, with a digest of what is read.
     pub(super) fn hashed(mut self) -> Self {
         self.hash = Some(Sha256::new());
         self
     }
 
-    /// Of what was read. `None`: it was not asked for.
+    /// The digest of what was read. `None` without [`Self::hashed`].
     pub(super) fn digest(self) -> Option<Digest> {
         self.hash.map(|hash| hash.finalize().into())
     }
 
-    /// All of it.
+    /// Reads all of it.
     ///
-    /// Errors: the reply to send instead.
+    /// # Errors
+    /// The reply to send instead.
     pub(super) fn read_whole(&mut self) -> Result<Vec<u8>, Reply> {
         let limit = self.limit;
         let mut body = Vec::with_capacity(self.declared);
@@ -103,20 +105,23 @@ impl Read for Wire<'_> {
     }
 }
 
-/// What a client is told of a body that could not be read.
+/// The reply to a body that could not be read.
 pub(super) fn refusal(error: &io::Error, limit: usize) -> Reply {
     match error.kind() {
         ErrorKind::FileTooLarge => Reply::too_large("the body", limit),
-        ErrorKind::InvalidInput | ErrorKind::InvalidData => Reply::bad_request("the body is not gzip"),
-        ErrorKind::UnexpectedEof => Reply::bad_request("the body is cut off gzip"),
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => Reply::bad_request("the body is not valid gzip"),
+        ErrorKind::UnexpectedEof => Reply::bad_request("the gzip body is incomplete"),
         _ => {
-            error!("BUG: the door did not send the body that it declared cause={:?}", error.to_string());
+            error!("BUG: the door did not send the whole body cause={:?}", error.to_string());
             Reply::internal()
         }
     }
 }
 
-/// Is it gzip, or as it is?
+/// Whether the encoding is gzip, or none.
+///
+/// # Errors
+/// 415 for any other.
 fn is_gzip(encoding: &str) -> Result<bool, Reply> {
     let is = |name: &str| encoding.eq_ignore_ascii_case(name);
     match encoding {
@@ -151,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_told_apart() {
+    fn gzip_and_identity_are_the_only_encodings() {
         for (encoding, is) in [
             ("", false),
             ("identity", false),
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_comes_whole_or_not_at_all() {
+    fn a_body_is_read_completely_or_not_at_all() {
         assert_eq!(read(b"abc", 3, false, 3), Ok(b"abc".to_vec()));
         assert_eq!(read(b"", 0, false, 3), Ok(vec![]));
         assert_eq!(read(b"ab", 3, false, 3), Err(500));
@@ -181,12 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gzip_is_400_at_any_cut_and_any_flip() {
+    fn invalid_gzip_is_400_at_any_cut_and_any_flip() {
         let whole = gzip(b"hello, hello, hello");
         for cut in 1..whole.len() {
             assert_eq!(read(&whole[..cut], cut, true, 1_000), Err(400), "cut at {cut}");
         }
-        // The header's time, flags of no meaning and system (bytes 4 to 9) are anyone's.
+        // Time, extra flags and system in the header (bytes 4 to 9) may have any value.
         for at in (0..4).chain(10..whole.len()) {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x80;

@@ -1,10 +1,10 @@
-//! What became of requests with an `Idempotency-Key`, so that a repeat gets the first answer and stores nothing.
+//! The answers to requests with an `Idempotency-Key`, so that a repeat gets the first answer and stores nothing.
 //!
-//! In memory alone: what outlasts a restart is that the events' ids are derived from key and body, so that a
-//! store which has an event already knows it again.
+//! In memory only. After a restart, the events' ids still help: they are derived from key and body, so that a store
+//! recognises an event that it has already.
 //!
-//! Invariants: a key is in flight from its claim until its ticket is gone, and remembered only with an answer
-//! that says that events are stored; bounded in keys, in bytes and in time, the oldest answer going first.
+//! Invariants: a key is in flight from its claim until its ticket is dropped, and remembered only with an answer that
+//! says that events are stored; keys, bytes and time are bounded, and the oldest answer is forgotten first.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::wire::reply::Reply;
 /// A SHA-256.
 pub type Digest = [u8; 32];
 
-/// Of every part with its length, so that no byte can wander from one part to the next.
+/// The digest of all parts. The length of each part is included, so that no byte can move from one part to the next.
 #[must_use]
 pub fn digest(parts: &[&[u8]]) -> Digest {
     let mut hash = Sha256::new();
@@ -30,7 +30,7 @@ pub fn digest(parts: &[&[u8]]) -> Digest {
     hash.finalize().into()
 }
 
-/// The id of an event that was sent with a key: of the request's only one, or of the one at `index` of a batch.
+/// The id of an event that was sent with a key: the only event of the request, or the one at `index` of a batch.
 #[must_use]
 pub fn derived_id(client: &str, key: &str, body: &Digest, index: Option<usize>) -> Uuid {
     let index = index.map(|index| (index as u64).to_le_bytes());
@@ -41,7 +41,7 @@ pub fn derived_id(client: &str, key: &str, body: &Digest, index: Option<usize>) 
     Uuid::new_v8(bytes)
 }
 
-/// The answers of the last while, by client and key.
+/// The answers within the window, by client and key.
 #[derive(Debug)]
 pub struct RememberedAnswers {
     window: Duration,
@@ -51,9 +51,9 @@ pub struct RememberedAnswers {
 #[derive(Debug, Default)]
 struct Entries {
     by_key: HashMap<Digest, Entry>,
-    /// Keys with an answer, oldest first: they are forgotten from the front.
+    /// Keys with an answer, oldest first.
     answered: VecDeque<(Instant, Digest)>,
-    /// What the answers take, about.
+    /// The approximate memory of the answers.
     bytes: usize,
 }
 
@@ -67,17 +67,17 @@ struct Entry {
 /// What is known of a key.
 #[derive(Debug)]
 pub enum Claim {
-    /// Nothing: the request is the first, and its ticket tells what becomes of it.
+    /// Nothing: the request is the first. Its ticket takes the answer.
     First(Ticket),
-    /// The same request was answered so.
+    /// The same request got this answer.
     Answered(Reply),
     /// The same request is being stored.
     InFlight,
-    /// Another request had it.
+    /// Another request had this key.
     OtherRequest,
 }
 
-/// Holds a key while its request is being stored. Dropped without an answer, the key is free again.
+/// Holds a key while its request is being stored. When it is dropped without an answer, the key is free again.
 #[derive(Debug)]
 pub struct Ticket {
     memory: Arc<RememberedAnswers>,
@@ -92,7 +92,7 @@ impl RememberedAnswers {
         Self { window, entries: Mutex::default() }
     }
 
-    /// Asks for `key` on behalf of `request`, the digest of all that makes it what it is.
+    /// Claims `key` for `request`, the digest of all that identifies the request.
     #[must_use]
     pub fn claim(self: &Arc<Self>, key: Digest, request: Digest, now: Instant) -> Claim {
         let mut entries = self.lock();
@@ -108,7 +108,7 @@ impl RememberedAnswers {
         }
     }
 
-    // A panic while it was held can't leave half an entry.
+    // A panic under the lock cannot leave half an entry.
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,14 +139,14 @@ impl Entries {
     }
 }
 
-/// An entry with this answer takes so much, about.
+/// The approximate memory of an entry with this answer.
 fn bytes_of(answer: &Reply) -> usize {
     let headers: usize = answer.headers().iter().map(|(_, value)| value.len() + 64).sum();
     256 + headers + answer.body().len()
 }
 
 impl Ticket {
-    /// The events are stored, and this is what their sender is told: again, when it asks again.
+    /// The events are stored, and this is the answer, which a repeat gets again.
     pub fn answered(mut self, answer: &Reply, now: Instant) {
         self.is_answered = true;
         self.memory.lock().remember(self.key, answer, now);
@@ -242,7 +242,7 @@ mod tests {
         let id = derived_id("till", "k", &body, None);
         assert_eq!(id, derived_id("till", "k", &body, None));
         assert_eq!(id.get_version_num(), 8);
-        // Fixed for ever: stores know events by it.
+        // Never change it: stores recognise events by it.
         assert_eq!(id.to_string(), "11b93d30-bdb3-8e31-b253-f078f37e02fb");
         let others = [
             derived_id("", "tillk", &body, None),

@@ -1,7 +1,7 @@
 //! The HTTP server behind the door: the `tiny_http` listener, its workers, and one file per endpoint.
 //!
-//! Invariants: no room behind this one knows HTTP; a worker never waits for storage; a request is answered once, by whoever
-//! learns its outcome.
+//! Invariants: no room behind this one knows HTTP; a worker never waits for storage; a request is answered once, by
+//! the thread that learns its outcome.
 
 mod body;
 pub mod endpoints;
@@ -62,32 +62,32 @@ pub struct Context {
     pub stats: Arc<Stats>,
     /// State of stores and loops.
     pub health: Arc<Health>,
-    /// For what it counted.
+    /// API keys, and how often each was used.
     pub guard: Guard,
-    /// For its figures.
+    /// The local spool.
     pub spool: Spool,
     /// Held events found at start.
     pub held_at_start: u64,
     /// How long things take.
     pub timings: Timings,
-    /// For its figures.
+    /// The door's figures and signs of life.
     pub door: door::Watch,
-    /// Client connections that there may be.
+    /// The limit of client connections.
     pub max_connections: usize,
-    /// What events are made by.
+    /// The rules for events.
     pub rules: Rules,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency: Arc<idempotency::RememberedAnswers>,
     /// Events in the last hour.
     pub history: History,
-    /// Held events a second that go back to Kafka at the most; 0 is unlimited.
+    /// Held events per second that recovery sends at most; 0 is unlimited.
     pub recovery_rate: u32,
-    /// The worst clocks.
+    /// The worst clock of each service.
     pub skews: Skews,
-    /// How large a batch may be.
+    /// The limits of a batch.
     pub batch: BatchRules,
-    /// A loop that has not moved for this long could not store the next event soon.
+    /// A loop that has not moved for this long cannot store the next event soon.
     pub slow_after: Duration,
-    /// One that has not moved for this long is stuck.
+    /// A loop that has not moved for this long is stuck.
     pub stuck_after: Duration,
 }

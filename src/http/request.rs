@@ -1,7 +1,7 @@
-//! A request as the door sends it, its head read once: every endpoint, log line and answer takes from here what it
-//! needs.
+//! A request as the door sends it, with its head read once: every endpoint, log line and answer takes what it needs
+//! from here.
 //!
-//! Invariant: nothing is copied out of the head, so what was not sent costs nothing.
+//! Invariant: nothing is copied out of the head, so a header that was not sent costs nothing.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::wire::reply::Reply;
 use crate::wire::routes::{self, Endpoint, Route};
 use crate::wire::traceparent;
 
-/// The headers that mean something here. No others are looked at.
+/// The headers that are read. All others are ignored.
 #[derive(Clone, Copy)]
 enum Header {
     /// The client's address. The door sets it, and no client can.
@@ -26,7 +26,7 @@ enum Header {
     IdempotencyKey,
 }
 
-/// Their names, in the order of the enum.
+/// The names of the headers, in the order of the enum.
 const NAMES: [&str; Header::IdempotencyKey as usize + 1] = [
     "X-Door-Peer",
     "X-Door-Client",
@@ -45,12 +45,12 @@ pub struct Request {
     places: [Option<u8>; NAMES.len()],
 }
 
-/// How long a worker has to do with a request.
+/// How long a request keeps a worker busy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effort {
-    /// Less than to wake another worker: an event as tills send them.
+    /// Less time than waking another worker takes: an event as tills send them.
     Short,
-    /// A large or packed event, a page, the figures.
+    /// A large or compressed event, a page, a report of figures.
     Usual,
     /// Megabytes of events.
     Batch,
@@ -75,7 +75,7 @@ impl Request {
         request
     }
 
-    /// What answers it.
+    /// The endpoint that answers it.
     ///
     /// # Errors
     /// The reply to a path or a method that does not exist. The door lets none through.
@@ -83,7 +83,7 @@ impl Request {
         self.route.as_ref().map(|route| route.endpoint).map_err(Reply::clone)
     }
 
-    /// What it will take, judged by its head.
+    /// How long it will take, judged by its head.
     pub(super) fn effort(&self) -> Effort {
         let is_small = self.inner.body_length().is_some_and(|bytes| bytes <= SHORT_BODY_BYTES);
         match self.route.as_ref().map(|route| route.endpoint) {
@@ -102,7 +102,7 @@ impl Request {
         self.inner.url().split('?').next().unwrap_or_default()
     }
 
-    /// What stands behind the `?`; empty without one.
+    /// The part after the `?`; empty without one.
     pub(super) fn query(&self) -> &str {
         self.inner.url().split_once('?').map_or("", |(_, query)| query)
     }
@@ -127,7 +127,7 @@ impl Request {
         self.header(Header::Traceparent)
     }
 
-    /// Whether the body is said to be lines of JSON.
+    /// Whether the client says that the body is lines of JSON.
     pub(super) fn is_ndjson(&self) -> bool {
         self.header(Header::ContentType) == Some("application/x-ndjson")
     }
@@ -136,7 +136,7 @@ impl Request {
         self.header(Header::ContentEncoding)
     }
 
-    /// Without a value, if what was sent cannot be used as one.
+    /// Empty if the client sent a key that cannot be used.
     pub(super) fn idempotency_key(&self) -> Option<&str> {
         self.header(Header::IdempotencyKey)
     }
@@ -162,7 +162,7 @@ impl Request {
     }
 }
 
-/// For the log: how the client, its key and its trace call the request.
+/// For the log: the request's id, the client's name and the trace.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [id, client, trace] =
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_read_once_and_only_what_means_something() {
+    fn a_head_is_read_once_and_only_the_headers_that_matter() {
         let all = [
             ("x-door-peer", "10.0.0.7"),
             ("X-Door-Client", "till-7"),

@@ -1,11 +1,11 @@
-//! Writes a [`Reply`] to the door, whole and in one piece.
+//! Writes a [`Reply`] to the door in one piece.
 
 use std::io::Write;
 
 use super::request::Request;
 use crate::wire::reply::{Reply, reason};
 
-/// Answers a request. Errors are ignored: without the door there is no client either.
+/// Answers a request. Errors are ignored: without the door there is no client any more.
 pub(super) fn write_reply(request: Request, reply: &Reply) {
     let text = render(reply, request.traceparent());
     let mut writer = request.into_writer();

@@ -1,6 +1,6 @@
 //! Counters and the reading of them that is shown, declared together: a new counter is one line.
 //!
-//! Counting is by relaxed atomics: each is exact, and they agree with each other at every quiet moment.
+//! Counters are relaxed atomics: each is exact, and together they are consistent whenever nothing is in flight.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -47,7 +47,7 @@ pub fn add(counter: &AtomicU64, n: usize) {
     counter.fetch_add(n as u64, Relaxed);
 }
 
-/// Takes from a counter.
+/// Subtracts from a counter.
 pub fn sub(counter: &AtomicU64, n: usize) {
     counter.fetch_sub(n as u64, Relaxed);
 }

@@ -1,5 +1,5 @@
-//! How many events came in each ten seconds of the last hour, for the status page. No lock: a slot is taken over by
-//! whoever counts first in its ten seconds, and at that moment a count may be lost, which a plot can bear.
+//! How many events came in each ten seconds of the last hour, for the status page. Without a lock: the first thread that
+//! counts in new ten seconds reuses a slot, and at that moment a count may be lost, which does not matter in a plot.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,13 +18,13 @@ pub struct History(Vec<Slot>);
 
 impl Default for History {
     fn default() -> Self {
-        // One more than is shown: the one that is being filled.
+        // One more than is shown: the current one.
         Self((0..=HISTORY_SLOTS).map(|_| Slot::default()).collect())
     }
 }
 
 impl History {
-    /// So many events came, so many seconds after the start.
+    /// Adds events that came this many seconds after the start.
     pub fn add(&self, events: usize, uptime_s: u64) {
         let number = uptime_s / HISTORY_SLOT_S + 1;
         let slot = self.slot(number);
@@ -34,7 +34,7 @@ impl History {
         slot.events.fetch_add(events as u64, Relaxed);
     }
 
-    /// Events in each ten seconds that are over, oldest first; as many as there were since the start, an hour's at most.
+    /// Events in each complete ten seconds since the start, oldest first; an hour at most.
     #[must_use]
     pub fn counts(&self, uptime_s: u64) -> Vec<u64> {
         let now = uptime_s / HISTORY_SLOT_S + 1;
@@ -42,7 +42,7 @@ impl History {
         (first..now).map(|number| self.count(number)).collect()
     }
 
-    /// Events a second now: of the last ten seconds that are over, or of those that are not, right after a start.
+    /// Events per second now: over the last complete ten seconds and the current ones.
     #[must_use]
     pub fn rate(&self, uptime_s: u64) -> f64 {
         let now = uptime_s / HISTORY_SLOT_S + 1;
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(history.counts(hour)[0], 7);
         let later = history.counts(hour + 10);
         assert_eq!((later.len(), later[0], later[1]), (HISTORY_SLOTS, 0, 3));
-        // Around the ring: what was there an hour ago is not there now.
+        // Around the ring: the counts of an hour ago are gone.
         history.add(1, hour + 20);
         assert_eq!(history.counts(hour + 30).last(), Some(&1));
         assert_eq!(history.counts(10 * hour), vec![0; HISTORY_SLOTS]);

@@ -1,6 +1,6 @@
-//! What the daemon says of itself: log lines, counters, health, timings, refused requests.
+//! What the daemon reports about itself: log lines, counters, health, timings, refused requests.
 //!
-//! Invariant: it looks at stores and never changes what happens to an event.
+//! Invariant: this room only observes; it never changes what happens to an event.
 
 pub mod counters;
 pub mod health;

@@ -1,7 +1,7 @@
-//! Requests that are refused for what they are, and not for want of room: the last ones for the status page, and lines
-//! for the log. Both rooms that refuse tell of theirs here.
+//! Requests that are refused because they are wrong, not because there is no room: log lines, and the last ones for the
+//! status page. Both the door and http report theirs here.
 //!
-//! Invariant: no text that a client sent is shown but its ids and what it asked for, card numbers masked.
+//! Invariant: of a client's own text, only its ids, its method and its path are shown, with card numbers masked.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -17,53 +17,53 @@ use crate::host::throttle::{Suppressed, Throttle};
 use crate::limits::{REFUSED_CHARS_SHOWN, REFUSED_KEPT_PER_MINUTE, REFUSED_SHOWN};
 use crate::telemetry::logging::Escaped;
 
-/// A request that is being refused. What is not known is `-`.
+/// A request that is refused. What is not known is `-`.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedRequest<'a> {
     /// The answer's status.
     pub status: u16,
     /// What is wrong, in words.
     pub why: &'a str,
-    /// What was to be done.
+    /// The request's method.
     pub method: &'a str,
-    /// And where.
+    /// The request's path, without the query.
     pub path: &'a str,
     /// The client's address, or unix.
     pub peer: &'a str,
     /// Its name, by its API key.
     pub client: &'a str,
-    /// The request's id, as its client calls it.
+    /// The client's own name of the request.
     pub x_request_id: &'a str,
-    /// And as its trace does.
+    /// The W3C trace context.
     pub traceparent: &'a str,
 }
 
-/// The same, as the status page tells of it.
+/// A refused request as the status page lists it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Refused)]
 pub struct ListedRefusal {
     at: String,
     status: u16,
-    /// Its address, or unix.
+    /// The client's address, or unix.
     peer: String,
-    /// By its API key, or -.
+    /// Its name, by its API key, or -.
     client: String,
-    /// What is wrong, as the client was told; of a wrong path or method, which.
+    /// What is wrong, as in the answer; with a wrong path or method, which.
     reason: String,
 }
 
 static LAST: Mutex<VecDeque<ListedRefusal>> = Mutex::new(VecDeque::new());
-/// A flood of refusals must not pay for being remembered.
+/// In a flood of refusals, most are not listed, which would cost time.
 static KEPT: Mutex<Throttle> = Mutex::new(Throttle::new(REFUSED_KEPT_PER_MINUTE));
 
-/// The last of them, newest first.
+/// The last refused requests, newest first.
 #[must_use]
 pub fn last() -> Vec<ListedRefusal> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
 impl RefusedRequest<'_> {
-    /// Remembers it for the status page.
+    /// Lists it on the status page.
     pub fn keep(&self) {
         if KEPT.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now()).is_none() {
             return;
@@ -83,7 +83,7 @@ impl RefusedRequest<'_> {
     /// Writes a line about it. `suppressed`: the lines that were left out before it.
     pub fn log(&self, suppressed: &Suppressed) {
         let Self { status, method, peer, client, traceparent, .. } = self;
-        // A till with an old key, or somebody who tries keys.
+        // A till with an old key, or someone who guesses keys.
         let level = if *status == 401 { Level::Warn } else { Level::Info };
         log!(
             level,
@@ -94,7 +94,7 @@ impl RefusedRequest<'_> {
         );
     }
 
-    /// Where the path or the method is wrong, it says which.
+    /// With a wrong path or method, it says which.
     fn reason(&self) -> String {
         let reason = match self.status {
             404 | 405 => format!("{}: {} {}", self.why, self.method, self.path),
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_path_is_told_and_card_numbers_and_long_texts_are_not() {
+    fn a_wrong_path_is_shown_and_card_numbers_and_long_texts_are_not() {
         let refusal = |status, path| RefusedRequest {
             status,
             why: "Not Found",

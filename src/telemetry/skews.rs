@@ -1,12 +1,12 @@
-//! The worst difference between an event's own time and its receipt, by service: whose clock is wrong. Bounded
-//! in services and in the length of their names.
+//! The worst difference between an event's own time and its receipt, by service: it shows whose clock is wrong. The
+//! number of services and the length of their names are bounded.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use crate::limits::{SKEW_NAME_CHARS_MAX, SKEW_SERVICES_MAX};
 
-/// The name of all services beyond the bound.
+/// The name for all services beyond the bound.
 const OTHERS: &str = "(others)";
 
 /// See the module.
@@ -14,7 +14,7 @@ const OTHERS: &str = "(others)";
 pub struct Skews(Mutex<HashMap<Box<str>, i64>>);
 
 impl Skews {
-    /// An event of `service` came this long after its own time, or before it.
+    /// Notes the skew of an event of `service`.
     pub fn note(&self, service: &str, skew_ms: i64) {
         let name =
             service.char_indices().nth(SKEW_NAME_CHARS_MAX).map_or(service, |(end, _)| &service[..end]);
@@ -29,7 +29,7 @@ impl Skews {
         }
     }
 
-    /// The worst of each since start.
+    /// The worst skew of each service since start.
     #[must_use]
     pub fn worst(&self) -> BTreeMap<Box<str>, i64> {
         let worst = self.0.lock().unwrap_or_else(PoisonError::into_inner);

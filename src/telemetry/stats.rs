@@ -13,9 +13,9 @@ counters! {
     pub Stats,
     /// The counters at one moment.
     Snapshot,
-    /// Events taken by the queue that no store has refused: answered 202, or about to be.
+    /// Events that the queue took and no store refused: answered 202, or soon to be.
     accepted,
-    /// Of these, still on their way to a store.
+    /// Those of them that are not stored yet.
     in_flight,
     /// Card numbers masked in events that the queue took.
     cards_masked,
@@ -25,7 +25,7 @@ counters! {
     refused_items,
     /// Repeats of a request with an `Idempotency-Key` that got its first answer again.
     repeats_answered,
-    /// Those answered 409, because the first is still being stored.
+    /// Repeats answered 409 because the first request is still being stored.
     repeats_in_flight,
     /// Requests answered 503 because the queue was full or the daemon was stopping.
     refused_full,
@@ -41,15 +41,15 @@ counters! {
     stored_held,
     /// Events committed in the spool as their home.
     stored_home,
-    /// Events that Kafka will not have as they are, kept as dead letters.
+    /// Events that Kafka refuses as they are, kept as dead letters.
     stored_dead_letter,
-    /// Events held in the spool that the store they waited for acknowledged later.
+    /// Events held in the spool that their destination acknowledged later.
     recovered,
-    /// Events held in the spool that Kafka will not have as they are, moved to the dead letters.
+    /// Events held in the spool that Kafka refuses as they are, moved to the dead letters.
     recovered_dead_letter,
     /// Events held in Postgres, by this daemon or another, that Kafka acknowledged later.
     recovered_postgres,
-    /// Those that Kafka will not have as they are.
+    /// Those that Kafka refuses as they are.
     recovered_postgres_dead_letter,
     /// Rounds that the producer wrote.
     rounds,
@@ -57,39 +57,40 @@ counters! {
 
 /// Both sides of the balance, by distinct event: `held_at_start + accepted + committed_late + retried =
 /// sent_to_kafka + in_postgres + home + held_now + dead_letters + in_flight + repeated + lost`.
-/// It follows an event until another keeper has it: Kafka, or Postgres, which several daemons may share.
+/// It follows an event until Kafka has it, or Postgres, which several daemons may share.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Ledger {
     /// Held events found in the spool at start.
     pub held_at_start: u64,
     /// Events accepted since start.
     pub accepted: u64,
-    /// Events answered 503 because the spool's disk hung or failed, that it holds all the same.
+    /// Events answered 503 because the spool's disk hung or failed, but which the spool holds.
     pub committed_late: u64,
-    /// Dead letters brought back since start, to wait for Kafka again.
+    /// Dead letters retried since start, which wait for Kafka again.
     pub retried: u64,
     /// Events acknowledged by Kafka since start, at once or from the spool.
     pub sent_to_kafka: u64,
     /// Events committed in Postgres since start, to wait for Kafka there.
     pub in_postgres: u64,
-    /// Events stored since start in their home: Postgres or the spool, where there is no Kafka.
+    /// Events stored since start in their home: Postgres or the spool, without Kafka.
     pub home: u64,
-    /// Held events that the spool counts now.
+    /// Held events in the spool now.
     pub held_now: u64,
     /// Events that became dead letters since start.
     pub dead_letters: u64,
     /// Events between queue and store.
     pub in_flight: u64,
-    /// Events sent again under an id that the spool held already: one row.
+    /// Events sent again with an id that the spool already has: one row.
     pub repeated: u64,
-    /// Held events that went with a damaged file.
+    /// Held events lost with a damaged file.
     pub lost: u64,
-    /// Whether the two sides agree now; under load the counters are read one after the other.
+    /// Whether the two sides are equal now. Under load they may differ for a moment, because the counters are read one after
+    /// the other.
     pub balanced: bool,
 }
 
 impl Ledger {
-    /// The balance of these counters and of what the spool says.
+    /// The balance of these counters and the spool's figures.
     #[must_use]
     pub fn of(counters: &Snapshot, has_kafka: bool, held_at_start: u64, spool: &Figures) -> Self {
         let (at_home, waiting) = match has_kafka {

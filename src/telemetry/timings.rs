@@ -1,5 +1,5 @@
-//! How long things take and how large they are, as histograms. Observing costs a few relaxed atomics and
-//! no lock; what the figures mean to people stands in docs/metrics.md.
+//! How long things take and how large they are, as histograms. An observation costs a few relaxed atomics and no lock.
+//! docs/metrics.md explains the figures.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use prometheus::{HistogramOpts, exponential_buckets};
 use crate::limits::ROUND_EVENTS_MAX;
 use crate::store::StoredIn;
 
-/// In seconds: from an fsync on a good disk to the longest deadlines.
+/// In seconds, from an fsync on a fast disk to the longest deadlines.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// One of them. Clones count together.
+/// One histogram. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Histogram(prometheus::Histogram);
 
@@ -22,25 +22,25 @@ impl Histogram {
     fn new(name: &str, help: &str, bounds: Vec<f64>) -> Self {
         let options = HistogramOpts::new(name, help).buckets(bounds);
         let made = prometheus::Histogram::with_opts(options);
-        Self(made.unwrap_or_else(|error| panic!("BUG: the histogram {name} can't be made: {error}")))
+        Self(made.unwrap_or_else(|error| panic!("BUG: the histogram {name} cannot be made: {error}")))
     }
 
     fn seconds(name: &str, help: &str) -> Self {
         Self::new(name, help, SECONDS.to_vec())
     }
 
-    /// Something took so long.
+    /// Something took this long.
     pub fn took(&self, time: Duration) {
         self.0.observe(time.as_secs_f64());
     }
 
-    /// Something was so large.
+    /// Something was this large.
     pub fn was(&self, size: usize) {
         self.0.observe(size as f64);
     }
 }
 
-/// All of them.
+/// All histograms.
 #[derive(Clone, Debug)]
 pub struct Timings {
     /// An ingest request, from its last byte to the first of its answer.
@@ -94,12 +94,12 @@ impl Timings {
             StoredIn::Kafka => self.kafka.took(took),
             StoredIn::Postgres => self.postgres.took(took),
             StoredIn::Spool => self.spool.took(took),
-            // Rare: its time says nothing.
+            // Too rare for a histogram.
             StoredIn::DeadLetter => {}
         }
     }
 
-    /// What was observed since start.
+    /// All observations since start.
     #[must_use]
     pub fn collect(&self) -> Vec<MetricFamily> {
         let Self { request, kafka, postgres, spool, round } = self;

@@ -1,16 +1,16 @@
-//! The one fast look at every text: can there be a card number in it at all?
+//! One fast look at every text: can it contain a card number at all?
 //!
-//! A number and its separators, all of them escaped even, are bytes of few kinds, and most of these
-//! are digits: however it lies, one block of sixteen bytes has seven digits. Blocks are counted without a
-//! branch a byte; only a block with so many is looked at closely.
+//! A card number and its separators, even if all are escaped, consist of few kinds of bytes, mostly digits: wherever it
+//! begins, one block of sixteen bytes has seven digits. Blocks are counted without a branch per byte; only a block with
+//! that many digits is checked further.
 
 use super::issuers::DIGITS_MIN;
 
-/// Digits that some block has where a number lies across two of them, even.
+/// Digits that at least one block has, even where a number lies across two blocks.
 const BLOCK_DIGITS: u8 = (DIGITS_MIN / 2) as u8;
 const BLOCK: usize = 16;
 
-/// False: no card number is in `text`, be it plain or the inside of a JSON string.
+/// False: `text`, plain or the inside of a JSON string, contains no card number.
 pub(super) fn may_hold_card(text: &[u8]) -> bool {
     let (blocks, rest) = text.as_chunks::<BLOCK>();
     let is_dense =
@@ -20,7 +20,7 @@ pub(super) fn may_hold_card(text: &[u8]) -> bool {
     dense.chain(last).any(|block| has_long_stretch(text, block * BLOCK))
 }
 
-/// Whether a stretch of a number's bytes that touches the block at `from` has enough digits.
+/// Whether a run of bytes of a number that touches the block at `from` has enough digits.
 fn has_long_stretch(text: &[u8], from: usize) -> bool {
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     let stretch_before = text[..from].iter().rev().take_while(|&&byte| is_of_number(byte));
@@ -41,7 +41,7 @@ fn has_long_stretch(text: &[u8], from: usize) -> bool {
     false
 }
 
-/// Digits, the separators' bytes, and what escapes of either are made of.
+/// Digits, the bytes of separators, and those of the escapes of both.
 const fn is_of_number(byte: u8) -> bool {
     match byte {
         b'0'..=b'9' | b' ' | b'-' => true,

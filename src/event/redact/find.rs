@@ -1,43 +1,43 @@
-//! Finds card numbers among characters: runs of digits, or groups of them as people write cards, with one
-//! blank or dash between two groups.
+//! Finds card numbers in characters: runs of digits, or groups of digits as people write card numbers, with one blank or
+//! dash between two groups.
 //!
-//! A number counts only as a whole: a letter beside it makes it an id, a longer run of digits is no card,
-//! and `3.1415926535897932` is a fraction. What is masked already stays as it is: stars are remembered, so
-//! that what is left of one number never becomes part of another.
+//! A number counts only as a whole: with a letter beside it, it is an id; a longer run of digits is not a card number;
+//! `3.1415926535897932` is a fraction. Masked numbers stay as they are: stars are remembered, so that the remaining
+//! digits of one number never become part of another.
 
 use super::issuers::{self, DIGITS_MAX, DIGITS_MIN, KEPT_FIRST, KEPT_LAST};
 
-/// The most groups that a card is written in: 4-4-4-4-3.
+/// The most groups in a card number: 4-4-4-4-3.
 const GROUPS_MAX: usize = 5;
-/// Stars that a masked number has at least.
+/// The fewest stars in a masked number.
 const STARS_MIN: usize = DIGITS_MIN - KEPT_FIRST - KEPT_LAST;
 
-/// The digits to be masked, and the memory of a search, kept for the next one.
+/// The digits to mask, and the buffers of a search, kept for the next one.
 #[derive(Default)]
 pub(super) struct Finder {
-    /// Where the digits are that must go; a digit of two numbers comes twice.
+    /// The places of the digits to mask; a digit of two numbers comes twice.
     pub(super) masked: Vec<usize>,
     /// Card numbers found.
     pub(super) cards: usize,
-    /// The digits of `groups`: where and which.
+    /// The digits of `groups`: place and value.
     digits: Vec<(usize, u8)>,
     /// The last groups with single separators between them.
     groups: Vec<Group>,
-    /// Behind the last number found: what overlaps it is not counted as another.
+    /// The end of the last number found: what overlaps it is not counted again.
     found_to: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Group {
     digits: usize,
-    /// What stands before it lets a number begin here.
+    /// The characters before it allow a number to begin here.
     begins: bool,
-    /// Before it are the stars of a masked number.
+    /// The stars of a masked number are before it.
     after_stars: bool,
 }
 
 impl Finder {
-    /// Looks through the characters of one text, each with its place.
+    /// Searches the characters of one text, each with its place.
     pub(super) fn search(&mut self, mut chars: impl Iterator<Item = (usize, char)> + Clone) {
         self.end_chain();
         self.found_to = 0;
@@ -89,12 +89,12 @@ impl Finder {
                 group.digits += 1;
                 self.digits.push((at, digit));
             }
-            // Too long for a card: nothing begins in it, or goes on across it.
+            // Too long for a card number: none begins in it or continues across it.
             _ => self.end_chain(),
         }
     }
 
-    /// Looks at every number that ends with the last group.
+    /// Checks every number that ends with the last group.
     fn close_group(&mut self, after: char, rest: &(impl Iterator<Item = (usize, char)> + Clone)) {
         if after.is_alphanumeric() {
             return;
@@ -106,7 +106,7 @@ impl Finder {
             if !groups[0].begins || !is_written_so(groups, number) || !is_card(number) {
                 continue;
             }
-            // What a masked number has left has fewer digits than any card.
+            // The remaining digits of a masked number are fewer than any card number has.
             let whole = groups.len() == 1;
             if whole || !(groups[0].after_stars || is_before_stars(after, rest.clone())) {
                 let (from, to) = (number[0].0, number[count - 1].0);
@@ -126,7 +126,7 @@ fn is_card(number: &[(usize, u8)]) -> bool {
     issuers::is_card_number(digits)
 }
 
-/// The ways in which cards are written.
+/// How people write card numbers.
 fn is_written_so(groups: &[Group], number: &[(usize, u8)]) -> bool {
     let mut sizes = [0; GROUPS_MAX];
     sizes.iter_mut().zip(groups).for_each(|(size, group)| *size = group.digits);
@@ -134,19 +134,19 @@ fn is_written_so(groups: &[Group], number: &[(usize, u8)]) -> bool {
         [_] | [4, 4, 4, 2..=7] | [4, 4, 4, 4, 1..=3] => true,
         // American Express, Diners Club, UATP.
         [4, 6, 4 | 5] | [4, 5, 6] => true,
-        // UnionPay. With other prefixes it would be an id and an EAN-13.
+        // UnionPay. With other prefixes this is an id and an EAN-13.
         [6, 13] => matches!(number, [(_, 6), (_, 2), ..]),
         _ => false,
     }
 }
 
-/// One blank or dash, in its plain or in its unbreakable form.
+/// One blank or dash, plain or non-breaking.
 fn is_separator(c: char) -> bool {
     matches!(c, ' ' | '-' | '\u{a0}' | '\u{202f}' | '\u{2010}'..='\u{2013}' | '\u{2212}')
 }
 
-/// Whether a number may begin behind these two characters. The letter of an escape is none: text in a
-/// text has them.
+/// Whether a number may begin after these two characters. The letter of an escape does not count as a letter: a text
+/// inside a text has escapes.
 fn begins(before_that: char, before: char) -> bool {
     match before {
         '.' => !before_that.is_ascii_digit(),

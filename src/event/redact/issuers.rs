@@ -1,15 +1,15 @@
-//! Which numbers are card numbers: the issuer's prefix, a length that it issues, the check digit.
-//! `docs/card-numbers.md` has the table's sources and what is left out on purpose.
+//! Which numbers are card numbers: an issuer's prefix, a length that it issues, the check digit.
+//! `docs/card-numbers.md` has the sources of the table and what is left out on purpose.
 
-/// The shortest and the longest number that is looked at.
+/// The lengths of the shortest and the longest number that is checked.
 pub(super) const DIGITS_MIN: usize = 14;
 pub(super) const DIGITS_MAX: usize = 19;
 
-/// The digits that stay: at the start and at the end.
+/// How many digits stay at the start and at the end.
 pub(super) const KEPT_FIRST: usize = 6;
 pub(super) const KEPT_LAST: usize = 4;
 
-/// Prefixes from `first` to `last`, of the same number of digits, and the lengths issued: bit n for n digits.
+/// Prefixes from `first` to `last`, all of one length, and the lengths of numbers issued: bit n for n digits.
 struct Range {
     first: u32,
     last: u32,
@@ -32,7 +32,7 @@ const fn issued(first: u32, last: u32, lengths: &[u32]) -> Range {
 const ANY: &[u32] = &[14, 15, 16, 17, 18, 19];
 const FROM_16: &[u32] = &[16, 17, 18, 19];
 
-/// Networks whose prefixes lie wholly within another row's stand in that row.
+/// A network whose prefixes are all within another row is named in that row.
 const RANGES: [Range; 34] = [
     // Visa; Dankort's, Elo's and Switch's numbers of the same prefix.
     issued(4, 4, &[16, 18, 19]),
@@ -63,7 +63,7 @@ const RANGES: [Range; 34] = [
     issued(50, 50, ANY),
     issued(56, 58, ANY),
     issued(67, 67, ANY),
-    // Maestro, InterPayment, InstaPayment. With 18 digits they would be the ticks in which .NET tells the time.
+    // Maestro, InterPayment, InstaPayment. With 18 digits they would be .NET's ticks, a time.
     issued(63, 63, &[14, 15, 16, 17, 19]),
     issued(6304, 6304, &[18]),
     // Switch and Solo.
@@ -85,7 +85,7 @@ const RANGES: [Range; 34] = [
     issued(1, 1, &[15]),
 ];
 
-/// Whether these digits, each from 0 to 9, are a card's number.
+/// Whether these digits, each from 0 to 9, are a card number.
 pub(super) fn is_card_number(digits: &[u8]) -> bool {
     is_issued(digits) && luhn_holds(digits)
 }

@@ -1,5 +1,5 @@
-//! Masks the card numbers in a JSON text: strings, names and numbers at any depth, in one pass from token
-//! to token. The text has passed the scan; of any other nothing is promised but an end.
+//! Masks the card numbers in a JSON text: strings, names and numbers at any depth, in one pass from token to token. The
+//! text has passed the scan; for any other text, only termination is certain.
 
 use super::filter::may_hold_card;
 use super::find::Finder;
@@ -9,18 +9,18 @@ use crate::event::text;
 
 /// A text whose card numbers are masked.
 pub(in crate::event) struct Masked {
-    /// The same JSON, the digits between the first six and the last four of each number being stars.
+    /// The same JSON with the digits between the first six and the last four of each number as stars.
     pub(in crate::event) json: String,
     /// How many there were.
     pub(in crate::event) cards: u32,
 }
 
-/// What may be masked where the walk is.
+/// What may be masked at the current place.
 #[derive(Clone, Copy)]
 enum StringPlace {
-    /// A value of the event's own schema that stays as it was sent.
+    /// A field of the schema that stays as sent.
     Exempt,
-    /// Another of the schema's: text is masked, a number would become a text that was not sent.
+    /// Another field of the schema: text is masked, a number is not, because it would become a text.
     Text,
     Any,
 }
@@ -32,11 +32,11 @@ struct Walk<'a> {
     place: StringPlace,
     finder: Finder,
     masked: Vec<u8>,
-    /// What is in `masked` already.
+    /// How far the text is in `masked` already.
     done: usize,
 }
 
-/// The JSON text with its card numbers masked. `None`: there are none.
+/// The JSON text with its card numbers masked. `None`: it has none.
 pub(in crate::event) fn mask(json: &str) -> Option<Masked> {
     if !may_hold_card(json.as_bytes()) {
         return None;
@@ -119,7 +119,7 @@ impl Walk<'_> {
         rest.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b':')
     }
 
-    /// Puts a star for each digit that was found, counted from `from`.
+    /// Writes a star for each digit found. Places are counted from `from`.
     fn replace(&mut self, from: usize) {
         let mut found = std::mem::take(&mut self.finder.masked);
         found.sort_unstable();
@@ -153,7 +153,7 @@ fn place_of(token: &str) -> StringPlace {
     }
 }
 
-/// Where the string ends whose inside starts at `from`.
+/// The end of the string whose inside starts at `from`.
 fn closing_quote(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -165,7 +165,7 @@ fn closing_quote(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// The characters of a JSON string's inside, decoded, each with the place of its first byte.
+/// The decoded characters of the inside of a JSON string, each with the place of its first byte.
 #[derive(Clone)]
 struct Characters<'a> {
     text: &'a str,
@@ -192,7 +192,7 @@ impl Iterator for Characters<'_> {
             b'b' => ('\u{8}', 2),
             b'f' => ('\u{c}', 2),
             b'"' | b'\\' | b'/' => (char::from(escape), 2),
-            // No escape of JSON's: least of all one of a digit.
+            // Not an escape of JSON, so not one of a digit.
             _ => (char::REPLACEMENT_CHARACTER, 2),
         };
         self.at += length;
@@ -200,7 +200,7 @@ impl Iterator for Characters<'_> {
     }
 }
 
-/// The character of the escape, or of the two escapes, that `text` starts with, and their length.
+/// The character of the escape, or of the two escapes, at the start of `text`, and their length.
 fn unicode_escape(text: &str) -> (char, usize) {
     let unit = |from: usize| {
         let digits = text.get(from..from + 4)?;

@@ -1,9 +1,9 @@
-//! Card numbers are masked: the first six digits and the last four stay, the ones between become stars,
-//! before anything is queued, stored, logged or answered.
+//! Masks card numbers before anything is queued, stored, logged or answered: the first six digits and the last four
+//! stay, those between become stars.
 //!
-//! `filter` looks at every text once, fast; hardly any goes on to `json`, which walks from token to token,
-//! and to `find`, which knows how cards are written, and `issuers`, which knows their numbers. The rules,
-//! and what they miss, are in `docs/card-numbers.md`. Masking what is masked changes nothing.
+//! `filter` looks at every text once, fast; few go on to `json`, which walks from token to token, to `find`, which
+//! knows how people write card numbers, and to `issuers`, which knows the numbers. `docs/card-numbers.md` has the rules
+//! and what they miss. Masking a masked text changes nothing.
 
 mod filter;
 mod find;
@@ -19,7 +19,7 @@ pub(super) use json::mask as mask_json;
 
 use find::Finder;
 
-/// A text that is no JSON, with its card numbers masked.
+/// A plain text with its card numbers masked.
 #[must_use]
 pub fn mask_text(text: &str) -> Cow<'_, str> {
     if !filter::may_hold_card(text.as_bytes()) {

@@ -1,12 +1,12 @@
 //! The strict scan of a whole body: is it JSON that may be passed on, and if not, at which character?
 //!
-//! Everything is judged, what nobody reads too: what is passed on verbatim must be safe for whoever
-//! reads it next. So, beside the grammar: numbers fit a double, escapes make whole characters, and
-//! nesting is bounded. One loop and a bit for each level: depth costs no stack.
+//! Everything is checked, even what is only passed on: it must be safe for the next reader. So, beside the grammar:
+//! numbers fit a double, escapes make whole characters, and nesting is bounded. One loop, and one bit per level: depth
+//! costs no stack.
 //!
-//! Positions are those of Python's json module, as clients of the service that this one replaces know
-//! them. What Python would let pass (`NaN`, a lone surrogate, too large a number) only counts when the
-//! text has no fault in Python's eyes, so it is noted and the scan goes on; too deep ends it at once.
+//! Positions are those of Python's json module, which clients of the service that this one replaces know. What Python
+//! accepts (`NaN`, a lone surrogate, too large a number) counts only when Python would find no other fault, so it is
+//! noted and the scan goes on. Nesting that is too deep ends the scan at once.
 
 mod token;
 
@@ -15,13 +15,14 @@ mod tests;
 
 use crate::limits::JSON_DEPTH_MAX;
 
-/// Where the text ceases to be JSON, in bytes.
+/// The byte from which the text is not valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Fault(usize);
 
-/// Judges `text` as one JSON value with nothing but white space around it.
+/// Checks that `text` is one JSON value with nothing but white space around it.
 ///
-/// Errors: the place of the fault, in characters.
+/// # Errors
+/// The character of the fault, counted from 0.
 pub(super) fn scan(text: &str) -> Result<(), usize> {
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, noted: None };
     let fault = match (scanner.document(), scanner.noted) {
@@ -34,7 +35,7 @@ pub(super) fn scan(text: &str) -> Result<(), usize> {
 struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The first thing that is JSON to Python, but not to us.
+    /// The first fault that Python would accept.
     noted: Option<Fault>,
 }
 
@@ -48,7 +49,7 @@ struct Levels {
 const _: () = assert!(JSON_DEPTH_MAX <= u128::BITS as usize, "a level needs its bit in Levels");
 
 impl Levels {
-    /// Room for one more, or false.
+    /// Opens one more. False: that is too deep.
     fn open(&mut self, object: bool) -> bool {
         let room = self.depth < JSON_DEPTH_MAX;
         if room {
@@ -93,7 +94,7 @@ impl Scanner<'_> {
                     return Err(self.noted.unwrap_or(Fault(self.at)));
                 }
                 self.at += 1;
-                // Brackets differ from their closing ones by 2.
+                // The code of a closing bracket is that of the opening one plus 2.
                 if self.skip_blank() != Some(bracket + 2) {
                     if levels.in_object() {
                         self.name()?;
@@ -112,7 +113,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Closes what ends behind a value, and moves to where the next value starts, if there is one.
+    /// Closes the containers that end after a value, and moves to the start of the next value, if there is one.
     fn after_value(&mut self, levels: &mut Levels) -> Result<(), Fault> {
         while levels.depth > 0 {
             let object = levels.in_object();

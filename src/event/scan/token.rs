@@ -2,7 +2,7 @@
 
 use super::{Fault, Scanner};
 
-/// A whole number of fewer digits is below the greatest double, which has 309.
+/// A whole number of fewer digits is less than the greatest double, which has 309.
 const SAFE_DIGITS: usize = 308;
 
 impl Scanner<'_> {
@@ -46,7 +46,7 @@ impl Scanner<'_> {
         from + self.bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count()
     }
 
-    /// Reads as far as the text is a number; what follows is judged by whoever called.
+    /// Reads as far as the text is a number. The caller judges what follows.
     fn number(&mut self) -> Result<(), Fault> {
         let start = self.at;
         let whole = start + usize::from(self.bytes[start] == b'-');
@@ -95,7 +95,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// One escape, or the two that make one character, from the backslash on.
+    /// One escape, or the two that make one character, starting at the backslash.
     fn escape(&mut self, opening: usize) -> Result<(), Fault> {
         let backslash = self.at;
         match self.bytes.get(backslash + 1) {
@@ -118,7 +118,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// The four hex digits of the `\u` at `backslash`. Python misses them when the text ends there.
+    /// The four hex digits of the `\u` at `backslash`. At the end of the text, the fault is where Python reports it.
     fn code_unit(&self, backslash: usize) -> Option<u32> {
         let digits = self.bytes.get(backslash + 2..backslash + 6)?;
         let more_follows = backslash + 6 < self.bytes.len();
@@ -137,12 +137,12 @@ const fn is_low_surrogate(unit: u32) -> bool {
     matches!(unit, 0xDC00..=0xDFFF)
 }
 
-/// Is the number finite when read as a double?
+/// Whether the number is finite when read as a double.
 fn is_within_double(number: &[u8]) -> bool {
     str::from_utf8(number).is_ok_and(|text| text.parse().is_ok_and(f64::is_finite))
 }
 
-/// How many bytes of a string's inside come before the first quote, backslash or control character.
+/// The number of bytes before the first quote, backslash or control character.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const fn is_special(byte: u8) -> bool {
         byte < 0x20 || byte == b'"' || byte == b'\\'

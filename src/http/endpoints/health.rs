@@ -1,5 +1,5 @@
-//! `GET /health`: the state of the stores, for people and monitoring. 200 as long as the process
-//! serves: `degraded` means that every event is safe but does not reach Kafka now.
+//! `GET /health`: the state of the stores, for people and monitoring. 200 as long as the process serves: `degraded`
+//! means that every event is safe, but does not reach Kafka now.
 
 use std::time::Duration;
 
@@ -34,11 +34,11 @@ pub(super) struct HealthBody {
 struct PostgresPart {
     #[serde(flatten)]
     remote: RemotePart,
-    /// What was counted there, by state up to `counted_up_to`, and how long ago. Null: not yet.
+    /// The rows there, counted up to `counted_up_to` per state, and how long ago. Null: not counted yet.
     rows: Option<PostgresRows>,
 }
 
-/// Rows of every daemon that uses this server.
+/// The rows of all daemons that use this server.
 #[derive(Serialize, ToSchema)]
 struct PostgresRows {
     held: u64,
@@ -80,7 +80,7 @@ impl RemotePart {
 
 #[derive(Serialize, ToSchema)]
 struct SpoolPart {
-    /// Events that wait for Kafka, and for how long the oldest has.
+    /// Events that wait for Kafka.
     held: u64,
     oldest_held_at: Option<String>,
     oldest_held_age_s: Option<i64>,
@@ -89,12 +89,12 @@ struct SpoolPart {
     dead_letters: u64,
     bytes: u64,
     max_bytes: u64,
-    /// At the rate of the last minutes. Null: it does not grow, or it is too early to tell.
+    /// At the rate of the last minutes. Null: the spool does not grow, or it is too early to know.
     full_in_hours: Option<f64>,
     disk_free_bytes: u64,
     full: bool,
     writable: bool,
-    /// Rows lost to damage since start, damaged files set aside since start, and those that are kept.
+    /// Rows lost to damage since start, damaged files set aside since start, and damaged files that are kept.
     damaged: u64,
     rescues: u64,
     damaged_files: u64,
@@ -105,13 +105,13 @@ fn age_s(at: i64, now: i64) -> i64 {
     (now - at).max(0) / 1_000
 }
 
-/// How the daemon is, in one sentence.
+/// The state of the daemon in one sentence.
 pub fn sentence(context: &Context) -> String {
     let (kafka, postgres) = (context.health.kafka.health(), context.health.postgres.health());
     let figures = context.spool.figures();
     let stores = [("kafka", kafka), ("postgres", postgres)];
     let up = stores.iter().find(|(_, store)| store.state == RemoteState::Up).map(|(name, _)| *name);
-    // The first that is configured is where events are meant to go.
+    // Events are meant for the first one that is configured.
     let first = stores.iter().find(|(_, store)| store.state != RemoteState::Off);
     let missing = first
         .filter(|(_, store)| store.state == RemoteState::Down)
@@ -123,7 +123,7 @@ pub fn sentence(context: &Context) -> String {
 pub(super) fn reply(context: &Context) -> Reply {
     let figures = context.spool.figures();
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
-    // The store that events are meant for: a fallback that is down degrades nothing yet.
+    // The store that events are meant for. A fallback that is down does not degrade anything yet.
     let home = if kafka.state() == RemoteState::Off { postgres } else { kafka };
     let well =
         matches!(home.state(), RemoteState::Off | RemoteState::Up) && figures.writable && !figures.full;

@@ -38,7 +38,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     }
 }
 
-/// What the daemon says of an event that it is just receiving.
+/// What the daemon adds to an event that it receives now.
 pub(super) fn arrival(request: &Request) -> Arrival {
     Arrival {
         ingest_id: Uuid::now_v7(),
@@ -48,7 +48,7 @@ pub(super) fn arrival(request: &Request) -> Arrival {
     }
 }
 
-/// 422 or 413, in the contract's words.
+/// 422 or 413.
 pub(super) fn refusal_reply(refusal: &Refusal) -> Reply {
     match refusal {
         Refusal::Invalid(_) => Reply::json(422, refusal.detail_json()).because(refusal.to_string()),
@@ -56,13 +56,13 @@ pub(super) fn refusal_reply(refusal: &Refusal) -> Reply {
     }
 }
 
-/// The contract's answer to a stored event: these four keys, in this order.
+/// The contract's answer to a stored event: these four members in this order.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Accepted)]
 pub(super) struct AcceptedBody<'a> {
     /// `accepted`
     status: &'static str,
-    /// As sent.
+    /// That of the event, as sent.
     request_id: &'a str,
     /// For people.
     message: &'static str,
@@ -71,7 +71,7 @@ pub(super) struct AcceptedBody<'a> {
     timestamp: String,
 }
 
-/// 202: the event is stored there.
+/// 202: the event is stored.
 pub(super) fn accepted(key: &[u8], ingest_id: Uuid, place: StoredIn) -> Reply {
     let body = AcceptedBody {
         status: "accepted",
@@ -88,7 +88,7 @@ mod tests {
     use crate::event::Rules;
 
     #[test]
-    fn the_answer_has_four_keys_and_says_where_the_event_is() {
+    fn the_answer_has_four_members_and_says_where_the_event_is() {
         let reply = accepted("till \"7\"\n".as_bytes(), Uuid::nil(), StoredIn::DeadLetter);
         let body = std::str::from_utf8(reply.body()).unwrap();
         let (head, time) = body.split_once(r#","timestamp":""#).unwrap();

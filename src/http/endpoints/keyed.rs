@@ -1,4 +1,4 @@
-//! Requests with an `Idempotency-Key`: what it says, whether it may be used, and what events get for an id.
+//! Requests with an `Idempotency-Key`: reading the key, claiming it, and deriving the ids of events from it.
 
 use std::time::Instant;
 
@@ -11,14 +11,14 @@ use crate::limits::{IDEMPOTENCY_KEY_CHARS_MAX, RETRY_AFTER_IN_FLIGHT_S};
 use crate::telemetry::stats;
 use crate::wire::reply::{Reply, retry_after};
 
-/// What makes the answer differ when the body is the same.
+/// What the same body is sent as: the answers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestKind {
     /// One event.
     Event,
-    /// Many, each for itself.
+    /// Many events, each judged by itself.
     Batch,
-    /// Many, all or none.
+    /// Many events, all or none.
     Atomic,
 }
 
@@ -30,10 +30,11 @@ pub(super) struct IdempotencyKey {
 
 /// The request's key, if it has one.
 ///
-/// Errors: 422, for one that can't be told from another.
+/// # Errors
+/// 422 for a key that cannot be used.
 pub(super) fn key(request: &Request) -> Result<Option<IdempotencyKey>, Reply> {
     let Some(key) = request.idempotency_key() else { return Ok(None) };
-    // What is not printable, or stands there twice, comes from the door without a value.
+    // The door forwards a key that is not printable, or was sent twice, without a value.
     if !(1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) {
         return Err(wrong("Idempotency-Key should be one value of 1 to 255 printable ASCII characters"));
     }
@@ -47,10 +48,10 @@ fn wrong(msg: &'static str) -> Reply {
 }
 
 impl IdempotencyKey {
-    /// Claims the key for a request of that kind and body, and gives its events the ids that a repeat gives them
-    /// again.
+    /// Claims the key for a request of this kind and body, and gives its events the ids that a repeat gives them again.
     ///
-    /// Errors: the reply to send instead: the first one again, 409 or 422.
+    /// # Errors
+    /// The reply to send instead: the first answer again, 409 or 422.
     pub(super) fn claim(
         &self,
         context: &Context,

@@ -1,5 +1,5 @@
-//! `GET /livez` and `GET /readyz`, for supervisors. Alive never depends on a store: a broker that is
-//! down is no reason to restart the daemon.
+//! `GET /livez` and `GET /readyz`, for supervisors. Liveness never depends on a store: a broker that is down is no reason
+//! to restart the daemon.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::http::Context;
 use crate::telemetry::health::RemoteState;
 use crate::wire::reply::{Reply, retry_after};
 
-/// Whether all is as asked.
+/// The answer to a probe.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Probe)]
 pub(super) struct LivenessBody {
@@ -30,7 +30,7 @@ fn fail(status: &'static str, detail: String) -> Reply {
     json(503, &LivenessBody { status, detail: Some(detail) }).with("Retry-After", retry_after(2).to_string())
 }
 
-/// Which loop has not moved for so long, if any.
+/// A loop that has not moved for this long, if there is one.
 fn silent(context: &Context, after: Duration) -> Option<String> {
     let producer = context.health.silence(&context.health.producer);
     let door = context.door.silence();
@@ -54,7 +54,7 @@ pub(super) fn livez(context: &Context) -> Reply {
     }
 }
 
-/// 503 when the next event could not be stored. Sooner than [`livez`]: what is slow may go on by itself.
+/// 503 when the next event could not be stored. It reports a slow loop sooner than [`livez`]: such a loop may recover.
 pub(super) fn readyz(context: &Context) -> Reply {
     if context.health.is_stopping() {
         return fail("not ready", "the daemon is stopping".into());

@@ -1,4 +1,4 @@
-//! One file an endpoint, and the step from a request to its endpoint.
+//! One file per endpoint, and the step from a request to its endpoint.
 
 mod batch;
 pub mod health;
@@ -25,7 +25,7 @@ use crate::telemetry::refused::RefusedRequest;
 use crate::wire::reply::Reply;
 use crate::wire::routes::Endpoint;
 
-/// What a worker made of a request.
+/// How far a worker got with a request.
 pub enum Handled {
     /// It can be answered now.
     Answer(Reply),
@@ -62,7 +62,7 @@ fn refuse(context: &Context, request: &Request, reply: Reply) -> Handled {
     Handled::Answer(reply)
 }
 
-/// Keeps what is refused for the status page, and writes a line about it if this minute has room for one.
+/// Shows the refusal on the status page, and logs it unless there were too many in this minute.
 fn report_refused(request: &Request, status: u16, why: &str) {
     let refused = RefusedRequest {
         status,

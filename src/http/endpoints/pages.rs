@@ -1,14 +1,14 @@
-//! Pages and what they need, as they stand in `ui/`: all of it in the binary, nothing from elsewhere.
+//! Pages and the files that they need, from `ui/`: all are in the binary, nothing is loaded from elsewhere.
 
 use crate::wire::reply::Reply;
 use crate::wire::routes::File;
 
-/// Nothing but this daemon's own files runs or is loaded. Swagger UI sets styles by attribute and draws its icons
-/// from `data:` addresses.
+/// Only this daemon's own files are loaded and run. Swagger UI sets styles in attributes and has its icons in `data:`
+/// addresses.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The same for the status page, which needs less.
+/// The same for the status page, which needs fewer permissions.
 const STATUS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -25,8 +25,8 @@ pub(super) fn reply(file: File) -> Reply {
             .with("Content-Security-Policy", DOCS_POLICY)
             .with("Referrer-Policy", "no-referrer"),
         File::DocsScript => whole(SCRIPT, include_bytes!("../ui/docs.js")),
-        File::SwaggerStyle => packed(STYLE, include_bytes!("../ui/swagger/swagger-ui.css.gz")),
-        File::SwaggerScript => packed(SCRIPT, include_bytes!("../ui/swagger/swagger-ui-bundle.js.gz")),
+        File::SwaggerStyle => compressed(STYLE, include_bytes!("../ui/swagger/swagger-ui.css.gz")),
+        File::SwaggerScript => compressed(SCRIPT, include_bytes!("../ui/swagger/swagger-ui-bundle.js.gz")),
     }
 }
 
@@ -37,8 +37,8 @@ fn whole(kind: &'static str, content: &'static [u8]) -> Reply {
         .with("X-Content-Type-Options", "nosniff")
 }
 
-/// Kept as gzip, which every browser takes.
-fn packed(kind: &'static str, content: &'static [u8]) -> Reply {
+/// Stored as gzip, which every browser accepts.
+fn compressed(kind: &'static str, content: &'static [u8]) -> Reply {
     whole(kind, content).with("Content-Encoding", "gzip")
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_page_names_anything_beyond_this_daemon() {
+    fn no_page_loads_anything_from_elsewhere() {
         for file in [File::Docs, File::DocsScript, File::Status, File::StatusStyle, File::StatusScript] {
             let text = String::from_utf8(reply(file).body().to_vec()).unwrap();
             assert!(
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_can_be_unpacked() {
+    fn compressed_files_can_be_decompressed() {
         for file in [File::SwaggerStyle, File::SwaggerScript] {
             let reply = reply(file);
             let mut text = String::new();

@@ -22,10 +22,10 @@ pub(super) struct StatsBody {
     queue: QueuePart,
     ledger: Ledger,
     door: door::DoorFigures,
-    /// By service, the worst difference in milliseconds between the time of an event and its receipt.
+    /// By service, the worst difference in milliseconds between the event's own time and its receipt.
     #[schema(value_type = BTreeMap<String, i64>)]
     worst_skew_ms: BTreeMap<Box<str>, i64>,
-    /// Requests that were let in with an API key, by its name.
+    /// Requests admitted with an API key, by its name.
     #[schema(value_type = BTreeMap<String, u64>)]
     clients: BTreeMap<Box<str>, u64>,
 }
@@ -40,13 +40,13 @@ struct CountersPart {
     kafka_back: u64,
     postgres_lost: u64,
     postgres_back: u64,
-    /// Rows that damage took from the spool, damaged files set aside, and home rows removed for age or room.
+    /// Rows of the spool lost to damage, damaged files set aside, and home rows removed because of age or size.
     spool_damaged: u64,
     spool_rescues: u64,
     spool_removed: u64,
 }
 
-/// What waits for storage now.
+/// The events that wait for a store now.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Queue)]
 struct QueuePart {

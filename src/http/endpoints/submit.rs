@@ -1,5 +1,5 @@
-//! From valid events to an answer: they are offered to the queue as one submission, and whoever settles
-//! that answers the request. The worker does not wait.
+//! From valid events to an answer: the events are offered to the queue as one submission, and the thread that settles
+//! it answers the request. The worker does not wait.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,17 +26,17 @@ use crate::wire::reply::{Reply, retry_after};
 pub struct Accepted {
     /// At least one.
     pub(super) events: Vec<Event>,
-    /// What their sender is told.
+    /// How they were sent.
     pub(super) sent: Sent,
-    /// Their key, if they have one.
+    /// Holds their Idempotency-Key, if they have one.
     pub(super) ticket: Option<Ticket>,
 }
 
-/// What the answer has to say once all events are stored.
+/// How events were sent, and so what the answer says once all are stored.
 pub(super) enum Sent {
-    /// To one event.
+    /// One event.
     Event,
-    /// To a batch.
+    /// A batch, in which some items may have been refused already.
     Batch(batch::JudgedBatch),
 }
 
@@ -55,7 +55,7 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
             context.skews.note(&service, skew_ms);
         }
     }
-    // Counted before the producer can settle them; taken back when the queue refuses them.
+    // Counted before the producer can settle them, and corrected if the queue refuses them.
     stats::add(&stats.accepted, events);
     stats::add(&stats.in_flight, events);
     let submission = Submission::new(own, Box::new(waiting));
@@ -78,7 +78,7 @@ pub fn submit(context: &Context, request: Request, accepted: Accepted) {
     settle.settle(&vec![refused; events]);
 }
 
-/// A request whose events are on their way.
+/// A request whose events are in the queue or with the producer.
 struct Waiting {
     request: Request,
     sent: Sent,
@@ -114,7 +114,7 @@ impl Settle for Waiting {
                 Reply::internal()
             }
         };
-        // Before the answer, which a repeat may follow at once. A refusal leaves the key free.
+        // Before the answer, because a repeat may follow it at once. A refusal leaves the key free.
         if let Some(ticket) = self.ticket.filter(|_| refused.is_none()) {
             ticket.answered(&reply, Instant::now());
         }
@@ -122,7 +122,7 @@ impl Settle for Waiting {
     }
 }
 
-/// Where the events are, each store once, as `X-Stored-In` has it.
+/// The value of `X-Stored-In`: where the events are, each store once.
 fn places(outcomes: &[Outcome]) -> String {
     let all = [StoredIn::Kafka, StoredIn::Postgres, StoredIn::Spool, StoredIn::DeadLetter];
     let used = all.into_iter().filter(|place| outcomes.contains(&Outcome::Stored(*place)));
@@ -135,10 +135,10 @@ fn not_stored(cause: Cause, why: &Arc<str>, outcomes: &[Outcome], request: &dyn 
     log_unstored(why, all - stored, request);
     let after = if cause == Cause::Stopping { RETRY_AFTER_STOPPING_S } else { RETRY_AFTER_FULL_S };
     let text = match (stored, all) {
-        (_, 1) => "the event could not be stored now: send it again".to_owned(),
-        (0, _) => "the events could not be stored now: send them again".to_owned(),
+        (_, 1) => "the event is not stored: send it again".to_owned(),
+        (0, _) => "the events are not stored: send them again".to_owned(),
         _ => {
-            format!("{stored} of {all} events are stored, the others could not be stored now: send all again")
+            format!("{stored} of {all} events are stored, the others are not: send all of them again")
         }
     };
     Reply::unavailable(text, retry_after(after))
@@ -148,7 +148,7 @@ fn log_unstored(why: &Arc<str>, events: usize, request: &dyn fmt::Display) {
     let pass = UNSTORED_LINES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
     if let Some(suppressed) = pass {
         log::warn!(
-            "events are not stored, the client is told to come back events={events} cause={why:?} {request}{suppressed}"
+            "events are not stored, the client must send them again events={events} cause={why:?} {request}{suppressed}"
         );
     }
 }
@@ -179,8 +179,8 @@ mod tests {
         let (stored, refused) =
             (Outcome::Stored(StoredIn::Kafka), Outcome::Refused(Cause::Full, Arc::clone(&why)));
         for (outcomes, part) in [
-            (vec![refused.clone()], "the event could not"),
-            (vec![refused.clone(), refused.clone()], "the events could not"),
+            (vec![refused.clone()], "the event is not stored"),
+            (vec![refused.clone(), refused.clone()], "the events are not stored"),
             (vec![stored, refused.clone(), refused], "1 of 3 events are stored"),
         ] {
             let reply = not_stored(Cause::Full, &why, &outcomes, &"-");

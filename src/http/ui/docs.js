@@ -1,4 +1,4 @@
-// Relative, so that a proxy may serve the daemon below a path of its own.
+// A relative URL, so that a proxy may serve the daemon below another path.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#api",

@@ -1,5 +1,5 @@
 "use strict";
-// Asks the daemon each second and shows what it says. When it does not answer, that is shown.
+// Asks the daemon every second and shows the answer, or that there is none.
 const ASK_EVERY_MS = 1000, ASK_MOST_MS = 10000, ANSWER_LIMIT_MS = 4000;
 const at = (id) => document.getElementById(id);
 const show = (element, text) => { if (element.textContent !== text) element.textContent = text; };
@@ -32,7 +32,7 @@ function verdict(level, headline, detail, since) {
 }
 
 function path(now) {
-  const words = { off: "not set up", connecting: "connecting", up: "reachable", down: "away" };
+  const words = { off: "not set up", connecting: "connecting", up: "up", down: "down" };
   const stores = { kafka: now.kafka.state, postgres: now.postgres.state, spool: now.level === "refusing" ? "down" : "up" };
   for (const [name, state] of Object.entries(stores)) {
     const isRoute = now.route === name;
@@ -47,7 +47,7 @@ function path(now) {
   show(at("rate"), `${rate(now.rate)} events/s`);
   show(at("connections"), `${count(now.connections)} connection${now.connections === 1 ? "" : "s"}`);
   const names = { kafka: "Kafka", postgres: "PostgreSQL", spool: "this machine's disk" };
-  show(at("path-text"), `${rate(now.rate)} events a second go from the tills through logs-ingest to ${names[now.route]}. ` +
+  show(at("path-text"), `${rate(now.rate)} events per second go from the tills through logs-ingest to ${names[now.route]}. ` +
     `Kafka is ${words[now.kafka.state]}, PostgreSQL is ${words[now.postgres.state]}.`);
 }
 
@@ -58,19 +58,19 @@ function plot(now) {
   const points = values.map((value, index) => `${x(index).toFixed(1)},${(136 - 128 * value / top).toFixed(1)}`);
   at("line").setAttribute("d", points.length ? `M${points.join("L")}` : "");
   at("area").setAttribute("d", points.length ? `M${x(0).toFixed(1)},140L${points.join("L")}L720,140Z` : "");
-  show(at("plot-text"), values.length ? `At most ${rate(most)} events a second, ${rate(now.rate)} now.` : "The plot begins ten seconds after the start.");
+  show(at("plot-text"), values.length ? `At most ${rate(most)} events per second, ${rate(now.rate)} now.` : "The plot begins ten seconds after the start.");
 }
 
 function facts(now) {
   const waits = now.backlog === 0 ? "none"
     : `${count(now.backlog)}${now.backlog_oldest_s === null ? "" : `, the oldest for ${span(now.backlog_oldest_s)}`}` +
-      `${now.backlog_gone_in_s === null ? "" : `, gone in about ${span(Math.max(1, now.backlog_gone_in_s))}`}`;
+      `${now.backlog_gone_in_s === null ? "" : `, all in Kafka in about ${span(Math.max(1, now.backlog_gone_in_s))}`}`;
   const full = now.spool_full_in_hours === null ? "" : `, full in about ${span(3600 * now.spool_full_in_hours)}`;
   const all = [
     ["Events that wait for Kafka", waits],
     ["Events that Kafka refused", now.dead_letters ? `${count(now.dead_letters)}: see logs-ingest dead-letters list` : "none"],
     ["Spool", `${size(now.spool_bytes)} of ${size(now.spool_max_bytes)}${full}`],
-    ["Disk left", size(now.disk_free_bytes)],
+    ["Free disk space", size(now.disk_free_bytes)],
     ["Running for", span(now.uptime_s)],
   ];
   const list = at("facts");
@@ -99,7 +99,7 @@ function refused(now) {
   }));
 }
 
-function tell(now) {
+function update(now) {
   const missing = [now.kafka, now.postgres].find((store) => store.state !== "off");
   const since = missing && missing.state === "down" ? `Since ${time(missing.since)}.` : "";
   verdict(now.level, now.headline, now.detail, since);
@@ -113,14 +113,14 @@ function tell(now) {
 async function ask() {
   try {
     const answer = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
-    if (!answer.ok) throw new Error(`it answers ${answer.status}`);
-    tell(await answer.json());
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    update(await answer.json());
     failures = 0;
     silentSince = null;
   } catch (error) {
     failures += 1;
     silentSince ??= new Date();
-    const detail = "Tills keep their events until it is back. Is the machine on, and the service running?";
+    const detail = "Tills keep their events until it answers again. Is the machine on, and is the service running?";
     verdict("silent", "The daemon does not answer", detail, `Since ${time(silentSince)}.`);
   }
   const wait = document.hidden ? ASK_MOST_MS : Math.min(ASK_MOST_MS, ASK_EVERY_MS * 2 ** Math.max(0, failures - 3));

@@ -1,5 +1,5 @@
-//! `POST /api/logs/ingest/batch`: many events, as lines or as one array. They are judged one by one while
-//! the body comes, and offered to the queue together. One answer for all; what is wrong is told item by item.
+//! `POST /api/logs/ingest/batch`: many events, as lines or as one array. They are validated one by one while the body
+//! is read, and offered to the queue together. There is one answer, which lists the refused items.
 
 mod result;
 
@@ -24,14 +24,14 @@ use crate::wire::reply::Reply;
 use result::ItemErrors;
 pub(super) use result::{BatchResult, JudgedBatch};
 
-/// Reads the batch and judges every item.
+/// Reads the batch and validates every item.
 pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let read = is_atomic(request.query()).and_then(|atomic| {
         let key = keyed::key(request)?;
         let batch = read(context, request, key.is_some())?;
         Ok((atomic, key, batch))
     });
-    // What was not read of a refused body must not be in the way of the connection's next request.
+    // The rest of a refused body must be read, because the next request follows it on the connection.
     let _ = io::copy(request.body(), &mut io::sink());
     let (atomic, key, batch) = match read {
         Ok(read) => read,
@@ -42,7 +42,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let items = events.len() + errors.count();
     let none = events.is_empty() || (atomic && errors.count() > 0);
     if let Some(first) = errors.first() {
-        let why = format!("{} of {items} items, the first is {first}", errors.count());
+        let why = format!("{} of {items} items are wrong, the first is {first}", errors.count());
         report_refused(request, if none { 422 } else { 207 }, &why);
     }
     let judged = errors.into_judged();
@@ -61,12 +61,12 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     }
 }
 
-/// What a body held.
+/// The content of a body.
 #[derive(Default)]
 struct Batch {
     events: Vec<Event>,
     errors: ItemErrors,
-    /// Of the body, where it was asked for.
+    /// Of the body, for a request with an Idempotency-Key.
     digest: Option<Digest>,
 }
 
@@ -114,7 +114,7 @@ impl Batch {
     }
 
     /// # Errors
-    /// The character of the item at which it breaks the array that it is in.
+    /// The character of the item from which the array around it is not valid JSON.
     fn take(
         &mut self,
         item: &[u8],
@@ -137,7 +137,10 @@ impl Batch {
     }
 }
 
-/// `?atomic=true`, in any of the words that Pydantic takes for it. The last one counts.
+/// `?atomic=true`, in any spelling that Pydantic accepts. The last one counts.
+///
+/// # Errors
+/// 422 for any other value.
 fn is_atomic(query: &str) -> Result<bool, Reply> {
     let mut given = query.split('&').filter_map(|pair| match pair.split_once('=') {
         Some(("atomic", value)) => Some(value),

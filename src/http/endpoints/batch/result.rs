@@ -1,7 +1,7 @@
-//! What a batch's sender is told: one result for the request, and what is wrong with each refused item, as
-//! far as the list goes.
+//! The answer to a batch: one result for the request, and a bounded list of the refused items and what is wrong with
+//! them.
 //!
-//! Invariant: `accepted` and `rejected` together are the items of the batch.
+//! Invariant: `accepted` and `rejected` add up to the items of the batch.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,15 +13,15 @@ use crate::http::endpoints::json;
 use crate::limits::{BATCH_ERROR_ID_CHARS_MAX, BATCH_ERRORS_BYTES_MAX, BATCH_ERRORS_MAX};
 use crate::wire::reply::Reply;
 
-const RUN_TOGETHER: &str = "several events stand on one line: curl -d takes the line ends out of a file, \
-                            use --data-binary";
+const RUN_TOGETHER: &str =
+    "there are several events on one line: curl -d removes the line ends of a file, use --data-binary";
 
 /// The refused items of a batch that is being read.
 #[derive(Default)]
 pub(super) struct ItemErrors {
     count: usize,
     listed: usize,
-    /// The listed ones as JSON, with commas between.
+    /// The listed ones as JSON, separated by commas.
     json: String,
     first: Option<String>,
     hint: Option<&'static str>,
@@ -38,9 +38,9 @@ pub(in crate::http::endpoints) struct JudgedBatch {
 /// A refused item of a batch.
 #[derive(Serialize, ToSchema)]
 struct ItemError<'a> {
-    /// Its place in the batch, from 0; blank lines do not count.
+    /// Its index in the batch, from 0; blank lines do not count.
     index: usize,
-    /// If it has one that can be read.
+    /// Null if it has none that can be read.
     request_id: Option<&'a str>,
     /// What is wrong with it.
     #[schema(value_type = Vec<Detail>)]
@@ -57,10 +57,10 @@ pub(in crate::http::endpoints) struct BatchResult<'a> {
     accepted: usize,
     /// Items that are not.
     rejected: usize,
-    /// The refused items, as far as the list goes.
+    /// The refused items. The list is bounded.
     #[schema(value_type = Vec<ItemError>)]
     errors: &'a RawValue,
-    /// How many more there are than the list has.
+    /// How many refused items are not in the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     errors_omitted: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ impl ItemErrors {
         self.count
     }
 
-    /// For the log: which item was the first, and what is wrong with it.
+    /// For the log: the index of the first one, and what is wrong with it.
     pub(super) fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }
@@ -111,7 +111,7 @@ impl ItemErrors {
 }
 
 impl JudgedBatch {
-    /// 202 or 207: all events that were not refused are stored there.
+    /// 202 or 207: all events that were not refused are stored.
     pub(in crate::http::endpoints) fn stored(&self, events: usize, places: String) -> Reply {
         let (status, word) = if self.refused == 0 { (202, "accepted") } else { (207, "partial") };
         json(status, &self.result(word, events, self.refused)).with("X-Stored-In", places)
@@ -136,7 +136,7 @@ impl JudgedBatch {
     }
 }
 
-/// 422: it is not the items that are wrong.
+/// 422: the batch as a whole is wrong.
 pub(super) fn whole(refusal: &Refusal) -> Reply {
     let judged = ItemErrors::default().into_judged();
     let detail = match refusal {
@@ -146,7 +146,7 @@ pub(super) fn whole(refusal: &Refusal) -> Reply {
     json(422, &BatchResult { detail, ..judged.result("rejected", 0, 0) }).because(refusal.to_string())
 }
 
-/// Does another object follow where the line ceases to be JSON?
+/// Whether another object begins where the line is not valid JSON any more.
 fn runs_together(item: &[u8], offset: usize) -> bool {
     let Ok(text) = std::str::from_utf8(item) else { return false };
     let Some((at, next)) = text.char_indices().nth(offset) else { return false };

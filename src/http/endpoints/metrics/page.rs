@@ -1,4 +1,4 @@
-//! A page of metrics being written, one family after the other.
+//! The page of metrics, written one family after the other.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Result, TextEncoder};
@@ -10,12 +10,12 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// What only grows; its name ends in `_total`.
+    /// A family that only grows; its name ends in `_total`.
     pub(super) fn counter(&mut self, name: &str, help: &str) -> Family<'_> {
         self.family(name, help, MetricType::COUNTER)
     }
 
-    /// What goes up and down.
+    /// A family that goes up and down.
     pub(super) fn gauge(&mut self, name: &str, help: &str) -> Family<'_> {
         self.family(name, help, MetricType::GAUGE)
     }
@@ -28,12 +28,12 @@ impl Page {
         Family { page: self, family, kind }
     }
 
-    /// Families that are whole already.
+    /// Adds families that are complete.
     pub(super) fn add(&mut self, families: Vec<MetricFamily>) {
         self.families.extend(families);
     }
 
-    /// The page as Prometheus reads it.
+    /// The page in Prometheus's text format.
     pub(super) fn text(&self) -> Result<String> {
         TextEncoder::new().encode_to_string(&self.families)
     }
@@ -47,12 +47,12 @@ pub(super) struct Family<'p> {
 }
 
 impl Family<'_> {
-    /// The one value.
+    /// Writes its one value.
     pub(super) fn is(self, value: impl MetricValue) {
         self.put([(Vec::new(), value.number())]);
     }
 
-    /// A value for each value of a label. None at all: the family is left out.
+    /// Writes one value for each value of a label. Without any, the family is left out.
     pub(super) fn by<'l, F: MetricValue>(self, label: &str, values: impl IntoIterator<Item = (&'l str, F)>) {
         let labelled = |(text, value): (&str, F)| {
             let mut pair = LabelPair::default();
@@ -83,7 +83,7 @@ impl Family<'_> {
     }
 }
 
-/// What can stand on the page. Counts beyond 2^53 lose their last digits: nobody gets there.
+/// A value of a metric. Counts above 2^53 lose their last digits; no daemon gets there.
 pub(super) trait MetricValue {
     fn number(self) -> f64;
 }
@@ -117,13 +117,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_reads_as_prometheus_wants_it() {
+    fn a_page_is_in_prometheuss_text_format() {
         let mut page = Page::default();
-        page.counter("a_total", "What grows.").by("store", [("kafka", 2_u64), ("a\"b\\c\nd", 3)]);
-        page.gauge("b", "What does not.").is(true);
+        page.counter("a_total", "It grows.").by("store", [("kafka", 2_u64), ("a\"b\\c\nd", 3)]);
+        page.gauge("b", "It does not.").is(true);
         page.gauge("c", "Nothing.").by::<u64>("x", []);
-        let expected = "# HELP a_total What grows.\n# TYPE a_total counter\na_total{store=\"kafka\"} 2\n\
-                        a_total{store=\"a\\\"b\\\\c\\nd\"} 3\n# HELP b What does not.\n# TYPE b gauge\nb 1\n";
+        let expected = "# HELP a_total It grows.\n# TYPE a_total counter\na_total{store=\"kafka\"} 2\n\
+                        a_total{store=\"a\\\"b\\\\c\\nd\"} 3\n# HELP b It does not.\n# TYPE b gauge\nb 1\n";
         assert_eq!(page.text().unwrap(), expected);
     }
 }

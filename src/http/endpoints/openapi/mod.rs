@@ -1,9 +1,9 @@
-//! `GET /openapi.json`: the API's own description, OpenAPI 3.1, made of the types that are answered and of the
-//! table of fields that events are judged by.
+//! `GET /openapi.json`: the API's own description, OpenAPI 3.1, made from the types of the answers and from the tables
+//! of routes and of an event's fields.
 //!
-//! - `schemas` bodies; `operations` what each path takes and answers
+//! - `schemas`: bodies; `operations`: what each path takes and answers
 //!
-//! Invariant: every route is described, and nothing else: the paths are made of the table of routes.
+//! Invariant: every route is described, and nothing else, because the paths come from the table of routes.
 
 mod operations;
 mod schemas;
@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 use crate::wire::reply::Reply;
 
 const ABOUT: &str = "Takes JSON log events and answers 202 only when each is stored: in Kafka, in PostgreSQL while Kafka is \
-away, or in a local spool, from where it goes to Kafka by itself.\n\n\
-**202 means stored**; `X-Stored-In` says where. Everything else means: not stored (a batch: not all of it). Try again after \
-no answer, 408, 409 and 5xx, never earlier than `Retry-After` says, and under the same `Idempotency-Key`, so that nothing is \
-stored twice.\n\n\
+down, or in a local spool. From there, events go to Kafka by themselves.\n\n\
+**202 means stored**; `X-Stored-In` says where. Any other answer means: not stored (a batch: not all of it). After no \
+answer, 408, 409 and 5xx, send it again, not before the time in `Retry-After`, and with the same `Idempotency-Key`, so that \
+nothing is stored twice.\n\n\
 A path that is not described here is answered 404, a known path with another method 405 with `Allow` (HEAD and OPTIONS \
-too), both with `{\"detail\":\"...\"}`. Requests whose framing can't be trusted are answered 400 and cut off. `X-Request-ID` \
+too), both with `{\"detail\":\"...\"}`. A request with invalid framing is answered 400 and its connection is closed. `X-Request-ID` \
 and a valid `traceparent` come back with every answer.\n\n\
-Keys are needed only where the daemon has `API_KEYS_FILE`; its status (`/stats`, `/metrics`, `/`) only with \
-`PROTECT_STATUS=on`.";
+Keys are needed only if `API_KEYS_FILE` is set; for the status (`/stats`, `/metrics`, `/`) only if `PROTECT_STATUS=on` is \
+set, too.";
 
 static DOCUMENT: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default());
 

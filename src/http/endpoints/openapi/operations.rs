@@ -1,5 +1,5 @@
 //! Operations: what each route takes and answers, with an example of each. Paths, methods and access come from the table
-//! of routes; statuses, texts and headers of refusals from the replies themselves.
+//! of routes; statuses, texts and headers of refusals come from the replies themselves.
 
 use serde_json::{Map, Value, json};
 
@@ -10,22 +10,28 @@ use crate::wire::routes::{Endpoint, File, ROUTES, Route};
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
-/// What any request may be answered: by the door, before anybody has looked at what it means.
+/// Answers that any request may get, mostly from the door, which judges the head alone.
 fn anywhere() -> [(u16, Value); 7] {
     [
         refusal(
-            "The request's framing can't be trusted, or its gzip is broken.",
+            "The request's framing is not valid, or its gzip is not.",
             &Reply::bad_request("two different Content-Length"),
         ),
         refusal(
-            "The head or the body did not come in time. The connection is closed.",
+            "The head or the body did not arrive in time. The connection is closed.",
             &Reply::timeout("the request did not arrive in time"),
         ),
-        refusal("Larger than the limit that is named.", &Reply::too_large("the event", 400 << 10)),
-        refusal("An Expect other than 100-continue.", &Reply::expectation_failed()),
-        refusal("More than 16 KiB or 100 fields of head.", &Reply::head_too_large()),
+        refusal("Larger than the limit in the text.", &Reply::too_large("the event", 400 << 10)),
+        refusal("An Expect other than 100-continue. The connection is closed.", &Reply::expectation_failed()),
+        refusal(
+            "The head is larger than 16 KiB or has more than 100 fields. The connection is closed.",
+            &Reply::head_too_large(),
+        ),
         refusal("A bug. The daemon's log has the cause.", &Reply::internal()),
-        refusal("No room, or stopping: come back.", &Reply::unavailable("the daemon is stopping", 3)),
+        refusal(
+            "No room, or the daemon is stopping: send it again later.",
+            &Reply::unavailable("the daemon is stopping", 3),
+        ),
     ]
 }
 
@@ -48,12 +54,12 @@ pub(super) fn example_event() -> Value {
 pub(super) fn headers() -> Value {
     let header = |about: &str, example: &str| json!({"description": about, "schema": {"type": "string"}, "example": example});
     json!({
-        "X-Stored-In": header("Where it is: kafka, postgres, spool, or dead-letter (kept, but no broker will have it as it is); of a batch, all of them.", "kafka"),
-        "X-Ingest-Id": {"description": "The event's own id, the same wherever it travels.", "schema": {"type": "string", "format": "uuid"}, "example": "019c13c1-2d6d-7bd5-8c5f-0c1d2e3f4a5b"},
+        "X-Stored-In": header("Where the event is stored: kafka, postgres, spool, or dead-letter (kept, but Kafka refuses it as it is). For a batch, all of these.", "kafka"),
+        "X-Ingest-Id": {"description": "The event's own id, the same wherever it goes.", "schema": {"type": "string", "format": "uuid"}, "example": "019c13c1-2d6d-7bd5-8c5f-0c1d2e3f4a5b"},
         "Idempotent-Replayed": header("`true`: the first answer to this Idempotency-Key, again.", "true"),
-        "Retry-After": {"description": "Seconds to wait at least.", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "3"},
-        "WWW-Authenticate": header("How to show a key.", "Bearer"),
-        "Accept-Encoding": header("What a body may be encoded in.", "gzip, identity"),
+        "Retry-After": {"description": "Wait at least this many seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "3"},
+        "WWW-Authenticate": header("How to send a key.", "Bearer"),
+        "Accept-Encoding": header("The encodings that a body may have.", "gzip, identity"),
     })
 }
 
@@ -66,7 +72,7 @@ pub(super) fn paths() -> Value {
     Value::Object(described.collect())
 }
 
-/// What a route takes and answers. `None`: a file that a page needs, which is no interface.
+/// What a route takes and answers. `None`: a file that a page needs is not part of the API.
 fn describe(route: &Route) -> Option<Value> {
     let state = |id, summary, answers| operation(route.access, "state", id, summary, answers);
     let about = |id, summary, answers| operation(route.access, "description", id, summary, answers);
@@ -81,14 +87,15 @@ fn describe(route: &Route) -> Option<Value> {
     Some(match route.endpoint {
         Endpoint::Ingest => single(route.access),
         Endpoint::Batch => batch(route.access),
-        Endpoint::Health => state("health", "State of the stores", body("The process serves.", "Health")),
+        Endpoint::Health => state("health", "State of the stores", body("The process is running.", "Health")),
         Endpoint::Livez => {
-            let stuck = unwell("They do not: restart it.", "stuck", "the producer has not moved for 40 s");
-            state("livez", "Do the daemon's loops move?", vec![well("They do.", "alive"), stuck])
+            let stuck =
+                unwell("They do not: restart the daemon.", "stuck", "the producer has not moved for 40 s");
+            state("livez", "Whether the daemon's loops move", vec![well("They do.", "alive"), stuck])
         }
         Endpoint::Readyz => {
             let full = unwell("It could not.", "not ready", "the spool is full");
-            state("readyz", "Could the next event be stored?", vec![well("It could.", "ready"), full])
+            state("readyz", "Whether the next event could be stored", vec![well("It could.", "ready"), full])
         }
         Endpoint::Stats => state("stats", "Counters since start, and the ledger", body("As JSON.", "Stats")),
         Endpoint::Metrics => {
@@ -102,9 +109,9 @@ fn describe(route: &Route) -> Option<Value> {
             about("openapi", "This description", vec![document])
         }
         Endpoint::Page(File::Status) => {
-            state("status_page", "The status page, for everybody in the shop", page())
+            state("status_page", "The status page, for everyone in the shop", page())
         }
-        Endpoint::Page(File::Docs) => about("docs", "This description, to be browsed and tried", page()),
+        Endpoint::Page(File::Docs) => about("docs", "This description as a page, to read and try", page()),
         Endpoint::Page(_) => return None,
     })
 }
@@ -127,7 +134,7 @@ fn single(access: Access) -> Value {
         answer(422, refused, JSON, reference("Refusal"), wrong, &[]),
     ];
     let mut operation = operation(access, "events", "ingest", "Send one event", answers);
-    operation["description"] = "The body is read as JSON whatever its Content-Type says; with `Content-Encoding: gzip` it may be packed.".into();
+    operation["description"] = "The body is read as JSON whatever its Content-Type says; with `Content-Encoding: gzip` it may be compressed.".into();
     operation["parameters"] = json!([idempotency_key(), request_id(), traceparent()]);
     operation["requestBody"] = json!({
         "required": true,
@@ -143,9 +150,9 @@ fn batch(access: Access) -> Value {
     let stored = ["X-Stored-In", "Idempotent-Replayed"];
     let result =
         |status, about, example| answer(status, about, JSON, reference("BatchResult"), example, &stored);
-    // A wrong header or query is told as everywhere, a wrong batch by its result.
+    // A wrong header or query has the usual body, a wrong batch its result.
     let wrong = json!({"anyOf": [reference("BatchResult"), reference("Refusal")]});
-    let none = "None is stored: all were refused, or one was and `atomic` is true, or there is no event, or the array is no JSON.";
+    let none = "None is stored: all were refused, or one was and `atomic` is true, or the batch is empty, or the array is not valid JSON.";
     let answers = vec![
         result(202, "All are stored.", outcome("accepted", 2, 0, json!([]))),
         result(207, "Some were refused, the others are stored.", outcome("partial", 1, 1, json!([error]))),
@@ -155,8 +162,8 @@ fn batch(access: Access) -> Value {
     ];
     let mut operation = operation(access, "events", "ingest_batch", "Send many events", answers);
     operation["description"] = "One event on each line (NDJSON), or one JSON array. A body that does not begin with `[` is lines, and so \
-        is everything sent as application/x-ndjson. A line that is no JSON costs only that line. At most MAX_BATCH_EVENTS (10,000) events \
-        and MAX_BATCH_BYTES (8 MiB), gzip undone. After a 503 some may be stored: send the whole batch again, under the same \
+        is everything sent as application/x-ndjson. A line that is not valid JSON is refused alone. At most MAX_BATCH_EVENTS (10,000) events \
+        and MAX_BATCH_BYTES (8 MiB, both compressed and decompressed). After a 503 some may be stored: send the whole batch again, under the same \
         Idempotency-Key.".into();
     operation["parameters"] = json!([
         {"name": "atomic", "in": "query", "required": false, "description": "true: if one item is refused, none is stored.",
@@ -168,7 +175,7 @@ fn batch(access: Access) -> Value {
         "required": true,
         "content": {
             JSON: {"schema": {"type": "array", "minItems": 1, "items": reference("Event")}, "example": [example_event(), example_event()]},
-            LINES: {"schema": {"type": "string", "description": "An Event a line."}, "example": lines},
+            LINES: {"schema": {"type": "string", "description": "One Event per line."}, "example": lines},
         },
     });
     operation
@@ -178,7 +185,7 @@ fn operation(access: Access, tag: &str, id: &str, summary: &str, answers: Vec<(u
     let (security, denied) = match access {
         Access::Open => (json!([]), None),
         Access::Keyed | Access::Status => {
-            let about = "An API key is needed, or the one that was sent is not known.";
+            let about = "An API key is needed, or the key is not known.";
             let denied = refusal(about, &Reply::unauthorized(Denied::Unknown, access));
             (json!([{}, {"bearer": []}, {"key": []}]), Some(denied))
         }
@@ -186,7 +193,7 @@ fn operation(access: Access, tag: &str, id: &str, summary: &str, answers: Vec<(u
     let mut responses = Map::new();
     for (status, answer) in anywhere().into_iter().chain(denied).chain(answers) {
         let status = status.to_string();
-        // Where a 503 has a body of its own, the door's is possible too.
+        // An endpoint with a 503 of its own may also get the door's.
         let answer = match responses.get(&status) {
             Some(door) => either(answer, door),
             None => answer,
@@ -204,7 +211,7 @@ fn either(mut own: Value, door: &Value) -> Value {
     own
 }
 
-/// An answer by its status. No example: `null`.
+/// An answer and its status. `null`: no example.
 fn answer(
     status: u16,
     about: &str,
@@ -226,7 +233,7 @@ fn answer(
     (status, answer)
 }
 
-/// A reply that refuses, as an answer.
+/// A refusal as an answer, from its reply.
 fn refusal(about: &str, reply: &Reply) -> (u16, Value) {
     let headers: Vec<&str> = reply.headers().iter().map(|(name, _)| *name).collect();
     let example = json!({"detail": reply.why()});
@@ -253,7 +260,7 @@ fn header(name: &str, about: &str, schema: Value) -> Value {
 }
 
 fn idempotency_key() -> Value {
-    let about = "New for each request and the same for its repeats: a repeat gets the first answer again, and nothing is stored twice. \
+    let about = "New for each request, the same for its repeats: a repeat gets the first answer again, and nothing is stored twice. \
                  1 to 255 printable ASCII characters.";
     header(
         "Idempotency-Key",
@@ -268,7 +275,6 @@ fn request_id() -> Value {
 }
 
 fn traceparent() -> Value {
-    let about =
-        "A W3C trace context: echoed, logged, and in the Kafka record's headers, if it is a valid one.";
+    let about = "A W3C trace context. A valid one is echoed, logged, and in the Kafka record's headers.";
     header("traceparent", about, json!({"type": "string"}))
 }

@@ -1,4 +1,4 @@
-//! Bodies: answers as their types are written, an event as its table of fields says.
+//! Bodies: answers from their types, an event from its table of fields.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
@@ -28,7 +28,7 @@ pub(super) fn all() -> Value {
         "Refusal".into(),
         json!({
             "type": "object",
-            "description": "What is wrong with a request: one item for its whole body, or one for each wrong field.",
+            "description": "What is wrong with a request: one item for the whole body, or one for each wrong field.",
             "required": ["detail"],
             "properties": {"detail": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Detail"}}},
         }),
@@ -41,15 +41,15 @@ fn add<T: ToSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
     T::schemas(found);
 }
 
-/// What an event may be: exactly what the daemon takes, its leniencies included.
+/// Exactly the events that the daemon accepts, including what it coerces.
 fn event() -> Value {
     let required: Vec<&str> = SCHEMA.iter().filter(|spec| spec.required).map(|spec| spec.name).collect();
     let properties: Map<String, Value> =
         SCHEMA.iter().map(|spec| (spec.name.to_owned(), field(spec))).collect();
     json!({
         "type": "object",
-        "description": "One log event. Unknown members are kept and forwarded; at most 100 levels deep, and no larger \
-                        than MAX_EVENT_BYTES (400 KiB unless it is set). Card numbers are masked before anything is stored.",
+        "description": "One log event, at most 100 levels deep and MAX_EVENT_BYTES (400 KiB by default) large. Unknown \
+                        members are kept and forwarded. Card numbers are masked before anything is stored.",
         "required": required,
         "properties": properties,
         "additionalProperties": true,
@@ -73,7 +73,7 @@ fn field(spec: &Spec) -> Value {
         }),
         Kind::Level => json!({"type": "string", "enum": LEVELS}),
         Kind::Float => json!({
-            "description": "A number; also true (1), false (0), or a string that is a number.",
+            "description": "A number, true (1), false (0), or a string with a number.",
             "anyOf": [
                 {"type": "number", "minimum": f64::MIN, "maximum": f64::MAX},
                 {"type": "string", "pattern": NUMBER},
@@ -82,7 +82,7 @@ fn field(spec: &Spec) -> Value {
             "examples": [12.5],
         }),
         Kind::Integer => json!({
-            "description": "A whole number of 64 bits; also true (1), false (0), or a string that is a whole number.",
+            "description": "A whole number of 64 bits, true (1), false (0), or a string with a whole number.",
             "anyOf": [
                 {"type": "integer", "minimum": i64::MIN, "maximum": i64::MAX},
                 {"type": "string", "pattern": WHOLE},
@@ -92,7 +92,7 @@ fn field(spec: &Spec) -> Value {
         }),
         Kind::Object => json!({
             "type": ["object", "null"],
-            "description": "Anything else, kept as it is, byte for byte.",
+            "description": "Any other data, kept byte for byte.",
             "additionalProperties": true,
         }),
     }
