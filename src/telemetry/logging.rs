@@ -27,11 +27,11 @@ use crate::setting::choice;
 #[group(skip)]
 pub struct Options {
     /// Least severe lines that are logged: error, warn, info, debug or trace
-    #[arg(long, env, default_value = "info", value_name = "LEVEL", value_parser = choice(LEVELS))]
+    #[arg(long, env, default_value = "info", value_name = "LEVEL", value_parser = choice(LEVEL_NAMES))]
     pub log_level: LevelFilter,
 }
 
-const LEVELS: &[(&str, LevelFilter)] = &[
+const LEVEL_NAMES: &[(&str, LevelFilter)] = &[
     ("error", LevelFilter::Error),
     ("warn", LevelFilter::Warn),
     ("info", LevelFilter::Info),
