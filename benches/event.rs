@@ -124,7 +124,7 @@ fn items(c: &mut Criterion) {
     group.finish();
 }
 
-/// What a round asks and tells the switch while the store is well, and while it is away.
+/// What a round asks and tells the switch while the store works, and while it is down.
 fn failover(c: &mut Criterion) {
     let mut group = c.benchmark_group("failover");
     let start = Instant::now();
@@ -134,10 +134,10 @@ fn failover(c: &mut Criterion) {
     down.failed(start);
     group.throughput(Throughput::Elements(1));
     group.bench_function("a round that is stored", |b| {
-        b.iter(|| (black_box(&up).advise(start, true, false), black_box(&mut up).succeeded(start)));
+        b.iter(|| (black_box(&mut up).advise(start, true, false), black_box(&mut up).succeeded(start)));
     });
     group.bench_function("a round that passes it by", |b| {
-        b.iter(|| black_box(&down).advise(start, false, true));
+        b.iter(|| black_box(&mut down).advise(start, false, true));
     });
     group.finish();
 }

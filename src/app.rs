@@ -12,10 +12,9 @@ use log::{info, warn};
 
 use crate::commands::control::Control;
 use crate::config::Config;
-use crate::delivery::failover::Switch;
+use crate::delivery::connect::StoreConnector;
 use crate::delivery::link::Link;
 use crate::delivery::pacing::Pace;
-use crate::delivery::probe::Prober;
 use crate::delivery::producer::Producer;
 use crate::delivery::queue::{self, Inlet};
 use crate::delivery::recovery::{Plan, Recovery};
@@ -23,19 +22,19 @@ use crate::delivery::rounds::Rounds;
 use crate::delivery::route::Route;
 use crate::door::entrance::{self, Entrance};
 use crate::door::{self, Door, Listener, SocketFile, Watch};
+use crate::host::clock::{Clock, SystemClock};
 use crate::host::exit::{Exit, StartError};
 use crate::host::reload::Reloads;
 use crate::host::systemd::Pulse;
 use crate::host::thread;
-use crate::host::throttle::Throttle;
 use crate::http::endpoints::{health, liveness};
 use crate::http::idempotency::RememberedAnswers;
 use crate::http::{Context, HttpServer};
-use crate::limits::{LOG_EDGES_PER_MINUTE, SPOOL_CLOCK_SETTLES, STOP_LOOK, STOP_RESERVE_SHARE};
+use crate::limits::{SPOOL_CLOCK_TRUSTED_AFTER, STOP_LOOK, STOP_RESERVE_SHARE};
 use crate::store::StoredIn;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
-use crate::telemetry::health::Health;
+use crate::telemetry::health::{Health, Vitals};
 use crate::telemetry::history::History;
 use crate::telemetry::skews::Skews;
 use crate::telemetry::stats::Stats;
@@ -72,26 +71,28 @@ impl App {
         let guard = Guard::open(&config.keys).map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
         let Entrance { listeners, address, socket_file } = entrance::open(&config.listen, &mut reloads)?;
-        let spool = open_spool(config, stopping)?;
+        let clock = SystemClock::shared();
+        let spool = open_spool(config, stopping, &clock)?;
         let held_at_start = held_at_start(config, &spool);
         // Only now: what a command brings back is no event from before.
         let control = open_control(config, &spool);
-        let health = Arc::new(Health::new(config.kafka().is_some(), config.postgres().is_some()));
-        let stats = Arc::new(Stats::default());
-        let timings = Timings::default();
+        let (has_kafka, has_postgres) = (config.kafka().is_some(), config.postgres().is_some());
+        let health = Arc::new(Health::new(has_kafka, has_postgres, &clock));
+        let (stats, timings) = (Arc::new(Stats::default()), Timings::default());
         let no_thread = |error| StartError::system("a thread can't be started", &error);
 
-        let recovery = start_recovery(config, &spool, &stats, &health).map_err(no_thread)?;
+        let recovery = start_recovery(config, &spool, &stats, &health, &clock).map_err(no_thread)?;
         let (inlet, outlet) = queue::bounded(config.queue.queue_events, config.queue.queue_bytes);
-        let producer = Producer {
-            rounds: Rounds::new(outlet),
-            routes: live_routes(config, &health).map_err(no_thread)?,
-            spool: spool.clone(),
-            stats: Arc::clone(&stats),
-            health: Arc::clone(&health),
-            timings: timings.clone(),
-            letter_lines: Throttle::new(LOG_EDGES_PER_MINUTE),
-        };
+        let routes = live_routes(config, &health, &clock).map_err(no_thread)?;
+        let producer = Producer::new(
+            Rounds::new(outlet),
+            routes,
+            spool.clone(),
+            Arc::clone(&stats),
+            Arc::clone(&health),
+            timings.clone(),
+            clock,
+        );
         // Essential: every event passes it.
         let producer = thread::essential("producer", || producer.run()).map_err(no_thread)?;
 
@@ -115,10 +116,7 @@ impl App {
             slow_after: config.round_timeout() + Duration::from_secs(2),
             stuck_after: config.answer_timeout() + Duration::from_secs(5),
         });
-        let requests = config.door.upstream_connections;
-        let http =
-            HttpServer::start(&config.data_dir(), config.http.workers(), requests, Arc::clone(&context))
-                .map_err(|error| StartError::system("the inner http server can't start", &error))?;
+        let http = start_http(config, &context)?;
         let door = open_door(config.door(&guard, &timings), listeners, &http, &context.door)?;
         entrance::tell(&config.listen, &config.data_dir(), address, &guard);
         guard.ring().into_iter().for_each(|ring| reloads.add(ring));
@@ -209,12 +207,17 @@ fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> 
     thread::join_within(handle, within).map(take).is_some()
 }
 
-fn open_spool(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Spool, StartError> {
+fn open_spool(
+    config: &Config,
+    stopping: &Arc<AtomicBool>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Spool, StartError> {
     let settings = spool::Settings {
         dir: config.data_dir(),
         max_bytes: config.spool_max_bytes(),
         keep: config.keep().home,
-        clock_settles: SPOOL_CLOCK_SETTLES,
+        clock: Arc::clone(clock),
+        clock_trusted_after: SPOOL_CLOCK_TRUSTED_AFTER,
         instance: config.instance(),
         stopping: Arc::clone(stopping),
     };
@@ -262,19 +265,20 @@ fn start_recovery(
     spool: &Spool,
     stats: &Arc<Stats>,
     health: &Arc<Health>,
+    clock: &Arc<dyn Clock>,
 ) -> io::Result<Option<Running>> {
     let standing = standing_in_postgres(config);
-    let (target, prober, vitals) = match (config.kafka(), config.postgres()) {
-        (Some(kafka), _) => (StoredIn::Kafka, Prober::kafka(kafka.clone()), &health.kafka),
+    let (target, connector, vitals) = match (config.kafka(), config.postgres()) {
+        (Some(kafka), _) => (StoredIn::Kafka, StoreConnector::kafka(kafka.clone()), &health.kafka),
         (None, Some(postgres)) => {
-            (StoredIn::Postgres, Prober::postgres(postgres.clone(), standing), &health.postgres)
+            (StoredIn::Postgres, StoreConnector::postgres(postgres.clone(), standing), &health.postgres)
         }
         (None, None) => return Ok(None),
     };
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let recovery = Recovery::new(Plan {
         target,
-        link: Link::start("probe-r", prober)?,
+        link: Link::start("probe-r", connector)?,
         spool,
         postgres: config.postgres().map(|settings| (settings, standing, config.keep())),
         postgres_rows: &health.postgres_rows,
@@ -282,27 +286,29 @@ fn start_recovery(
         stats,
         vitals,
         stop: stopped,
+        clock,
     })?;
     // Essential: without it held events would wait for ever.
     Ok(Some((stop, thread::essential("recovery", move || recovery.run())?)))
 }
 
 /// The stores behind the network, in order of preference.
-fn live_routes(config: &Config, health: &Arc<Health>) -> io::Result<Vec<Route>> {
+fn live_routes(config: &Config, health: &Health, clock: &Arc<dyn Clock>) -> io::Result<Vec<Route>> {
     let mut routes = Vec::new();
+    let mut add = |thread, store, connector: StoreConnector, address, first_wait, vitals: &Arc<Vitals>| {
+        let link = Link::start(thread, connector.logging(store, address, vitals, clock))?;
+        routes.push(Route::new(store, first_wait, link, Arc::clone(vitals), Arc::clone(clock)));
+        io::Result::Ok(())
+    };
     if let Some(settings) = config.kafka() {
-        let switch = Switch::new(Instant::now(), settings.deadline);
-        let place = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
-        let prober = Prober::kafka(settings.clone()).telling("kafka", place, &health.kafka);
-        let link = Link::start("kafka-probe", prober)?;
-        routes.push(Route::new(StoredIn::Kafka, switch, link, Arc::clone(&health.kafka)));
+        let address = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
+        let connector = StoreConnector::kafka(settings.clone());
+        add("kafka-probe", StoredIn::Kafka, connector, address, settings.deadline, &health.kafka)?;
     }
     if let Some(settings) = config.postgres() {
-        let switch = Switch::new(Instant::now(), settings.deadline);
-        let place = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
-        let prober = Prober::postgres(settings.clone(), standing_in_postgres(config));
-        let link = Link::start("pg-probe", prober.telling("postgres", place, &health.postgres))?;
-        routes.push(Route::new(StoredIn::Postgres, switch, link, Arc::clone(&health.postgres)));
+        let address = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
+        let connector = StoreConnector::postgres(settings.clone(), standing_in_postgres(config));
+        add("pg-probe", StoredIn::Postgres, connector, address, settings.deadline, &health.postgres)?;
     }
     Ok(routes)
 }
@@ -320,4 +326,10 @@ fn open_door(
 ) -> Result<Door, StartError> {
     Door::start(listeners, http.inner(), settings, watch)
         .map_err(|error| StartError::system("the door can't open", &error))
+}
+
+fn start_http(config: &Config, context: &Arc<Context>) -> Result<HttpServer, StartError> {
+    let (workers, requests) = (config.http.workers(), config.door.upstream_connections);
+    HttpServer::start(&config.data_dir(), workers, requests, Arc::clone(context))
+        .map_err(|error| StartError::system("the inner server cannot start", &error))
 }

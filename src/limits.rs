@@ -164,6 +164,8 @@ pub const BEGIN_AHEAD_EVENTS: usize = ROUND_EVENTS_MAX / 4;
 pub const SLICE_EVENTS: usize = ROUND_EVENTS_MAX / 2;
 /// The same in bytes.
 pub const SLICE_BYTES: usize = ROUND_BYTES_MAX / 2;
+/// While a store's first connection is being made, the producer looks this often whether it failed.
+pub const CONNECT_LOOK: Duration = Duration::from_millis(20);
 /// How often the idle producer drives its client.
 pub const PRODUCER_TICK: Duration = Duration::from_secs(1);
 
@@ -275,7 +277,7 @@ pub const SPOOL_DEFAULT_BYTES: u64 = 1 << 30;
 /// of a smaller disk it may fill one part in so many.
 pub const SPOOL_DISK_SHARE: u64 = 4;
 /// Rows are removed for their age once the wall clock has run evenly for so long.
-pub const SPOOL_CLOCK_SETTLES: Duration = Duration::from_secs(3_600);
+pub const SPOOL_CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3_600);
 /// A wall clock that is off by more than this was set.
 pub const SPOOL_CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// How often the spool's size is noted, to forecast when it will be full,

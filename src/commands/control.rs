@@ -175,6 +175,7 @@ fn short_name(dir: &Path) -> io::Result<(File, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::clock::SystemClock;
     use crate::store::spool::Settings;
 
     #[test]
@@ -186,7 +187,8 @@ mod tests {
             dir: dir.clone(),
             max_bytes: None,
             keep: Duration::from_secs(1 << 20),
-            clock_settles: Duration::ZERO,
+            clock: SystemClock::shared(),
+            clock_trusted_after: Duration::ZERO,
             instance: "test".to_owned(),
             stopping: Arc::default(),
         };

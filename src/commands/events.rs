@@ -119,6 +119,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Arrival, Event};
+    use crate::host::clock::SystemClock;
     use crate::store::{Standing, spool};
 
     fn entry() -> Entry {
@@ -193,7 +194,8 @@ mod tests {
         let settings = spool::Settings {
             dir: folder.0.clone(),
             max_bytes: Some(1 << 30),
-            clock_settles: Duration::ZERO,
+            clock: SystemClock::shared(),
+            clock_trusted_after: Duration::ZERO,
             stopping: std::sync::Arc::default(),
             keep: Duration::from_secs(1 << 20),
             instance: "test".to_owned(),

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use raw::{Definition, Origin, RawSettings, definitions};
 
-use crate::delivery::recovery::Keep;
+use crate::delivery::recovery::Retention;
 use crate::delivery::{pacing, queue};
 use crate::door;
 use crate::event::{BatchRules, Rules};
@@ -145,8 +145,8 @@ impl Config {
 
     /// How long rows stay, and how much of them in PostgreSQL.
     #[must_use]
-    pub fn keep(&self) -> Keep {
-        Keep {
+    pub fn keep(&self) -> Retention {
+        Retention {
             forwarded: self.postgres.forwarded_keep_days,
             home: self.spool.keep_days,
             bytes: self.postgres.postgres_max_bytes as u64,

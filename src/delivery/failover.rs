@@ -1,9 +1,9 @@
-//! When to use a remote store: a pure state machine, one [`Switch`] a store. No I/O, no clock: time
+//! When to use a remote store: a pure state machine, one [`Switch`] per store. No I/O, no clock: time
 //! and outcomes come in, advice goes out.
 //!
-//! Rules: the first failure switches away, so that an outage costs one batch its deadline and later
+//! Rules: the first failure switches to the next store, so that an outage costs one batch its deadline and later
 //! events nothing. Back again only after an acknowledged write on a new client: a held event that
-//! recovery sent, or, where none is held, one live batch a backoff step. A store that fails soon
+//! recovery sent, or, where none is held, one live batch per backoff step. A store that fails soon
 //! after its return is left alone longer each time, up to a cap.
 
 use std::time::{Duration, Instant};
@@ -39,18 +39,18 @@ enum State {
 pub enum Advice {
     /// Write it here.
     Use,
-    /// Nothing is known yet: wait for the connection until then, and ask again.
-    Wait(Instant),
+    /// Nothing is known yet: ask again in a moment, while the first connection is being made.
+    Wait,
     /// Go on to the next store.
     Skip,
 }
 
-/// A change that people want to know of.
+/// A change that people want to know about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
-    /// The store was used and is not any more.
+    /// The store was used and is not used any more.
     Lost,
-    /// The store is used again, after so long.
+    /// The store is used again, after this time.
     Back(Duration),
 }
 
@@ -68,12 +68,16 @@ impl Switch {
         Self { state: State::Starting { until: now + first_wait }, flaps: 0 }
     }
 
-    /// What to do with a batch now. `ready`: a fresh client is at hand; `backlog`: events are held, so
+    /// What to do with a batch now. `ready`: a fresh client is there; `backlog`: events are held, so
     /// that recovery makes the trials.
     #[must_use]
-    pub fn advise(&self, now: Instant, ready: bool, backlog: bool) -> Advice {
+    pub fn advise(&mut self, now: Instant, ready: bool, backlog: bool) -> Advice {
         match self.state {
-            State::Starting { until } if !ready && now < until => Advice::Wait(until),
+            State::Starting { until } if !ready && now < until => Advice::Wait,
+            State::Starting { .. } if !ready => {
+                self.not_connected(now);
+                Advice::Skip
+            }
             State::Down { retry_at, proven, .. } if now < retry_at || (backlog && !proven) => Advice::Skip,
             _ if ready => Advice::Use,
             _ => Advice::Skip,
@@ -86,14 +90,10 @@ impl Switch {
         matches!(self.state, State::Up { .. })
     }
 
-    /// The first connection attempt failed: nobody needs to wait for it any more.
-    pub fn not_connected(&mut self, now: Instant) -> Option<Edge> {
-        match self.state {
-            State::Starting { .. } => {
-                self.state = State::Down { since: now, retry_at: now, step: 0, proven: false };
-                Some(Edge::Lost)
-            }
-            State::Up { .. } | State::Down { .. } => None,
+    /// The first attempt to connect failed: nobody needs to wait for it any more.
+    pub fn not_connected(&mut self, now: Instant) {
+        if let State::Starting { .. } = self.state {
+            self.state = State::Down { since: now, retry_at: now, step: 0, proven: false };
         }
     }
 
@@ -171,10 +171,12 @@ mod tests {
     fn the_first_batch_waits_for_the_first_connection_and_no_longer() {
         let t = Instant::now();
         let mut switch = Switch::new(t, ms(3_000));
-        assert_eq!(switch.advise(t, ABSENT, EMPTY), Advice::Wait(t + ms(3_000)));
-        assert_eq!(switch.advise(t, READY, EMPTY), Advice::Use);
-        assert_eq!(switch.advise(t + ms(3_000), ABSENT, EMPTY), Advice::Skip);
-        assert_eq!(switch.not_connected(t + ms(5)), Some(Edge::Lost));
+        assert_eq!(switch.advise(t + ms(2_999), ABSENT, EMPTY), Advice::Wait);
+        assert_eq!(switch.clone().advise(t, READY, EMPTY), Advice::Use);
+        let mut too_late = switch.clone();
+        assert_eq!(too_late.advise(t + ms(3_000), ABSENT, EMPTY), Advice::Skip);
+        assert_eq!(too_late.advise(t + ms(3_000), READY, BACKLOG), Advice::Skip, "it has to prove itself");
+        switch.not_connected(t + ms(5));
         assert_eq!(switch.advise(t + ms(5), ABSENT, EMPTY), Advice::Skip);
         assert_eq!(switch.advise(t + ms(900), READY, EMPTY), Advice::Use);
     }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_backlog_one_live_batch_a_backoff_step_is_the_trial() {
+    fn without_a_backlog_one_live_batch_per_backoff_step_is_the_trial() {
         let t = Instant::now();
         let mut switch = up(t);
         switch.failed(t);
@@ -259,11 +261,10 @@ mod tests {
         unreached.not_connected(t);
         let mut failed_trial = down.clone();
         failed_trial.failed(t);
-        let wait = Advice::Wait(t + ms(3_000));
-        use Advice::{Skip, Use};
+        use Advice::{Skip, Use, Wait};
         // Ready and no backlog, ready and a backlog, not ready and no backlog, not ready and a backlog.
         for (name, switch, now, advice) in [
-            ("starting", &starting, t, [Use, Use, wait, wait]),
+            ("starting", &starting, t, [Use, Use, Wait, Wait]),
             ("starting for too long", &starting, later, [Use, Use, Skip, Skip]),
             ("up", &used, t, [Use, Use, Skip, Skip]),
             ("up for long", &used, later, [Use, Use, Skip, Skip]),
@@ -276,7 +277,11 @@ mod tests {
             ("trial failed", &failed_trial, later, [Use, Skip, Skip, Skip]),
         ] {
             let cases = [(READY, EMPTY), (READY, BACKLOG), (ABSENT, EMPTY), (ABSENT, BACKLOG)];
-            assert_eq!(cases.map(|(ready, backlog)| switch.advise(now, ready, backlog)), advice, "{name}");
+            assert_eq!(
+                cases.map(|(ready, backlog)| switch.clone().advise(now, ready, backlog)),
+                advice,
+                "{name}"
+            );
         }
     }
 
@@ -291,14 +296,13 @@ mod tests {
         };
         let now = t + ms(5_000);
         let back = Some(Edge::Back(ms(5_000)));
-        // Of a success, of a failure, of a connection that could not be made.
+        // Of a success, of a failure.
         for (name, make, edges) in [
-            ("starting", &starting as &dyn Fn() -> Switch, [None, Some(Edge::Lost), Some(Edge::Lost)]),
-            ("up", &|| up(t), [None, Some(Edge::Lost), None]),
-            ("down", &lost, [back, None, None]),
+            ("starting", &starting as &dyn Fn() -> Switch, [None, Some(Edge::Lost)]),
+            ("up", &|| up(t), [None, Some(Edge::Lost)]),
+            ("down", &lost, [back, None]),
         ] {
-            let told = [make().succeeded(now), make().failed(now), make().not_connected(now)];
-            assert_eq!(told, edges, "{name}");
+            assert_eq!([make().succeeded(now), make().failed(now)], edges, "{name}");
         }
     }
 

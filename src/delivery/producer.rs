@@ -5,20 +5,23 @@
 //!
 //! Invariants: only this thread writes live events; an event is settled once, and `Stored` only when
 //! it is; rounds are settled in their order, and at most one is begun ahead; a round's longest wait is
-//! the sum of the stores' deadlines, those behind Kafka twice if Kafka refuses an event for its own sake.
+//! the sum of the stores' deadlines, those behind Kafka twice if Kafka refuses an event for its own sake;
+//! [`Producer::turn`] never waits for a connection, its thread does.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::warn;
 
+use crate::delivery::failover::Advice;
 use crate::delivery::link::Link;
 use crate::delivery::queue::Outcome;
-use crate::delivery::rounds::{self, Next, Rounds};
+use crate::delivery::rounds::{Next, Round, Rounds};
 use crate::delivery::route::Route;
 use crate::event::Event;
+use crate::host::clock::Clock;
 use crate::host::throttle::Throttle;
-use crate::limits::PRODUCER_TICK;
+use crate::limits::{CONNECT_LOOK, LOG_EDGES_PER_MINUTE, PRODUCER_TICK};
 use crate::store::StoredIn;
 use crate::store::spool::Spool;
 use crate::store::{Batch, Connected, Standing, StoreError, WriteResult};
@@ -26,128 +29,185 @@ use crate::telemetry::health::Health;
 use crate::telemetry::stats::{self, Stats};
 use crate::telemetry::timings::Timings;
 
-/// The producer's parts. [`Producer::run`] is its thread.
+/// The producer. [`Producer::run`] is its thread.
 pub struct Producer {
-    /// Where live events come from.
-    pub rounds: Rounds,
+    rounds: Rounds,
     /// The stores behind the network, in order of preference. None: the spool is the events' home.
-    pub routes: Vec<Route>,
+    routes: Vec<Route>,
     /// The last resort.
-    pub spool: Spool,
-    /// Counters.
-    pub stats: Arc<Stats>,
-    /// The thread's sign of life.
-    pub health: Arc<Health>,
-    /// How long writes take.
-    pub timings: Timings,
-    /// Lines about dead letters.
-    pub letter_lines: Throttle,
+    spool: Spool,
+    stats: Arc<Stats>,
+    health: Arc<Health>,
+    timings: Timings,
+    letter_lines: Throttle,
+    clock: Arc<dyn Clock>,
+    /// The round in hand, while a store's first connection is being made.
+    writing: Option<Writing>,
 }
 
 /// A round that is being written: what is known of each of its events.
-struct Round {
-    batch: Batch,
+struct Writing {
+    round: Round,
     outcomes: Vec<Option<Outcome>>,
+    /// The route that is asked next.
+    next: usize,
     /// Why the first store that was tried did not keep what is left.
     reason: Option<Arc<str>>,
 }
 
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum Turn {
+    /// There may be more to do.
+    Done,
+    /// A round is in hand, and the first connection of this route is being made.
+    Waits(usize),
+    /// Every inlet is gone and everything is stored.
+    Ended,
+}
+
 impl Producer {
+    /// A producer of these parts; without `routes` the spool is the events' home.
+    #[must_use]
+    pub fn new(
+        rounds: Rounds,
+        routes: Vec<Route>,
+        spool: Spool,
+        stats: Arc<Stats>,
+        health: Arc<Health>,
+        timings: Timings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let letter_lines = Throttle::new(LOG_EDGES_PER_MINUTE);
+        Self { rounds, routes, spool, stats, health, timings, letter_lines, clock, writing: None }
+    }
+
     /// Serves until every inlet is gone and the queue is empty, then gives the links back to be closed.
     #[must_use]
     pub fn run(mut self) -> Vec<Link<Connected>> {
-        while self.turn(PRODUCER_TICK) {}
-        self.routes.into_iter().map(Route::into_link).collect()
-    }
-
-    /// Stores one round, or looks after idle clients when none came within `wait`. False: the end.
-    pub(crate) fn turn(&mut self, wait: Duration) -> bool {
-        self.health.beat(&self.health.producer);
-        match self.rounds.next(wait) {
-            Next::Round(round) => self.store(round),
-            Next::Nothing => self.routes.iter_mut().for_each(Route::tick),
-            Next::Ended => return false,
+        loop {
+            match self.turn(PRODUCER_TICK) {
+                Turn::Done => {}
+                Turn::Waits(route) => self.routes[route].wait(CONNECT_LOOK),
+                Turn::Ended => return self.routes.into_iter().map(Route::into_link).collect(),
+            }
         }
-        true
     }
 
-    /// Stores a round and settles everyone who waits for it.
-    fn store(&mut self, round: rounds::Round) {
+    /// Stores one round, or looks after idle clients when none came within `wait`.
+    pub(in crate::delivery) fn turn(&mut self, wait: Duration) -> Turn {
+        self.health.beat(&self.health.producer);
+        let writing = match self.writing.take() {
+            Some(writing) => writing,
+            None => match self.rounds.next(wait) {
+                Next::Round(round) => self.begin(round),
+                Next::Nothing => {
+                    self.routes.iter_mut().for_each(Route::tick);
+                    return Turn::Done;
+                }
+                Next::Ended => return Turn::Ended,
+            },
+        };
+        self.store(writing)
+    }
+
+    /// A round in hand. With much waiting the next one is begun as well.
+    fn begin(&mut self, round: Round) -> Writing {
         if let Some(kafka) = self.routes.first_mut().filter(|first| first.takes_ahead())
             && let Some(next) = self.rounds.look_ahead()
         {
             kafka.begin(&round.batch);
             kafka.begin(next);
         }
-        let outcomes = self.write(Arc::clone(&round.batch));
-        self.count(&outcomes);
-        let given_up = self.rounds.settle(round, &outcomes);
-        self.count_refused(given_up);
+        Writing { outcomes: vec![None; round.batch.len()], round, next: 0, reason: None }
     }
 
-    /// One outcome an event, by the first store that keeps it.
-    fn write(&mut self, batch: Batch) -> Vec<Outcome> {
-        let mut round = Round { outcomes: vec![None; batch.len()], batch, reason: None };
+    /// Stores the round and settles everyone who waits for it.
+    fn store(&mut self, mut writing: Writing) -> Turn {
+        if let Some(route) = self.write(&mut writing) {
+            self.writing = Some(writing);
+            return Turn::Waits(route);
+        }
+        self.spool_rest(&mut writing);
+        let outcomes: Vec<Outcome> = writing.outcomes.into_iter().flatten().collect();
+        assert_eq!(outcomes.len(), writing.round.batch.len(), "BUG: an event has no outcome");
+        self.count(&outcomes);
+        let given_up = self.rounds.settle(writing.round, &outcomes);
+        self.count_refused(given_up);
+        Turn::Done
+    }
+
+    /// Writes to one store after the other until each event has an outcome. Some: this route's first connection is
+    /// being made, and is worth waiting for.
+    fn write(&mut self, writing: &mut Writing) -> Option<usize> {
         // With events held, recovery tries Kafka with one of those; nobody else tries Postgres.
-        // A spool that can't give or take rows can't prove anything: then live events try Kafka themselves.
+        // A spool that cannot give or take rows cannot prove anything: then live events try Kafka themselves.
         let figures = self.spool.figures();
         let held = figures.held > 0 && figures.writable && !figures.full;
-        for index in 0..self.routes.len() {
-            let left = round.left();
+        while writing.next < self.routes.len() {
+            let left = writing.left();
             if left.is_empty() {
-                break;
+                return None;
             }
-            let route = &mut self.routes[index];
+            let index = writing.next;
             let is_first_choice = index == 0;
-            if !route.is_open(held && is_first_choice) {
-                continue;
+            match self.routes[index].advise(held && is_first_choice) {
+                Advice::Use => self.write_to(index, writing, left),
+                Advice::Skip => {}
+                Advice::Wait => return Some(index),
             }
-            let began = Instant::now();
-            let results = route.write(&round.part(&left));
-            let place = route.place();
-            if results.iter().any(Result::is_ok) {
-                self.timings.stored(place, began.elapsed());
-            }
-            let mut rejected = Vec::new();
-            for (at, result) in left.into_iter().zip(results) {
-                match result {
-                    Ok(()) => round.outcomes[at] = Some(Outcome::Stored(place)),
-                    // What Postgres refuses for its own sake goes on to the spool, and from there to Kafka.
-                    Err(StoreError::Rejected(_, why)) if place == StoredIn::Kafka => rejected.push((at, why)),
-                    Err(StoreError::Rejected(_, why) | StoreError::Unavailable(_, why)) => {
-                        round.reason.get_or_insert(why);
-                    }
+            writing.next += 1;
+        }
+        None
+    }
+
+    /// Writes the events at the places `left` to one store.
+    fn write_to(&mut self, index: usize, writing: &mut Writing, left: Vec<usize>) {
+        let began = self.clock.now();
+        let route = &mut self.routes[index];
+        let results = route.write(&writing.part(&left));
+        let place = route.place();
+        if results.iter().any(Result::is_ok) {
+            self.timings.stored(place, self.clock.now() - began);
+        }
+        let mut rejected = Vec::new();
+        for (at, result) in left.into_iter().zip(results) {
+            match result {
+                Ok(()) => writing.outcomes[at] = Some(Outcome::Stored(place)),
+                // What Postgres refuses for its own sake goes on to the spool, and from there to Kafka.
+                Err(StoreError::Rejected(_, why)) if place == StoredIn::Kafka => rejected.push((at, why)),
+                Err(StoreError::Rejected(_, why) | StoreError::Unavailable(_, why)) => {
+                    writing.reason.get_or_insert(why);
                 }
             }
-            self.bury(&mut round, rejected);
         }
-        self.spool_rest(round)
+        self.dead_letter(writing, rejected);
     }
 
     /// Keeps the events that Kafka refuses for their own sake.
-    fn bury(&mut self, round: &mut Round, rejected: Vec<(usize, Arc<str>)>) {
+    fn dead_letter(&mut self, writing: &mut Writing, rejected: Vec<(usize, Arc<str>)>) {
         if rejected.is_empty() {
             return;
         }
         let letters: Vec<(Event, Arc<str>)> =
-            rejected.iter().map(|(at, why)| (round.batch[*at].clone(), Arc::clone(why))).collect();
-        let (outcome, fate) = match self.keep_letters(&letters) {
+            rejected.iter().map(|(at, why)| (writing.round.batch[*at].clone(), Arc::clone(why))).collect();
+        let (outcome, kept) = match self.keep_letters(&letters) {
             Ok(()) => (Outcome::Stored(StoredIn::DeadLetter), "it is kept as a dead letter".to_owned()),
             Err(error) => {
-                let said = format!("it can't be kept: {error}");
-                (error.into(), said)
+                let kept = format!("it cannot be kept: {error}");
+                (error.into(), kept)
             }
         };
         for (at, why) in rejected {
-            round.outcomes[at] = Some(outcome.clone());
-            if let Some(suppressed) = self.letter_lines.pass(Instant::now()) {
-                let id = round.batch[at].ingest_id();
-                warn!("kafka refuses an event, {fate} ingest_id={id} cause={why:?}{suppressed}");
+            writing.outcomes[at] = Some(outcome.clone());
+            if let Some(suppressed) = self.letter_lines.pass(self.clock.now()) {
+                let id = writing.round.batch[at].ingest_id();
+                warn!("kafka refuses an event, {kept} ingest_id={id} cause={why:?}{suppressed}");
             }
         }
     }
 
-    /// In the spool, beside which no server needs to be up; where that can't be, in Postgres.
+    /// In the spool, for which no server needs to be up; where that is not possible, in Postgres.
     fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let mut kept = self.spool.dead_letter(letters);
         for route in self.routes.iter_mut().filter(|route| route.place() != StoredIn::Kafka) {
@@ -160,30 +220,27 @@ impl Producer {
     }
 
     /// Puts what has no outcome yet into the spool.
-    fn spool_rest(&self, round: Round) -> Vec<Outcome> {
-        let left = round.left();
-        let events = round.batch.len();
+    fn spool_rest(&self, writing: &mut Writing) {
+        let left = writing.left();
         if left.is_empty() {
-            return round.outcomes.into_iter().flatten().collect();
+            return;
         }
         let (standing, otherwise) = match self.routes.is_empty() {
             true => (Standing::Home, "the spool is its home"),
             false => (Standing::Held, "the stores before the spool are down"),
         };
-        let reason = round.reason.as_deref().unwrap_or(otherwise);
-        let began = Instant::now();
-        let results = self.spool.append(&round.part(&left), standing, reason);
+        let reason = writing.reason.as_deref().unwrap_or(otherwise);
+        let began = self.clock.now();
+        let results = self.spool.append(&writing.part(&left), standing, reason);
         if results.iter().any(Result::is_ok) {
-            self.timings.stored(StoredIn::Spool, began.elapsed());
+            self.timings.stored(StoredIn::Spool, self.clock.now() - began);
         }
-        let mut spooled = results.into_iter().map(|result| match result {
-            Ok(()) => Outcome::Stored(StoredIn::Spool),
-            Err(error) => error.into(),
-        });
-        let fill = |outcome: Option<Outcome>| outcome.or_else(|| spooled.next());
-        let outcomes: Vec<Outcome> = round.outcomes.into_iter().filter_map(fill).collect();
-        assert_eq!(outcomes.len(), events, "BUG: an event has no outcome");
-        outcomes
+        for (at, result) in left.into_iter().zip(results) {
+            writing.outcomes[at] = Some(match result {
+                Ok(()) => Outcome::Stored(StoredIn::Spool),
+                Err(error) => error.into(),
+            });
+        }
     }
 
     fn count(&self, outcomes: &[Outcome]) {
@@ -212,7 +269,7 @@ impl Producer {
     }
 }
 
-impl Round {
+impl Writing {
     /// Places of the events that no store has taken yet.
     fn left(&self) -> Vec<usize> {
         (0..self.outcomes.len()).filter(|at| self.outcomes[*at].is_none()).collect()
@@ -220,9 +277,10 @@ impl Round {
 
     /// The events at these places, as a batch.
     fn part(&self, places: &[usize]) -> Batch {
-        match places.len() == self.batch.len() {
-            true => Arc::clone(&self.batch),
-            false => places.iter().map(|at| self.batch[*at].clone()).collect(),
+        let batch = &self.round.batch;
+        match places.len() == batch.len() {
+            true => Arc::clone(batch),
+            false => places.iter().map(|at| batch[*at].clone()).collect(),
         }
     }
 }

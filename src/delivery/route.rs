@@ -1,16 +1,19 @@
-//! One remote store on the live path: whether to use it now, its client, and what people are told.
+//! One remote store on the live path: whether to use it now, its client, and what is reported of it.
 //!
 //! The producer asks its routes in order of preference; what none keeps goes to the spool.
+//!
+//! Invariant: nothing here waits but the store's own write, which has a deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use log::{info, warn};
 
 use crate::delivery::failover::{Advice, Edge, Switch};
 use crate::delivery::link::Link;
 use crate::event::Event;
-use crate::host::clock;
+use crate::host::clock::Clock;
 use crate::host::throttle::Throttle;
 use crate::limits::LOG_EDGES_PER_MINUTE;
 use crate::store::{Batch, Cause, Connected, Store, StoreError, StoredIn, WriteResult};
@@ -26,49 +29,56 @@ pub struct Route {
     vitals: Arc<Vitals>,
     proofs_seen: u64,
     lines: Throttle,
+    clock: Arc<dyn Clock>,
 }
 
 impl Route {
-    /// A route over `link` that is used once its first connection is made.
+    /// A route over `link` that is used once its first connection is made, which may take `first_wait`.
     #[must_use]
-    pub fn new(place: StoredIn, switch: Switch, link: Link<Connected>, vitals: Arc<Vitals>) -> Self {
+    pub fn new(
+        place: StoredIn,
+        first_wait: Duration,
+        link: Link<Connected>,
+        vitals: Arc<Vitals>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             place,
-            switch,
+            switch: Switch::new(clock.now(), first_wait),
             link,
             client: None,
             vitals,
             proofs_seen: 0,
             lines: Throttle::new(LOG_EDGES_PER_MINUTE),
+            clock,
         }
     }
 
-    /// Where its events are, as the client is told.
+    /// The store, as answers and logs name it.
     #[must_use]
     pub fn place(&self) -> StoredIn {
         self.place
     }
 
-    /// Whether the batch in hand should be written here. `backlog`: events are held that recovery
-    /// tries this store with, so that live ones need not.
-    pub fn is_open(&mut self, backlog: bool) -> bool {
+    /// What to do with the batch in hand. `backlog`: events are held that recovery tries this store with, so that
+    /// live ones need not.
+    pub fn advise(&mut self, backlog: bool) -> Advice {
         self.fetch();
+        let now = self.clock.now();
+        if self.client.is_none() && self.link.has_failed() {
+            self.switch.not_connected(now);
+        }
         let proofs = self.vitals.proofs.load(Ordering::Acquire);
         if proofs != self.proofs_seen {
             self.proofs_seen = proofs;
             self.switch.proved();
         }
-        match self.switch.advise(clock::now(), self.client.is_some(), backlog) {
-            Advice::Use => true,
-            Advice::Skip => false,
-            Advice::Wait(until) => {
-                self.client = self.link.take_until(until).map(|connected| connected.store);
-                if self.client.is_none() {
-                    self.switch.not_connected(clock::now());
-                }
-                self.client.is_some()
-            }
-        }
+        self.switch.advise(now, self.client.is_some(), backlog)
+    }
+
+    /// Waits until its client may be there, but no longer than `most`.
+    pub fn wait(&self, most: Duration) {
+        self.link.wait(most);
     }
 
     /// Whether a batch may be begun here while another is under way: Kafka's client has several on their way, and
@@ -105,7 +115,7 @@ impl Route {
     /// # Errors
     /// None of them is kept.
     pub fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
-        if !self.is_open(false) {
+        if self.advise(false) != Advice::Use {
             let text = format!("{} is down", self.place.name());
             return Err(StoreError::unavailable(Cause::Unreachable, text));
         }
@@ -118,7 +128,7 @@ impl Route {
         kept
     }
 
-    /// Nothing to write: fetches a client that is ready, and lets an idle one breathe.
+    /// Nothing to write: fetches a client that is ready, and gives an idle one its tick.
     pub fn tick(&mut self) {
         match &mut self.client {
             Some(client) => {
@@ -142,19 +152,11 @@ impl Route {
         }
     }
 
-    /// Waits for a client, for tests that count turns and not time.
-    #[cfg(test)]
-    pub(crate) fn connect(&mut self) {
-        while self.client.is_none() {
-            std::thread::yield_now();
-            self.fetch();
-        }
-    }
-
     fn succeeded(&mut self) {
-        if let Some(Edge::Back(after)) = self.switch.succeeded(clock::now()) {
+        let now = self.clock.now();
+        if let Some(Edge::Back(after)) = self.switch.succeeded(now) {
             let name = self.place.name();
-            if let Some(suppressed) = self.lines.pass(clock::now()) {
+            if let Some(suppressed) = self.lines.pass(now) {
                 let after = after.as_secs_f64();
                 info!("{name} is back: events go there again after_s={after:.1}{suppressed}");
             }
@@ -169,9 +171,10 @@ impl Route {
         self.client = None;
         self.link.renew();
         self.proofs_seen = self.vitals.proofs.load(Ordering::Acquire);
-        if let Some(Edge::Lost) = self.switch.failed(clock::now()) {
+        let now = self.clock.now();
+        if let Some(Edge::Lost) = self.switch.failed(now) {
             let name = self.place.name();
-            if let Some(suppressed) = self.lines.pass(clock::now()) {
+            if let Some(suppressed) = self.lines.pass(now) {
                 warn!(
                     "{name} is lost: events go to the next store until it is back cause={why:?}{suppressed}"
                 );

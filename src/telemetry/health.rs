@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::host::clock;
+use crate::host::clock::{self, Clock};
 use crate::store::StoredIn;
 use crate::store::postgres::Figures;
 
@@ -61,18 +61,20 @@ pub struct Vitals {
     pub lost: AtomicU64,
     /// How often live events switched back to it.
     pub back: AtomicU64,
+    clock: Arc<dyn Clock>,
 }
 
 impl Vitals {
-    fn new(is_configured: bool) -> Self {
+    fn new(is_configured: bool, clock: Arc<dyn Clock>) -> Self {
         let state = if is_configured { RemoteState::Connecting } else { RemoteState::Off };
-        let since = clock::rfc3339(clock::record_ms());
+        let since = clock::rfc3339(clock.record_ms());
         Self {
             health: Mutex::new(RemoteHealth { state, since, client: None, error: None }),
             needs_proof: AtomicBool::new(false),
             proofs: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             back: AtomicU64::new(0),
+            clock,
         }
     }
 
@@ -117,7 +119,7 @@ impl Vitals {
         let mut health = self.lock();
         if health.state != state {
             health.state = state;
-            health.since = clock::rfc3339(clock::record_ms());
+            health.since = clock::rfc3339(self.clock.record_ms());
             health.error = None;
         }
         if error.is_some() {
@@ -138,20 +140,27 @@ impl Vitals {
 }
 
 /// The last count of the rows in PostgreSQL. Recovery counts them from time to time.
-#[derive(Debug, Default)]
-pub struct Counted(Mutex<Option<(Instant, Figures)>>);
+#[derive(Debug)]
+pub struct Counted {
+    last: Mutex<Option<(Instant, Figures)>>,
+    clock: Arc<dyn Clock>,
+}
 
 impl Counted {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { last: Mutex::new(None), clock }
+    }
+
     /// The count now.
     pub fn note(&self, figures: Figures) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), figures));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.now(), figures));
     }
 
     /// How long ago the last count was, and the count. None: never counted.
     #[must_use]
     pub fn last(&self) -> Option<(Duration, Figures)> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.map(|(at, figures)| (at.elapsed(), figures))
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        last.map(|(at, figures)| (self.clock.now() - at, figures))
     }
 }
 
@@ -162,6 +171,7 @@ pub struct Beat(AtomicU64);
 /// See the module.
 #[derive(Debug)]
 pub struct Health {
+    clock: Arc<dyn Clock>,
     started: Instant,
     stopping: AtomicBool,
     /// Kafka's signs of life.
@@ -177,13 +187,14 @@ pub struct Health {
 impl Health {
     /// The state at start.
     #[must_use]
-    pub fn new(has_kafka: bool, has_postgres: bool) -> Self {
+    pub fn new(has_kafka: bool, has_postgres: bool, clock: &Arc<dyn Clock>) -> Self {
         Self {
-            started: Instant::now(),
+            clock: Arc::clone(clock),
+            started: clock.now(),
             stopping: AtomicBool::new(false),
-            kafka: Arc::new(Vitals::new(has_kafka)),
-            postgres: Arc::new(Vitals::new(has_postgres)),
-            postgres_rows: Arc::default(),
+            kafka: Arc::new(Vitals::new(has_kafka, Arc::clone(clock))),
+            postgres: Arc::new(Vitals::new(has_postgres, Arc::clone(clock))),
+            postgres_rows: Arc::new(Counted::new(Arc::clone(clock))),
             producer: Beat::default(),
         }
     }
@@ -202,7 +213,7 @@ impl Health {
     /// Since start.
     #[must_use]
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.now() - self.started
     }
 
     /// The thread that owns `beat` moves.
@@ -220,10 +231,11 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::clock::SystemClock;
 
     #[test]
     fn an_error_belongs_to_the_state_it_explains() {
-        let vitals = Vitals::new(true);
+        let vitals = Vitals::new(true, SystemClock::shared());
         assert_eq!(vitals.state(), RemoteState::Connecting);
         vitals.not_connected("refused".into());
         assert_eq!(vitals.health().error.as_deref(), Some("refused"));
@@ -233,7 +245,7 @@ mod tests {
 
     #[test]
     fn after_a_failed_write_only_an_acknowledged_one_proves_anything() {
-        let vitals = Vitals::new(true);
+        let vitals = Vitals::new(true, SystemClock::shared());
         vitals.failed("out of time");
         vitals.connected("modern");
         assert_eq!(vitals.state(), RemoteState::Down);
@@ -246,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_store_that_is_not_configured_is_off() {
-        let health = Health::new(false, true);
+        let health = Health::new(false, true, &SystemClock::shared());
         assert_eq!(health.kafka.state(), RemoteState::Off);
         assert_eq!(health.postgres.state(), RemoteState::Connecting);
     }

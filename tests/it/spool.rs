@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use logs_ingest::event::{Arrival, Event};
+use logs_ingest::host::clock::SystemClock;
 use logs_ingest::limits::RELEASED_MS;
 use logs_ingest::store::Standing;
 use logs_ingest::store::spool::{Reader, Settings, Spool};
@@ -92,7 +93,8 @@ fn settings(dir: &Path) -> Settings {
         dir: dir.to_owned(),
         max_bytes: Some(1 << 30),
         keep: 30 * DAY,
-        clock_settles: Duration::ZERO,
+        clock: SystemClock::shared(),
+        clock_trusted_after: Duration::ZERO,
         instance: "test".to_owned(),
         stopping: Arc::default(),
     }

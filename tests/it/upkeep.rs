@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logs_ingest::event::{Arrival, Event};
+use logs_ingest::host::clock::SystemClock;
 use logs_ingest::limits::RELEASED_MS;
 use logs_ingest::store::spool::{Settings, Spool};
 use logs_ingest::store::{Batch, Standing};
@@ -148,7 +149,8 @@ fn large_and_damaged(dir: &Path) -> u64 {
         dir: dir.to_owned(),
         max_bytes: Some(1 << 30),
         keep: Duration::from_secs(1 << 30),
-        clock_settles: Duration::from_secs(1 << 30),
+        clock: SystemClock::shared(),
+        clock_trusted_after: Duration::from_secs(1 << 30),
         instance: "test".to_owned(),
         stopping: Arc::default(),
     })

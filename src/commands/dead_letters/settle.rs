@@ -18,6 +18,7 @@ use super::{Place, RetryArgs};
 use crate::commands::control::{self, Settled};
 use crate::commands::output::{count, some, visible};
 use crate::config::Config;
+use crate::host::clock::SystemClock;
 use crate::host::exit::Exit;
 use crate::limits::SETTLE_LETTERS_MAX;
 use crate::store::postgres::Postgres;
@@ -146,7 +147,8 @@ fn own_writer(dir: &Path, instance: &str) -> Result<Spool, String> {
         dir: dir.to_owned(),
         max_bytes: Some(u64::MAX),
         keep: Duration::MAX,
-        clock_settles: Duration::MAX,
+        clock: SystemClock::shared(),
+        clock_trusted_after: Duration::MAX,
         instance: instance.to_owned(),
         stopping: Arc::default(),
     };

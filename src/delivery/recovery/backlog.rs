@@ -1,216 +1,87 @@
-//! The backlog in PostgreSQL: drained by one daemon a database, whoever has the advisory lock; the
-//! others stand by. Who can't reach Kafka leaves the lock to them. The same connection keeps the tables small.
+//! Where held events wait: one trait over the stores that keep a backlog, and the spool's.
+//!
+//! Invariant: a page has rows in the order in which the store took them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
-
 use super::merge::Page;
-use super::source::Source;
-use crate::delivery::link::{Connect, Link};
-use crate::limits::{
-    POSTGRES_COUNT_AGAIN, POSTGRES_COUNT_EVERY, POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_PAUSE,
-    POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
-};
-use crate::store::postgres::{self, Connected, Postgres, Settings};
-use crate::store::{Cause, Standing, StoreError, WriteResult};
-use crate::telemetry::health::Counted;
+use crate::store::spool::{Reader, Spool};
+use crate::store::{StoreError, StoredIn, WriteResult};
 use crate::telemetry::stats::Stats;
 
-/// How long rows stay.
-#[derive(Clone, Copy, Debug)]
-pub struct Keep {
-    /// Those that Kafka has.
-    pub forwarded: Duration,
-    /// Those whose home is PostgreSQL.
-    pub home: Duration,
-    /// What the table may hold of both, in bytes; 0 is no limit.
-    pub bytes: u64,
+/// Held events of one store.
+pub(in crate::delivery) trait Backlog: Send {
+    /// The store that has them.
+    fn store(&self) -> StoredIn;
+
+    /// Called now and then, also while nothing can be sent: to count what is shown to people.
+    fn look(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    /// Where events that left it are counted: acknowledged, and dead letters.
+    fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64);
+
+    /// Its oldest rows behind `after`, at most `rows` and about `bytes`, but at least one if there is any.
+    fn page(&mut self, after: i64, rows: usize, bytes: usize, now: Instant) -> Result<Page, StoreError>;
+
+    /// Called instead while there is no connection to the target, which has been down for this time.
+    fn rest(&mut self, down: Duration) {
+        let _ = down;
+    }
+
+    /// These rows are safe elsewhere.
+    fn release(&mut self, seqs: Vec<i64>) -> WriteResult;
+
+    /// These rows become dead letters, each for its reason.
+    fn dead_letter(&mut self, rows: Vec<(i64, Arc<str>)>) -> WriteResult;
 }
 
-/// See the module.
-pub(in crate::delivery) struct PostgresBacklog {
-    link: Link<Connected>,
-    client: Option<Postgres>,
-    /// Where there is no Kafka, rows are at home: nothing to drain.
-    standing: Standing,
-    keep: Keep,
-    is_drainer: bool,
-    look_at: Instant,
-    sweep_at: Instant,
-    counted: Arc<Counted>,
-    count_at: Instant,
-    trouble: Option<String>,
+/// The spool's backlog. Its deletes are commands to the one writer.
+pub(in crate::delivery) struct SpoolBacklog {
+    spool: Spool,
+    reader: Option<Reader>,
 }
 
-struct Prober(Settings);
-
-impl Connect for Prober {
-    type Client = Connected;
-
-    fn connect(&mut self) -> Result<Connected, StoreError> {
-        postgres::connect(&self.0)
-    }
-
-    fn ended(&mut self, _: Result<&Connected, &StoreError>) {
-        // The live path's prober tells people of the same server.
-    }
-}
-
-impl PostgresBacklog {
-    pub(in crate::delivery) fn start(
-        settings: Settings,
-        standing: Standing,
-        keep: Keep,
-        counted: Arc<Counted>,
-    ) -> std::io::Result<Self> {
-        let now = Instant::now();
-        Ok(Self {
-            link: Link::start("pg-probe-r", Prober(settings))?,
-            client: None,
-            standing,
-            keep,
-            is_drainer: false,
-            look_at: now,
-            sweep_at: now + POSTGRES_SWEEP,
-            counted,
-            count_at: now,
-            trouble: None,
-        })
-    }
-
-    /// The connection, once it has the lock. None: another daemon drains, or the server is away.
-    fn drainer(&mut self, now: Instant) -> Result<Option<&mut Postgres>, StoreError> {
-        if self.client.is_none() {
-            self.is_drainer = false;
-            self.client = self.link.take().map(|connected| connected.store);
-        }
-        let Some(client) = &mut self.client else { return Ok(None) };
-        if !self.is_drainer {
-            self.is_drainer = client.take_drain_lock()?;
-            if self.is_drainer {
-                info!("this daemon drains postgres");
-            } else {
-                self.look_at = now + POSTGRES_LOOK;
-                return Ok(None);
-            }
-        }
-        Ok(self.client.as_mut())
-    }
-
-    fn read(&mut self, after: i64, rows: usize, bytes: usize, now: Instant) -> Result<Page, StoreError> {
-        let drains = self.standing == Standing::Held;
-        let Some(client) = self.drainer(now)? else { return Ok(Page::default()) };
-        let rows = if drains { client.held_after(after, rows, bytes)? } else { Vec::new() };
-        self.trouble = None;
-        if rows.is_empty() {
-            self.look_at = now + POSTGRES_LOOK;
-        }
-        self.sweep(now)?;
-        // Whether there are more is not known before the next look.
-        Ok(Page { more: !rows.is_empty(), rows: rows.into() })
-    }
-
-    /// Removes what is old enough or too much, a small batch at a time.
-    fn sweep(&mut self, now: Instant) -> WriteResult {
-        let (Some(client), true) = (&mut self.client, now >= self.sweep_at) else { return Ok(()) };
-        let Keep { forwarded, home, bytes } = self.keep;
-        let mut removed = client.sweep(forwarded, home, POSTGRES_SWEEP_ROWS)?;
-        if removed == 0 && bytes > 0 {
-            removed = client.trim(bytes, POSTGRES_SWEEP_ROWS)?;
-        }
-        if removed > 0 {
-            // There may be more: soon, but not so soon that live events notice.
-            self.sweep_at = now + POSTGRES_SWEEP_PAUSE;
-            self.look_at = self.look_at.min(self.sweep_at);
-        } else {
-            self.sweep_at = now + POSTGRES_SWEEP;
-        }
-        Ok(())
-    }
-
-    fn call<T>(
-        &mut self,
-        work: impl FnOnce(&mut Postgres) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        // What is to be noted there was acknowledged already: any connection will do.
-        if self.client.is_none() {
-            self.client = self.link.take().map(|connected| connected.store);
-        }
-        let Some(client) = &mut self.client else {
-            return Err(StoreError::unavailable(Cause::Unreachable, "there is no connection to postgres"));
-        };
-        let result = work(client);
-        if result.is_err() {
-            self.lose();
-        }
-        result
-    }
-
-    fn lose(&mut self) {
-        self.client = None;
-        self.is_drainer = false;
-        self.link.renew();
+impl SpoolBacklog {
+    pub(in crate::delivery) fn new(spool: Spool) -> Self {
+        Self { spool, reader: None }
     }
 }
 
-impl Source for PostgresBacklog {
-    fn name(&self) -> &'static str {
-        "postgres"
-    }
-
-    fn look(&mut self) {
-        let now = Instant::now();
-        if now < self.count_at {
-            return;
-        }
-        // A server that has no time for it keeps its connection's other work waiting, too: not so soon again.
-        let had_client = self.client.is_some();
-        match self.call(Postgres::figures) {
-            Ok(figures) => {
-                self.counted.note(figures);
-                self.count_at = now + POSTGRES_COUNT_EVERY;
-            }
-            Err(_) if had_client => self.count_at = now + POSTGRES_COUNT_AGAIN,
-            Err(_) => {}
-        }
+impl Backlog for SpoolBacklog {
+    fn store(&self) -> StoredIn {
+        StoredIn::Spool
     }
 
     fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {
-        (&stats.recovered_postgres, &stats.recovered_postgres_dead_letter)
+        (&stats.recovered, &stats.recovered_dead_letter)
     }
 
-    /// A server that is away has no page: what the spool holds goes on without it.
-    fn page(&mut self, after: i64, rows: usize, bytes: usize) -> Result<Page, StoreError> {
-        let now = Instant::now();
-        if now < self.look_at {
+    fn page(&mut self, after: i64, rows: usize, bytes: usize, _: Instant) -> Result<Page, StoreError> {
+        let held = self.spool.figures().held;
+        if held == 0 {
             return Ok(Page::default());
         }
-        self.read(after, rows, bytes, now).or_else(|error| {
-            let text = error.to_string();
-            if self.trouble.as_deref() != Some(&text) {
-                warn!("events held in postgres can't be read now cause={text:?}");
-                self.trouble = Some(text);
-            }
-            self.lose();
-            Ok(Page::default())
-        })
-    }
-
-    fn rest(&mut self, away: Duration) {
-        if self.standing == Standing::Held && self.is_drainer && away >= POSTGRES_YIELD {
-            info!("postgres is left to daemons that reach kafka");
-            self.lose();
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            empty => empty.insert(self.spool.reader()?),
+        };
+        let read = reader.held_after(after, rows, bytes);
+        if read.is_err() {
+            self.reader = None;
         }
+        let rows = read?;
+        Ok(Page { more: !rows.is_empty() && held > rows.len() as u64, rows: rows.into() })
     }
 
     fn release(&mut self, seqs: Vec<i64>) -> WriteResult {
-        self.call(|client| client.forwarded(&seqs))
+        self.spool.release(seqs)
     }
 
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
-        self.call(|client| client.bury(&seqs))
+    fn dead_letter(&mut self, rows: Vec<(i64, Arc<str>)>) -> WriteResult {
+        self.spool.bury(rows)
     }
 }

@@ -1,39 +1,39 @@
 //! One order out of several backlogs. Pure.
 //!
 //! An outage may leave a client's events in both stores. Each store gives its rows in the order in
-//! which it took them; across stores the ids tell, for an id begins with the time at which it was made.
+//! which it took them; across stores the ids decide, because an id begins with the time at which it was made.
 
 use std::collections::VecDeque;
 
 use crate::store::HeldRow;
 
-/// What one source has at its head.
+/// What one backlog has at its head.
 #[derive(Debug, Default)]
 pub(in crate::delivery) struct Page {
-    /// Rows in the source's own order.
+    /// Rows in the backlog's own order.
     pub(in crate::delivery) rows: VecDeque<HeldRow>,
     /// Whether there are more behind them.
     pub(in crate::delivery) more: bool,
 }
 
-/// A row and the source that it came from.
+/// A row and the backlog that it came from.
 #[derive(Debug)]
 pub(in crate::delivery) struct Picked {
-    pub(in crate::delivery) source: usize,
+    pub(in crate::delivery) backlog: usize,
     pub(in crate::delivery) row: HeldRow,
 }
 
-/// The oldest `most` rows of all pages. Stops early where a page is used up that is not its source's
-/// last, for what comes next there is not known.
+/// The oldest `most` rows of all pages. Stops early where a page is used up that is not its backlog's
+/// last, because what comes next there is unknown.
 pub(in crate::delivery) fn oldest(mut pages: Vec<Page>, most: usize) -> Vec<Picked> {
     let mut picked = Vec::new();
     while picked.len() < most {
         let next =
-            pages.iter().enumerate().filter_map(|(source, page)| Some((rank(page.rows.front()?), source)));
-        let Some((_, source)) = next.min() else { break };
-        let page = &mut pages[source];
+            pages.iter().enumerate().filter_map(|(backlog, page)| Some((rank(page.rows.front()?), backlog)));
+        let Some((_, backlog)) = next.min() else { break };
+        let page = &mut pages[backlog];
         let Some(row) = page.rows.pop_front() else { break };
-        picked.push(Picked { source, row });
+        picked.push(Picked { backlog, row });
         if page.rows.is_empty() && page.more {
             break;
         }
@@ -67,7 +67,7 @@ mod tests {
 
     fn ids(pages: Vec<Page>, most: usize) -> Vec<(usize, u128)> {
         let picked = oldest(pages, most);
-        picked.iter().map(|one| (one.source, rank(&one.row))).collect()
+        picked.iter().map(|one| (one.backlog, rank(&one.row))).collect()
     }
 
     #[test]

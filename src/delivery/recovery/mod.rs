@@ -1,15 +1,15 @@
 //! Brings held events to the store that they wait for: Kafka, or Postgres where there is no Kafka. One
 //! thread with a client and readers of its own, so that live events never queue behind it.
 //!
-//! Invariants: oldest first, one write at a time, and what can't be sent holds back only its own key, so
+//! Invariants: oldest first, one write at a time, and what cannot be sent holds back only its own key, so
 //! that the backlog keeps its order per key; a row leaves its store only after the ack or as a dead
 //! letter, and nothing is sent before it has left; while the target is down only one row at a time is
-//! risked, and an ack is the proof that the target is back.
+//! risked, and an ack is the proof that the target is back; [`Recovery::turn`] never waits, its thread does.
 
-mod backlog;
-mod drain;
+pub(in crate::delivery) mod backlog;
 pub(in crate::delivery) mod merge;
-pub(in crate::delivery) mod source;
+mod passes;
+mod postgres_backlog;
 
 use std::io;
 use std::sync::Arc;
@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-pub use self::backlog::Keep;
+pub use self::postgres_backlog::Retention;
 
-use self::backlog::PostgresBacklog;
-use self::drain::Drain;
+use self::backlog::{Backlog, SpoolBacklog};
 use self::merge::Picked;
-use self::source::{Source, SpoolBacklog};
+use self::passes::Passes;
+use self::postgres_backlog::PostgresBacklog;
 use crate::delivery::link::Link;
 use crate::delivery::pacing::Pace;
 use crate::event::Event;
+use crate::host::clock::Clock;
 use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_TICK};
 use crate::store::StoredIn;
 use crate::store::spool::Spool;
@@ -33,23 +34,25 @@ use crate::store::{Batch, Connected, Standing, Store, StoreError, postgres};
 use crate::telemetry::health::{Counted, Vitals};
 use crate::telemetry::stats::{self, Stats};
 
-/// The recovery thread's parts. [`Recovery::run`] is its thread.
+/// The recovery. [`Recovery::run`] is its thread.
 pub struct Recovery {
     pub(in crate::delivery) link: Link<Connected>,
-    pub(in crate::delivery) sources: Vec<Box<dyn Source>>,
+    pub(in crate::delivery) backlogs: Vec<Box<dyn Backlog>>,
     pace: Pace,
     stats: Arc<Stats>,
     vitals: Arc<Vitals>,
     stop: Receiver<()>,
-    target: &'static str,
-    pub(in crate::delivery) client: Option<Box<dyn Store>>,
-    away_since: Option<Instant>,
-    pub(in crate::delivery) drain: Drain,
-    /// Rows whose fate is known and whose store does not know it yet.
-    pub(in crate::delivery) unsettled: Option<Fate>,
+    clock: Arc<dyn Clock>,
+    target: StoredIn,
+    client: Option<Box<dyn Store>>,
+    down_since: Option<Instant>,
+    pub(in crate::delivery) passes: Passes,
+    /// Rows that are to leave their stores, which could not be told so yet.
+    pub(in crate::delivery) leaving: Option<Leaving>,
 }
 
-/// How one write ended.
+/// How one step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::delivery) enum Step {
     /// The target answered; there may be more.
     Moving,
@@ -68,7 +71,7 @@ pub struct Plan<'a> {
     /// The daemon's spool.
     pub spool: &'a Spool,
     /// Postgres, if there is one: its settings, what rows are there for, and how long they stay.
-    pub postgres: Option<(postgres::Settings, Standing, Keep)>,
+    pub postgres: Option<(postgres::Settings, Standing, Retention)>,
     /// What Postgres holds, for people.
     pub postgres_rows: &'a Arc<Counted>,
     /// `RECOVERY_RATE`.
@@ -79,62 +82,73 @@ pub struct Plan<'a> {
     pub vitals: &'a Arc<Vitals>,
     /// Ends the thread when its sender is gone.
     pub stop: Receiver<()>,
+    /// What time it is.
+    pub clock: &'a Arc<dyn Clock>,
 }
 
 impl Recovery {
     /// # Errors
-    /// No thread to be had for the connection to Postgres.
+    /// No thread is available for the connection to Postgres.
     pub fn new(plan: Plan<'_>) -> io::Result<Self> {
-        let mut sources: Vec<Box<dyn Source>> = vec![Box::new(SpoolBacklog::new(plan.spool.clone()))];
-        if let Some((settings, standing, keep)) = plan.postgres {
-            sources.push(Box::new(PostgresBacklog::start(
+        let mut backlogs: Vec<Box<dyn Backlog>> = vec![Box::new(SpoolBacklog::new(plan.spool.clone()))];
+        if let Some((settings, standing, retention)) = plan.postgres {
+            backlogs.push(Box::new(PostgresBacklog::start(
                 settings,
                 standing,
-                keep,
+                retention,
                 Arc::clone(plan.postgres_rows),
+                plan.clock.now(),
             )?));
         }
         Ok(Self {
             link: plan.link,
-            sources,
+            backlogs,
             pace: plan.pace,
             stats: Arc::clone(plan.stats),
             vitals: Arc::clone(plan.vitals),
             stop: plan.stop,
-            target: plan.target.name(),
+            clock: Arc::clone(plan.clock),
+            target: plan.target,
             client: None,
-            away_since: None,
-            drain: Drain::new(plan.target.name()),
-            unsettled: None,
+            down_since: None,
+            passes: Passes::new(plan.target),
+            leaving: None,
         })
     }
 
-    /// Serves until told to stop, then gives the link to its target back to be closed.
+    /// Serves until the sender of `stop` is gone, then gives the link to its target back to be closed.
     #[must_use]
     pub fn run(mut self) -> Link<Connected> {
         let mut wait = Duration::ZERO;
         loop {
             match self.stop.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => wait = self.turn(),
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return self.link,
             }
-            let pause = match self.step() {
-                Step::Moving => Duration::ZERO,
-                Step::Empty => {
-                    self.drain.finish();
-                    RECOVERY_TICK
-                }
-                Step::Stuck => RECOVERY_TICK,
-            };
-            wait = self.pace.wait(Instant::now()).max(pause);
         }
     }
 
+    /// One step. Returns the pause before the next one.
+    pub(in crate::delivery) fn turn(&mut self) -> Duration {
+        let step = self.step();
+        let now = self.clock.now();
+        let pause = match step {
+            Step::Moving => Duration::ZERO,
+            Step::Empty => {
+                self.passes.finish(now);
+                RECOVERY_TICK
+            }
+            Step::Stuck => RECOVERY_TICK,
+        };
+        self.pace.wait(now).max(pause)
+    }
+
     pub(in crate::delivery) fn step(&mut self) -> Step {
-        self.sources.iter_mut().for_each(|source| source.look());
+        let now = self.clock.now();
+        self.backlogs.iter_mut().for_each(|backlog| backlog.look(now));
         // What was acknowledged leaves its store before anything else is sent, or it would be sent for ever.
-        if let Some(fate) = self.unsettled.take()
-            && !self.settle(fate)
+        if let Some(leaving) = self.leaving.take()
+            && !self.settle(leaving)
         {
             return Step::Stuck;
         }
@@ -143,30 +157,30 @@ impl Recovery {
         }
         if self.client.is_none() {
             // Nothing is read for a target that is not there.
-            let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
-            self.sources.iter_mut().for_each(|source| source.rest(away));
+            let down = now - *self.down_since.get_or_insert(now);
+            self.backlogs.iter_mut().for_each(|backlog| backlog.rest(down));
             return Step::Stuck;
         }
-        self.away_since = None;
-        let most = self.pace.portion(self.drain.most());
-        let mut pages = Vec::with_capacity(self.sources.len());
-        let cursors = self.drain.cursors(self.sources.len());
-        for (source, after) in self.sources.iter_mut().zip(cursors) {
-            match source.page(after, most, RECOVERY_BYTES_MAX) {
+        self.down_since = None;
+        let most = self.pace.portion(self.passes.most());
+        let mut pages = Vec::with_capacity(self.backlogs.len());
+        let cursors = self.passes.cursors(self.backlogs.len());
+        for (backlog, after) in self.backlogs.iter_mut().zip(cursors) {
+            match backlog.page(after, most, RECOVERY_BYTES_MAX, now) {
                 Ok(page) => pages.push(page),
                 Err(error) => {
-                    self.drain.trouble(source.name(), &error);
+                    self.passes.trouble(backlog.store(), &error, now);
                     return Step::Stuck;
                 }
             }
         }
         if pages.iter().all(|page| page.rows.is_empty()) {
             if let Some(Err(error)) = self.client.as_mut().map(|client| client.tick()) {
-                self.drain.trouble(self.target, &error);
+                self.passes.trouble(self.target, &error, now);
                 self.client = None;
                 self.link.renew();
             }
-            return if self.drain.begin_anew() { Step::Stuck } else { Step::Empty };
+            return if self.passes.begin_again() { Step::Stuck } else { Step::Empty };
         }
         let picked = merge::oldest(pages, most);
         self.send(picked)
@@ -174,31 +188,31 @@ impl Recovery {
 
     fn send(&mut self, picked: Vec<Picked>) -> Step {
         let Some(client) = &mut self.client else { return Step::Stuck };
-        let mut fate = Fate::new(self.sources.len());
+        let mut leaving = Leaving::new(self.backlogs.len());
         let mut blocked = Vec::new();
         let mut places = Vec::with_capacity(picked.len());
         let mut events: Vec<Event> = Vec::with_capacity(picked.len());
-        for Picked { source, row } in picked {
+        for Picked { backlog, row } in picked {
             match row.event {
-                Ok(event) if self.drain.is_blocked(&event) => blocked.push((source, row.seq)),
+                Ok(event) if self.passes.is_blocked(&event) => blocked.push((backlog, row.seq)),
                 Ok(event) => {
-                    places.push((source, row.seq));
+                    places.push((backlog, row.seq));
                     events.push(event);
                 }
-                Err(damage) => fate.buried[source].push((row.seq, damage)),
+                Err(damage) => leaving.dead[backlog].push((row.seq, damage)),
             }
         }
         let batch: Batch = events.into();
-        self.pace.spend(Instant::now(), batch.len());
+        self.pace.spend(self.clock.now(), batch.len());
         let results = if batch.is_empty() { Vec::new() } else { client.write(&batch) };
         let mut left = Vec::new();
         let mut lost = None;
-        for ((index, (source, seq)), result) in places.into_iter().enumerate().zip(results) {
+        for ((index, (backlog, seq)), result) in places.into_iter().enumerate().zip(results) {
             match result {
-                Ok(()) => fate.acked[source].push(seq),
-                Err(StoreError::Rejected(_, why)) => fate.buried[source].push((seq, why)),
+                Ok(()) => leaving.acked[backlog].push(seq),
+                Err(StoreError::Rejected(_, why)) => leaving.dead[backlog].push((seq, why)),
                 Err(error @ StoreError::Unavailable(..)) => {
-                    left.push((source, seq, index));
+                    left.push((backlog, seq, index));
                     lost = Some(error);
                 }
             }
@@ -207,77 +221,81 @@ impl Recovery {
         if answered {
             self.vitals.prove();
         }
+        let now = self.clock.now();
         let moves_on = match &lost {
             None => {
-                self.drain.wrote(batch.len());
+                self.passes.wrote(batch.len(), now);
                 true
             }
             Some(error) => {
-                self.drain.trouble(self.target, error);
+                self.passes.trouble(self.target, error, now);
                 self.client = None;
                 self.link.renew();
-                let left = left.iter().map(|(source, seq, at)| (*source, *seq, batch[*at].key()));
-                self.drain.failed(answered, left)
+                let left = left.iter().map(|(backlog, seq, at)| (*backlog, *seq, batch[*at].key()));
+                self.passes.failed(answered, left)
             }
         };
         if moves_on {
             // Only now: a cursor behind a row that is tried again would let later ones of its key overtake it.
-            blocked.into_iter().for_each(|(source, seq)| self.drain.pass_over(source, seq));
+            blocked.into_iter().for_each(|(backlog, seq)| self.passes.pass_over(backlog, seq));
         }
-        let settled = self.settle(fate);
+        let settled = self.settle(leaving);
         if lost.is_some() || !settled { Step::Stuck } else { Step::Moving }
     }
 
     /// Takes rows out of their stores that are safe elsewhere. False: a store could not forget some; they are kept in
     /// mind and nothing is sent until it has.
-    fn settle(&mut self, fate: Fate) -> bool {
-        let mut unsettled = Fate::new(self.sources.len());
-        let rows = fate.acked.into_iter().zip(fate.buried);
-        for (index, (source, (acked, buried))) in self.sources.iter_mut().zip(rows).enumerate() {
-            let (sent, dead) = source.counters(&self.stats);
+    fn settle(&mut self, leaving: Leaving) -> bool {
+        let now = self.clock.now();
+        let mut unsettled = Leaving::new(self.backlogs.len());
+        let rows = leaving.acked.into_iter().zip(leaving.dead);
+        for (index, (backlog, (acked, dead))) in self.backlogs.iter_mut().zip(rows).enumerate() {
+            let (sent, dead_letters) = backlog.counters(&self.stats);
             if !acked.is_empty() {
-                match source.release(acked.clone()) {
+                match backlog.release(acked.clone()) {
                     Ok(()) => {
                         stats::add(sent, acked.len());
-                        self.drain.moved += acked.len() as u64;
+                        self.passes.moved += acked.len() as u64;
                     }
                     Err(error) => {
-                        self.drain.trouble(source.name(), &error);
+                        self.passes.trouble(backlog.store(), &error, now);
                         unsettled.acked[index] = acked;
                     }
                 }
             }
-            if !buried.is_empty() {
-                match source.bury(buried.clone()) {
+            if !dead.is_empty() {
+                match backlog.dead_letter(dead.clone()) {
                     Ok(()) => {
-                        stats::add(dead, buried.len());
-                        self.drain.tell_buried(source.name(), &buried);
+                        stats::add(dead_letters, dead.len());
+                        self.passes.dead_lettered(backlog.store(), &dead, now);
                     }
                     Err(error) => {
-                        self.drain.trouble(source.name(), &error);
-                        unsettled.buried[index] = buried;
+                        self.passes.trouble(backlog.store(), &error, now);
+                        unsettled.dead[index] = dead;
                     }
                 }
             }
         }
         let settled = unsettled.is_empty();
-        self.unsettled = (!settled).then_some(unsettled);
+        self.leaving = (!settled).then_some(unsettled);
         settled
     }
 }
 
-/// What becomes of a write's rows, by source.
-pub(in crate::delivery) struct Fate {
+/// Rows that are to leave their stores, by backlog.
+pub(in crate::delivery) struct Leaving {
+    /// Those that the target acknowledged.
     pub(in crate::delivery) acked: Vec<Vec<i64>>,
-    pub(in crate::delivery) buried: Vec<Vec<(i64, Arc<str>)>>,
+    /// Those that become dead letters.
+    pub(in crate::delivery) dead: Vec<Vec<(i64, Arc<str>)>>,
 }
 
-impl Fate {
-    fn new(sources: usize) -> Self {
-        Self { acked: vec![Vec::new(); sources], buried: vec![Vec::new(); sources] }
+impl Leaving {
+    fn new(backlogs: usize) -> Self {
+        Self { acked: vec![Vec::new(); backlogs], dead: vec![Vec::new(); backlogs] }
     }
 
     fn is_empty(&self) -> bool {
-        self.acked.iter().all(Vec::is_empty) && self.buried.iter().all(Vec::is_empty)
+        self.acked.iter().all(Vec::is_empty) && self.dead.iter().all(Vec::is_empty)
     }
 }

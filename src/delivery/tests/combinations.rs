@@ -1,9 +1,9 @@
 //! What each store does, and what the live path thinks of it, decides where the next event goes: every
 //! combination that leads to another place, by name.
 
-use super::Operation::{Drain, Kafka, Post, Postgres, Rest, Restart, SpoolEnds};
-use super::fakes::Mood::{Down, Silent, Without, Works};
-use super::{Operation, Run};
+use super::model::Operation::{self, Drain, Kafka, Post, Postgres, Rest, Restart, SpoolEnds};
+use super::model::Run;
+use super::world::Mood::{Down, Silent, Unreachable, Without, Works};
 use crate::store::StoredIn;
 
 /// Both stores behind the network are down, and the spool holds one event.
@@ -17,7 +17,7 @@ const DEAD: Option<StoredIn> = Some(StoredIn::DeadLetter);
 /// The place of the event that follows these operations.
 #[track_caller]
 fn check(name: &str, operations: &[Operation], place: Option<StoredIn>) {
-    let mut run = Run::new(&format!("combination-{}", name.replace(' ', "-")));
+    let mut run = Run::new("combination");
     operations.iter().for_each(|operation| run.apply(*operation));
     assert_eq!(run.next_outcome(), place, "{name}: {operations:?}");
     run.finish();
@@ -32,13 +32,15 @@ fn the_first_store_that_works_keeps_the_event() {
         ("kafka alone works", &[Postgres(Down), SpoolEnds], IN_KAFKA),
         ("kafka is down", &[Kafka(Down)], IN_POSTGRES),
         ("kafka is silent", &[Kafka(Silent)], IN_POSTGRES),
+        ("kafka is unreachable", &[Kafka(Unreachable)], IN_POSTGRES),
+        ("nothing is reachable", &[Kafka(Unreachable), Postgres(Unreachable)], IN_SPOOL),
         ("the key has no leader", &[Kafka(Without(1))], IN_POSTGRES),
         ("another key has no leader", &[Kafka(Without(2))], IN_KAFKA),
         ("postgres alone works", &[Kafka(Down), SpoolEnds], IN_POSTGRES),
         ("the spool alone works", &[Kafka(Down), Postgres(Down)], IN_SPOOL),
-        ("neither says a word", &[Kafka(Silent), Postgres(Silent)], IN_SPOOL),
+        ("neither answers", &[Kafka(Silent), Postgres(Silent)], IN_SPOOL),
         ("nothing works", &[Kafka(Down), Postgres(Down), SpoolEnds], None),
-        ("nothing says a word", &[Kafka(Silent), Postgres(Silent), SpoolEnds], None),
+        ("nothing answers", &[Kafka(Silent), Postgres(Silent), SpoolEnds], None),
     ] {
         check(name, operations, place);
     }
@@ -50,7 +52,7 @@ fn a_store_that_failed_is_left_alone_until_it_may_be_tried() {
         ("kafka rests", &[Kafka(Down), Post(1), Kafka(Works)][..], IN_POSTGRES),
         ("kafka has rested", &[Kafka(Down), Post(1), Kafka(Works), Rest], IN_KAFKA),
         ("kafka has rested in vain", &[Kafka(Down), Post(1), Rest], IN_POSTGRES),
-        ("a new process asks anew", &[Kafka(Down), Post(1), Kafka(Works), Restart], IN_KAFKA),
+        ("a new process asks again", &[Kafka(Down), Post(1), Kafka(Works), Restart], IN_KAFKA),
         ("postgres has rested in vain", &[Kafka(Down), Postgres(Down), Post(1), Rest], IN_SPOOL),
     ] {
         check(name, operations, place);

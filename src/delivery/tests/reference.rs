@@ -1,11 +1,11 @@
 //! The reference: in plain rules, where each event must be after each operation.
 //!
-//! What it leaves open, for only chance decides it (how far a drain came before it was interrupted, how often
+//! What it leaves open, because only chance decides it (how far a drain came before it was interrupted, how often
 //! a silent broker was asked), is checked for safety by [`Model::adopt`] and taken over as it was found.
 
 use std::collections::BTreeSet;
 
-use super::fakes::Mood;
+use super::world::Mood;
 use crate::store::StoredIn;
 
 pub(super) const KEYS: u64 = 3;
@@ -33,9 +33,9 @@ pub(super) struct Places {
     pub(super) dead: usize,
 }
 
-/// Rows whose fate is decided and whose store could not be told.
+/// Rows that are to leave their stores, which could not be told so yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Undecided {
+pub(super) struct Unsettled {
     pub(super) in_spool: BTreeSet<u128>,
     pub(super) in_postgres: BTreeSet<u128>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Model {
     pub(super) postgres: Mood,
     pub(super) spool_is_open: bool,
     pub(super) places: Places,
-    pub(super) undecided: Undecided,
+    pub(super) unsettled: Unsettled,
     to_kafka: Path,
     to_postgres: Path,
     /// Recovery had an answer from Kafka that the live path has not heard of.
@@ -67,7 +67,7 @@ impl Model {
             postgres: Mood::Works,
             spool_is_open: true,
             places: Places::default(),
-            undecided: Undecided::default(),
+            unsettled: Unsettled::default(),
             to_kafka: Path::Used,
             to_postgres: Path::Used,
             proof: false,
@@ -151,7 +151,7 @@ impl Model {
             return false;
         }
         let odd = letters.clone().any(is_odd);
-        if self.postgres != Mood::Down && !odd {
+        if !self.postgres.is_down() && !odd {
             self.places.dead += letters.count();
         }
         self.to_postgres = after(self.postgres == Mood::Works || (self.postgres == Mood::Silent && odd));
@@ -160,7 +160,7 @@ impl Model {
 
     /// True when Postgres has it and says so.
     fn offer_to_postgres(&mut self, id: u128, outcome: &mut Option<StoredIn>) -> bool {
-        if self.postgres != Mood::Down && !is_odd(id) {
+        if !self.postgres.is_down() && !is_odd(id) {
             self.places.postgres.insert(id);
             *outcome = (self.postgres == Mood::Works).then_some(StoredIn::Postgres);
         }
@@ -189,7 +189,7 @@ impl Model {
             }
         }
         let (kafka, postgres) = (self.kafka, self.postgres);
-        let stays = |id: &u128| kafka == Mood::Down || kafka == Mood::Without(key_of(*id));
+        let stays = |id: &u128| kafka.is_down() || kafka == Mood::Without(key_of(*id));
         self.places.spool.retain(stays);
         self.places.postgres.retain(|id| stays(id) || postgres != Mood::Works);
         true
@@ -198,17 +198,17 @@ impl Model {
     /// Stores that can be told what became of their rows are told. False: one can't.
     fn tell(&mut self) -> bool {
         if self.spool_is_open {
-            settle(&mut self.undecided.in_spool, &mut self.places.spool, &mut self.places.dead);
+            settle(&mut self.unsettled.in_spool, &mut self.places.spool, &mut self.places.dead);
         }
         if self.postgres == Mood::Works {
-            settle(&mut self.undecided.in_postgres, &mut self.places.postgres, &mut self.places.dead);
+            settle(&mut self.unsettled.in_postgres, &mut self.places.postgres, &mut self.places.dead);
         }
-        self.undecided.in_spool.is_empty() && self.undecided.in_postgres.is_empty()
+        self.unsettled.in_spool.is_empty() && self.unsettled.in_postgres.is_empty()
     }
 
     /// Takes what was found for the truth after an interruption, if it is safe: nothing is gone, nothing
     /// came from nowhere. `new`: events under way, which may be anywhere or nowhere.
-    pub(super) fn adopt(&mut self, found: Places, undecided: Undecided, new: &[u128]) {
+    pub(super) fn adopt(&mut self, found: Places, unsettled: Unsettled, new: &[u128]) {
         let all = |places: &Places| -> BTreeSet<u128> {
             places.topic.iter().chain(&places.postgres).chain(&places.spool).copied().collect()
         };
@@ -227,7 +227,7 @@ impl Model {
         let shrunk =
             self.places.topic.iter().find(|id| copies(&found.topic, **id) < copies(&self.places.topic, **id));
         assert_eq!(shrunk, None, "a topic only grows");
-        (self.places, self.undecided) = (found, undecided);
+        (self.places, self.unsettled) = (found, unsettled);
     }
 }
 
@@ -243,8 +243,8 @@ fn after(worked: bool) -> Path {
     if worked { Path::Used } else { Path::Left { resting: true, proven: false } }
 }
 
-fn settle(undecided: &mut BTreeSet<u128>, rows: &mut BTreeSet<u128>, dead: &mut usize) {
-    for id in std::mem::take(undecided) {
+fn settle(unsettled: &mut BTreeSet<u128>, rows: &mut BTreeSet<u128>, dead: &mut usize) {
+    for id in std::mem::take(unsettled) {
         rows.remove(&id);
         *dead += usize::from(is_poison(id));
     }

@@ -54,7 +54,7 @@ impl Writer {
     }
 
     pub(super) fn failed(&mut self, text: &Arc<str>, full: bool) {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.shared.update(|figures| {
             figures.writable = false;
             figures.last_error = Some(Arc::clone(text));
@@ -79,7 +79,7 @@ impl Writer {
         if let Some(failing) = self.failing.take() {
             // The reserve may be used up: the next idle tick looks.
             self.kept_at = None;
-            let (tries, time) = (failing.tries, failing.since.elapsed());
+            let (tries, time) = (failing.tries, self.clock.now() - failing.since);
             log::info!("the spool can be written again, after {tries} failed tries in {time:.1?}");
         }
     }

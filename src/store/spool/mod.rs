@@ -4,8 +4,8 @@
 //! a bounded time. Readers have connections of their own and page by `seq` in short reads.
 //!
 //! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
-//! - `write` and `letters` what each command does to the tables; `keep` limits of size and age; `settled`
-//!   whether to believe the wall clock
+//! - `write` and `letters` what each command does to the tables; `keep` limits of size and age; `clock_trust`
+//!   whether to trust the wall clock
 //! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
 //! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them
 //!   for people
@@ -18,6 +18,7 @@
 mod aside;
 mod audit;
 mod browse;
+mod clock_trust;
 mod drain;
 mod failing;
 mod fault;
@@ -36,7 +37,6 @@ mod repair;
 mod row;
 mod salvage;
 mod schema;
-mod settled;
 mod tend;
 mod work;
 mod write;
@@ -67,6 +67,7 @@ use self::lock::Lock;
 use self::work::{Claim, Command, Outcomes, Work};
 use self::writer::Writer;
 use crate::event::Event;
+use crate::host::clock::Clock;
 use crate::host::thread;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
 use crate::store::{Batch, Cause, Standing, StoreError, WriteResult};
@@ -80,8 +81,10 @@ pub struct Settings {
     pub max_bytes: Option<u64>,
     /// How long home rows are kept (`KEEP_DAYS`).
     pub keep: Duration,
+    /// What time it is, for the spool's upkeep. How long a caller waits for an answer is real time.
+    pub clock: Arc<dyn Clock>,
     /// How long the wall clock must have run evenly before it makes a row old.
-    pub clock_settles: Duration,
+    pub clock_trusted_after: Duration,
     /// The name of this daemon, noted in each row.
     pub instance: String,
     /// The daemon is told to stop: a repair breaks off, and the next start begins it anew.

@@ -1,4 +1,4 @@
-//! When the spool will be full, if it goes on like this. Pure: times come in.
+//! When the spool will be full at its present rate. Pure: time is a parameter.
 //!
 //! Invariant: a bounded number of samples, by the monotonic clock.
 
@@ -17,7 +17,7 @@ impl Outlook {
         self.0.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= SPOOL_SAMPLE_EVERY)
     }
 
-    /// So many bytes are used now.
+    /// This many bytes are used now.
     pub(super) fn note(&mut self, now: Instant, used: u64) {
         if self.0.len() == SPOOL_SAMPLES_MAX {
             self.0.pop_front();
@@ -25,7 +25,7 @@ impl Outlook {
         self.0.push_back((now, used));
     }
 
-    /// How long `room` lasts at the rate of the samples. None: nothing grows, or it is too early to tell.
+    /// How long `room` lasts at the rate of the samples. None: nothing grows, or it is too early to know.
     pub(super) fn full_in(&self, room: u64) -> Option<Duration> {
         let ((began, least), (now, most)) = (self.0.front()?, self.0.back()?);
         let span = now.saturating_duration_since(*began);

@@ -1,8 +1,10 @@
-//! What the writer does beside its commands, once a second: old rows, free pages, the log, its counts, a spool
-//! that could not be written. Every step is short; while commands wait there is one step, no more.
+//! What the writer does beside its commands, once per second: old rows, free pages, the log, its counts, a spool
+//! that could not be written.
+//!
+//! Invariants: every step is short; while commands wait there is one step, no more; no row is removed for its age
+//! by a clock that is not trusted.
 
 use std::mem;
-use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use rusqlite::{Transaction, TransactionBehavior, ffi};
@@ -11,7 +13,6 @@ use super::mend::PAGE_BYTES;
 use super::work::{self, Command, Work};
 use super::writer::Writer;
 use super::{keep, schema, write};
-use crate::host::clock;
 use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_KEEP_EVERY, SPOOL_LOG_SAY_BYTES};
 
 impl Writer {
@@ -26,20 +27,21 @@ impl Writer {
                 return;
             }
         }
-        if self.kept_at.is_none_or(|at| at.elapsed() >= SPOOL_KEEP_EVERY) {
-            self.kept_at = Some(Instant::now());
+        let now = self.clock.now();
+        if self.kept_at.is_none_or(|at| now - at >= SPOOL_KEEP_EVERY) {
+            self.kept_at = Some(now);
             self.reserve();
             self.recount_if_drifted();
             self.remove_expired(inbox);
-            self.say_removed();
+            self.report_removed();
         }
         self.give_back(inbox);
         self.checkpoint_if_due(1);
     }
 
-    /// Notes how much there is, and tells when it will be too much.
+    /// Notes how much there is, and estimates when it will be too much.
     pub(super) fn look_ahead(&mut self) {
-        let now = Instant::now();
+        let now = self.clock.now();
         if !self.outlook.is_due(now) {
             return;
         }
@@ -50,18 +52,18 @@ impl Writer {
     }
 
     /// Whether the spool can be written again is found out without an event: nobody may send one while
-    /// the daemon says that it can't store it.
+    /// the daemon says that it cannot store it.
     fn try_again(&mut self) {
         let full = self.failing.as_ref().is_some_and(|failing| failing.full);
         if full && self.files.free_bytes() < SPOOL_CHECKPOINT_BYTES {
             return;
         }
-        // What is wrong is said by the writer; the next tick tries again.
+        // The writer logs what is wrong; the next tick tries again.
         let _ = self.transact(&[&Work::Touch], false);
     }
 
-    /// A count that says "none" hides rows from recovery, and one that says "some" lets it wait for a row that
-    /// isn't there. Damage in a file too large to be read whole at start can do both.
+    /// A count of none hides rows from recovery, and a count of some makes it wait for a row that
+    /// is not there. Damage in a file too large to be read whole at start can do both.
     fn recount_if_drifted(&mut self) {
         let Some(db) = self.db.as_ref() else { return };
         let done = write::drifted(db, self.counts).and_then(|drifted| {
@@ -78,7 +80,7 @@ impl Writer {
             Ok(None) => {}
             Ok(Some(done)) => {
                 log::warn!(
-                    "the spool's counts did not fit its rows and were made anew: {:?} instead of {:?}",
+                    "the spool's counts did not match its rows, which were counted again: {:?} instead of {:?}",
                     done.counts,
                     self.counts
                 );
@@ -98,8 +100,8 @@ impl Writer {
 
     /// Removes old home rows, batch by batch, until none is left or a command waits.
     fn remove_expired(&mut self, inbox: &Receiver<Command>) {
-        let now_ms = clock::record_ms();
-        if !self.clock.is_settled(Instant::now(), now_ms) {
+        let now_ms = self.clock.record_ms();
+        if !self.clock_trust.is_trusted(self.clock.now(), now_ms) {
             log::debug!(
                 "no row is removed for its age yet: the wall clock has not run evenly for long enough"
             );
@@ -116,7 +118,7 @@ impl Writer {
                 Ok(done) => {
                     self.counts = done.counts;
                     self.log_bytes += done.tally.bytes;
-                    self.removed_unsaid += done.tally.removed;
+                    self.removed_unreported += done.tally.removed;
                     self.publish(&done);
                     if done.tally.removed == 0 {
                         // What is left to do waits for the next round, not for the next tick.
@@ -137,8 +139,8 @@ impl Writer {
         }
     }
 
-    pub(super) fn say_removed(&mut self) {
-        let removed = mem::take(&mut self.removed_unsaid);
+    pub(super) fn report_removed(&mut self) {
+        let removed = mem::take(&mut self.removed_unreported);
         if removed > 0 {
             log::info!(
                 "removed {removed} events whose home is the spool, oldest first: older than KEEP_DAYS, or to stay \
@@ -169,7 +171,7 @@ impl Writer {
 
     pub(super) fn reserve(&self) {
         if let Err(error) = self.files.reserve() {
-            log::warn!("can't keep disk room for deletes beside {}: {error}", self.files.database.display());
+            log::warn!("cannot keep disk room for deletes beside {}: {error}", self.files.database.display());
         }
     }
 
@@ -182,19 +184,19 @@ impl Writer {
         let Some(db) = self.db.as_ref() else { return };
         self.log_bytes = 0;
         match db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1)) {
-            Ok(pages) => self.say_log(pages.unsigned_abs().saturating_mul(PAGE_BYTES as u64)),
+            Ok(pages) => self.report_log(pages.unsigned_abs().saturating_mul(PAGE_BYTES as u64)),
             Err(error) => drop(self.fault(error)),
         }
     }
 
-    /// Only a program that reads without an end makes the log grow: our own reads are short.
-    fn say_log(&mut self, bytes: u64) {
+    /// Only a program whose read does not end makes the log grow: our own reads are short.
+    fn report_log(&mut self, bytes: u64) {
         if bytes >= SPOOL_LOG_SAY_BYTES
-            && let Some(suppressed) = self.log_lines.pass(Instant::now())
+            && let Some(suppressed) = self.log_lines.pass(self.clock.now())
         {
             log::warn!(
                 "the spool's write-ahead log has grown to {bytes} bytes, because another program has been reading {} \
-                 for long: end its read{suppressed}",
+                 for a long time: end its read{suppressed}",
                 self.files.database.display()
             );
         }

@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
 
+use super::clock_trust::ClockTrust;
 use super::failing::{Failing, Trouble};
 use super::fault::{self, Fault};
 use super::figures::Shared;
 use super::files::Files;
 use super::lock::Lock;
 use super::outlook::Outlook;
-use super::settled::Clock;
 use super::work::{self, Command, Done, Job, Outcomes, Work};
 use super::write::{self, Counts};
 use super::{OpenError, Settings, keep, repair, schema};
+use crate::host::clock::Clock;
 use crate::host::throttle::Throttle;
 use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_RESCUES_MAX, SPOOL_TICK};
 use crate::store::{Cause, StoreError};
@@ -29,7 +30,8 @@ pub(super) struct Writer {
     pub(super) files: Files,
     pub(super) max_bytes: u64,
     pub(super) keep: Duration,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock_trust: ClockTrust,
     instance: String,
     stopping: Arc<AtomicBool>,
     pub(super) shared: Arc<Shared>,
@@ -52,7 +54,7 @@ pub(super) struct Writer {
     pub(super) failing: Option<Failing>,
     pub(super) outlook: Outlook,
     /// Home rows removed since that was last logged.
-    pub(super) removed_unsaid: u64,
+    pub(super) removed_unreported: u64,
     _lock: Lock,
 }
 
@@ -68,7 +70,8 @@ impl Writer {
             files,
             max_bytes,
             keep: settings.keep,
-            clock: Clock::new(settings.clock_settles),
+            clock: Arc::clone(&settings.clock),
+            clock_trust: ClockTrust::new(settings.clock_trusted_after),
             instance: settings.instance.clone(),
             stopping: Arc::clone(&settings.stopping),
             shared,
@@ -79,12 +82,12 @@ impl Writer {
             rescues: 0,
             refused_bytes: None,
             log_bytes: 0,
-            tended_at: Instant::now(),
+            tended_at: settings.clock.now(),
             kept_at: None,
             log_lines: Throttle::default(),
             failing: None,
             outlook: Outlook::default(),
-            removed_unsaid: 0,
+            removed_unreported: 0,
             _lock: lock,
         };
         writer.reopen()?;
@@ -106,21 +109,17 @@ impl Writer {
                         let _ = reply.try_send(());
                         return;
                     }
-                    // Not only when nobody asks for anything: there may be no such second all day.
-                    if self.tended_at.elapsed() >= SPOOL_TICK {
-                        self.tend(inbox);
-                    }
                 }
-                Err(RecvTimeoutError::Timeout) => self.tend(inbox),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.shut(),
             }
+            // Not only when nobody asks for anything: there may be no such second all day.
+            if self.clock.now() - self.tended_at >= SPOOL_TICK {
+                self.idle(inbox);
+                self.look_ahead();
+                self.tended_at = self.clock.now();
+            }
         }
-    }
-
-    fn tend(&mut self, inbox: &Receiver<Command>) {
-        self.idle(inbox);
-        self.look_ahead();
-        self.tended_at = Instant::now();
     }
 
     fn serve(&mut self, group: Vec<Job>) {
@@ -197,7 +196,7 @@ impl Writer {
                 self.counts = done.counts;
                 self.last_seq = self.last_seq.max(done.last_seq);
                 self.log_bytes += done.tally.bytes;
-                self.removed_unsaid += done.tally.removed;
+                self.removed_unreported += done.tally.removed;
                 if done.refused_bytes.is_some() {
                     self.refused_bytes = done.refused_bytes;
                 } else if works.iter().any(|work| matches!(work, Work::Append { .. })) {
@@ -301,7 +300,7 @@ impl Writer {
     }
 
     fn shut(&mut self) {
-        self.say_removed();
+        self.report_removed();
         // The last connection to close brings the log into the file.
         if let Some(Err((_, error))) = self.db.take().map(Connection::close) {
             log::warn!("{}", fault::text("can't close the spool", &self.files.database, &error));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use logs_ingest::event::{Arrival, Event, Rules};
+use logs_ingest::host::clock::SystemClock;
 use logs_ingest::store::Standing;
 use logs_ingest::store::spool::{Settings, Spool};
 use uuid::Uuid;
@@ -22,7 +23,8 @@ fn settings(dir: &Path) -> Settings {
         dir: dir.to_owned(),
         max_bytes: Some(64 << 20),
         keep: 1_000 * 24 * 60 * MINUTE,
-        clock_settles: Duration::ZERO,
+        clock: SystemClock::shared(),
+        clock_trusted_after: Duration::ZERO,
         instance: "fuzz".to_owned(),
         stopping: Arc::default(),
     }

@@ -1,28 +1,40 @@
-//! Scripted stores: Kafka and Postgres as memory, each in a mood. The spool is the real one.
+//! The world outside a daemon: Kafka and Postgres as memory, each in a mood. The spool is the real one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::clock::VirtualClock;
 use super::reference::{is_odd, is_poison, key_of};
 use crate::delivery::link::Connect;
+use crate::delivery::recovery::backlog::Backlog;
 use crate::delivery::recovery::merge::Page;
-use crate::delivery::recovery::source::Source;
 use crate::event::Event;
-use crate::store::{Batch, Cause, Connected, HeldRow, Refusal, Store, StoreError, WriteResult};
+use crate::host::clock::Clock;
+use crate::store::{Batch, Cause, Connected, HeldRow, Refusal, Store, StoreError, StoredIn, WriteResult};
 use crate::telemetry::stats::Stats;
 
 /// What a store does with a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
     Works,
-    /// It takes nothing.
+    /// It answers, and takes nothing.
     Down,
+    /// Nobody can connect to it.
+    Unreachable,
     /// It takes the events, and its answer is lost.
     Silent,
     /// The partition of this key has no leader.
     Without(u8),
+}
+
+impl Mood {
+    /// Whether it takes nothing.
+    pub(super) fn is_down(self) -> bool {
+        matches!(self, Self::Down | Self::Unreachable)
+    }
 }
 
 /// Where the process ends in the middle of its work.
@@ -37,7 +49,7 @@ pub(super) enum Crash {
 /// What is thrown where the process would end.
 pub(super) struct Crashed;
 
-/// The world outside the daemon. It outlives crashes.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) kafka: Mood,
@@ -45,23 +57,33 @@ pub(super) struct World {
     pub(super) crash: Option<Crash>,
     /// Postgres goes down when it is told what was forwarded.
     pub(super) fails_at_release: bool,
+    /// How long a write takes that is answered.
+    pub(super) latency: Duration,
+    /// How long an answer is waited for that does not come.
+    pub(super) deadline: Duration,
     /// Every record, in order.
     pub(super) topic: Vec<u128>,
+    /// When recovery had events acknowledged by Kafka, and how many.
+    pub(super) recovered: Vec<(Instant, usize)>,
     /// Rows that wait, by sequence.
     pub(super) held: BTreeMap<i64, Event>,
     pub(super) dead: Vec<u128>,
     known: BTreeSet<u128>,
 }
 
-pub(super) type Shared = Arc<Mutex<World>>;
+pub(super) type SharedWorld = Arc<Mutex<World>>;
 
-pub(super) fn world() -> Shared {
+/// Everything works, and takes no time.
+pub(super) fn world() -> SharedWorld {
     Arc::new(Mutex::new(World {
         kafka: Mood::Works,
         postgres: Mood::Works,
         crash: None,
         fails_at_release: false,
+        latency: Duration::ZERO,
+        deadline: Duration::ZERO,
         topic: Vec::new(),
+        recovered: Vec::new(),
         held: BTreeMap::new(),
         dead: Vec::new(),
         known: BTreeSet::new(),
@@ -69,11 +91,11 @@ pub(super) fn world() -> Shared {
 }
 
 /// A crash leaves the world as it is, not poisoned.
-pub(super) fn look(world: &Shared) -> MutexGuard<'_, World> {
+pub(super) fn look(world: &SharedWorld) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn crash(world: &Shared, here: Crash) {
+fn crash(world: &SharedWorld, here: Crash) {
     let due = look(world).crash == Some(here);
     if due {
         look(world).crash = None;
@@ -85,17 +107,41 @@ pub(super) fn id(event: &Event) -> u128 {
     event.ingest_id().as_u128()
 }
 
-fn away(what: &str) -> StoreError {
+fn down(what: &str) -> StoreError {
     StoreError::unavailable(Cause::Unreachable, what)
 }
 
-/// A client of either store for the live path, or recovery's of Kafka. Connecting always works: it proves
-/// nothing.
-pub(super) struct Dial(pub(super) Shared, pub(super) Target);
+/// A daemon's way into the world, by its own clock.
+#[derive(Clone)]
+pub(super) struct Network {
+    pub(super) world: SharedWorld,
+    pub(super) clock: Arc<VirtualClock>,
+}
 
-#[derive(Clone, Copy)]
+impl Network {
+    fn look(&self) -> MutexGuard<'_, World> {
+        look(&self.world)
+    }
+
+    /// The time that an exchange with a store in this mood takes.
+    fn wait(&self, mood: Mood) {
+        let world = self.look();
+        self.clock.advance(match mood {
+            Mood::Works | Mood::Without(_) => world.latency,
+            Mood::Silent => world.deadline,
+            Mood::Down | Mood::Unreachable => Duration::ZERO,
+        });
+    }
+}
+
+/// Makes clients of either store for the live path, or recovery's of Kafka. That a connection is made proves
+/// nothing.
+pub(super) struct Dial(pub(super) Network, pub(super) Target);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Kafka,
+    KafkaForHeld,
     Postgres,
 }
 
@@ -103,54 +149,72 @@ impl Connect for Dial {
     type Client = Connected;
 
     fn connect(&mut self) -> Result<Connected, StoreError> {
-        let world = Arc::clone(&self.0);
-        let store: Box<dyn Store> = match self.1 {
-            Target::Kafka => Box::new(Kafka(world)),
-            Target::Postgres => Box::new(Postgres(world)),
+        let Self(network, target) = self;
+        let mood = match target {
+            Target::Kafka | Target::KafkaForHeld => network.look().kafka,
+            Target::Postgres => network.look().postgres,
         };
-        Ok(Connected { store, client: "scripted", notes: Vec::new() })
+        if mood == Mood::Unreachable {
+            return Err(down("connection refused"));
+        }
+        let network = network.clone();
+        let store: Box<dyn Store> = match target {
+            Target::Kafka => Box::new(Kafka { network, is_recovery: false }),
+            Target::KafkaForHeld => Box::new(Kafka { network, is_recovery: true }),
+            Target::Postgres => Box::new(Postgres(network)),
+        };
+        Ok(Connected { store, client: "played", notes: Vec::new() })
     }
 
     fn ended(&mut self, _: Result<&Connected, &StoreError>) {}
 }
 
-struct Kafka(Shared);
+struct Kafka {
+    network: Network,
+    is_recovery: bool,
+}
 
 impl Store for Kafka {
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
-        crash(&self.0, Crash::BeforeKafka);
-        let mut world = look(&self.0);
-        let mood = world.kafka;
+        crash(&self.network.world, Crash::BeforeKafka);
+        let mood = self.network.look().kafka;
+        self.network.wait(mood);
+        let mut world = self.network.look();
         let mut outcome = |event: &Event| {
             let id = id(event);
             match mood {
-                Mood::Down => return Err(away("down")),
-                Mood::Without(key) if key == key_of(id) => return Err(away("no leader")),
+                Mood::Down | Mood::Unreachable => return Err(down("down")),
+                Mood::Without(key) if key == key_of(id) => return Err(down("no leader")),
                 _ if is_poison(id) => {}
                 _ => world.topic.push(id),
             }
             match mood {
-                Mood::Silent => Err(away("no answer")),
+                Mood::Silent => Err(down("no answer")),
                 _ if is_poison(id) => Err(StoreError::rejected(Refusal::TooLarge, "poison")),
                 _ => Ok(()),
             }
         };
-        let outcomes = batch.iter().map(&mut outcome).collect();
+        let outcomes: Vec<_> = batch.iter().map(&mut outcome).collect();
+        if self.is_recovery {
+            let acked = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            world.recovered.push((self.network.clock.now(), acked));
+        }
         drop(world);
-        crash(&self.0, Crash::AfterKafka);
+        crash(&self.network.world, Crash::AfterKafka);
         outcomes
     }
 }
 
-struct Postgres(Shared);
+struct Postgres(Network);
 
 impl Store for Postgres {
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
-        let mut world = look(&self.0);
-        let mood = world.postgres;
+        let mood = self.0.look().postgres;
+        self.0.wait(mood);
+        let mut world = self.0.look();
         let mut outcome = |event: &Event| {
-            if mood == Mood::Down {
-                return Err(away("down"));
+            if mood.is_down() {
+                return Err(down("down"));
             }
             if is_odd(id(event)) {
                 return Err(StoreError::rejected(Refusal::ValueRefused, "odd"));
@@ -159,35 +223,36 @@ impl Store for Postgres {
                 let seq = world.known.len() as i64;
                 world.held.insert(seq, event.clone());
             }
-            if mood == Mood::Silent { Err(away("no answer")) } else { Ok(()) }
+            if mood == Mood::Silent { Err(down("no answer")) } else { Ok(()) }
         };
         let outcomes = batch.iter().map(&mut outcome).collect();
         drop(world);
-        crash(&self.0, Crash::AfterPostgres);
+        crash(&self.0.world, Crash::AfterPostgres);
         outcomes
     }
 
     fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
-        let mut world = look(&self.0);
-        let mood = world.postgres;
-        if mood == Mood::Down {
-            return Err(away("down"));
+        let mood = self.0.look().postgres;
+        self.0.wait(mood);
+        let mut world = self.0.look();
+        if mood.is_down() {
+            return Err(down("down"));
         }
         if letters.iter().any(|(event, _)| is_odd(id(event))) {
             return Err(StoreError::rejected(Refusal::ValueRefused, "odd"));
         }
         world.dead.extend(letters.iter().map(|(event, _)| id(event)));
-        if mood == Mood::Silent { Err(away("no answer")) } else { Ok(()) }
+        if mood == Mood::Silent { Err(down("no answer")) } else { Ok(()) }
     }
 }
 
 /// The backlog in Postgres, for the one daemon that there is.
-pub(super) struct PostgresRows(pub(super) Shared);
+pub(super) struct PostgresRows(pub(super) SharedWorld);
 
 impl PostgresRows {
     fn reach(&self) -> Result<MutexGuard<'_, World>, StoreError> {
         let world = look(&self.0);
-        if world.postgres == Mood::Works { Ok(world) } else { Err(away("down")) }
+        if world.postgres == Mood::Works { Ok(world) } else { Err(down("down")) }
     }
 
     fn settle(&self) -> Result<MutexGuard<'_, World>, StoreError> {
@@ -201,17 +266,17 @@ impl PostgresRows {
     }
 }
 
-impl Source for PostgresRows {
-    fn name(&self) -> &'static str {
-        "postgres"
+impl Backlog for PostgresRows {
+    fn store(&self) -> StoredIn {
+        StoredIn::Postgres
     }
 
     fn counters<'a>(&self, stats: &'a Stats) -> (&'a AtomicU64, &'a AtomicU64) {
         (&stats.recovered_postgres, &stats.recovered_postgres_dead_letter)
     }
 
-    fn page(&mut self, after: i64, rows: usize, _: usize) -> Result<Page, StoreError> {
-        // As the real one: a server that is away has no page.
+    fn page(&mut self, after: i64, rows: usize, _: usize, _: Instant) -> Result<Page, StoreError> {
+        // As the real one: while the server is down there is no page.
         let Ok(world) = self.reach() else { return Ok(Page::default()) };
         let behind = world.held.range(after + 1..).take(rows);
         let rows: Vec<HeldRow> =
@@ -225,9 +290,9 @@ impl Source for PostgresRows {
         Ok(())
     }
 
-    fn bury(&mut self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
+    fn dead_letter(&mut self, rows: Vec<(i64, Arc<str>)>) -> WriteResult {
         let mut world = self.settle()?;
-        for (seq, _) in seqs {
+        for (seq, _) in rows {
             if let Some(event) = world.held.remove(&seq) {
                 world.dead.push(id(&event));
             }
