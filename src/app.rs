@@ -1,15 +1,17 @@
-//! Builds everything in the order of need and stops it in reverse, within one deadline.
+//! Starts everything in the order of need and stops it in reverse, within one deadline.
+
+mod front;
 
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use log::{info, warn};
 
+use self::front::{Bound, Front, Needs};
 use crate::commands::control::Control;
 use crate::config::Config;
 use crate::delivery::connect::StoreConnector;
@@ -20,26 +22,19 @@ use crate::delivery::queue::{self, Inlet};
 use crate::delivery::recovery::{Plan, Recovery};
 use crate::delivery::rounds::Rounds;
 use crate::delivery::route::Route;
-use crate::door::entrance::{self, Entrance};
-use crate::door::{self, Door, Listener, SocketFile, Watch};
 use crate::host::clock::{Clock, SystemClock};
 use crate::host::exit::{Exit, StartError};
 use crate::host::reload::Reloads;
 use crate::host::systemd::Pulse;
 use crate::host::thread;
 use crate::http::endpoints::{health, liveness};
-use crate::http::idempotency::RememberedAnswers;
-use crate::http::{Context, HttpServer};
 use crate::limits::{SPOOL_CLOCK_TRUSTED_AFTER, STOP_LOOK, STOP_RESERVE_SHARE};
 use crate::store::StoredIn;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::store::{Connected, Standing, postgres};
 use crate::telemetry::health::{Health, Vitals};
-use crate::telemetry::history::History;
-use crate::telemetry::skews::Skews;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::timings::Timings;
-use crate::wire::keys::Guard;
 
 /// The recovery thread: what ends it when dropped, and what gives its link back.
 type Running = (Sender<()>, JoinHandle<Link<Connected>>);
@@ -52,34 +47,28 @@ pub struct App {
     recovery: Option<Running>,
     inlet: Inlet,
     producer: Producing,
-    http: HttpServer,
-    door: Door,
-    socket_file: Option<SocketFile>,
+    front: Front,
     reloads: Reloads,
-    address: SocketAddr,
-    /// Not owned: the queue's inlets in it must go when the app stops.
-    context: Weak<Context>,
 }
 
 impl App {
-    /// Opens the spool, starts every thread and listens. Does not wait for a broker. `stopping` ends even
-    /// the repair of a large damaged spool.
+    /// Binds the sockets, opens the spool, starts every thread and lets clients in. Does not wait for a broker.
+    /// `stopping` ends even the repair of a large damaged spool.
     ///
-    /// Errors: what can't be had, in one sentence.
+    /// # Errors
+    /// What is unavailable or cannot be used.
     pub fn start(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
-        entrance::make_room(&config.door(&Guard::default(), &Timings::default()))?;
-        let guard = Guard::open(&config.keys).map_err(|error| StartError::setting(&error))?;
         let mut reloads = Reloads::default();
-        let Entrance { listeners, address, socket_file } = entrance::open(&config.listen, &mut reloads)?;
+        let bound = Bound::open(config, &mut reloads)?;
         let clock = SystemClock::shared();
         let spool = open_spool(config, stopping, &clock)?;
         let held_at_start = held_at_start(config, &spool);
-        // Only now: what a command brings back is no event from before.
+        // Only now: an event that a command retries is not one from an earlier run.
         let control = open_control(config, &spool);
         let (has_kafka, has_postgres) = (config.kafka().is_some(), config.postgres().is_some());
         let health = Arc::new(Health::new(has_kafka, has_postgres, &clock));
         let (stats, timings) = (Arc::new(Stats::default()), Timings::default());
-        let no_thread = |error| StartError::system("a thread can't be started", &error);
+        let no_thread = |error| StartError::system("cannot start a thread", &error);
 
         let recovery = start_recovery(config, &spool, &stats, &health, &clock).map_err(no_thread)?;
         let (inlet, outlet) = queue::bounded(config.queue.queue_events, config.queue.queue_bytes);
@@ -96,50 +85,24 @@ impl App {
         // Essential: every event passes it.
         let producer = thread::essential("producer", || producer.run()).map_err(no_thread)?;
 
-        let context = Arc::new(Context {
-            inlet: inlet.clone(),
-            gauge: inlet.gauge(),
-            stats,
-            health: Arc::clone(&health),
-            guard: guard.clone(),
-            spool: spool.clone(),
-            held_at_start,
-            timings: timings.clone(),
-            door: Watch::default(),
-            max_connections: config.door.max_connections,
-            rules: config.rules,
-            idempotency: Arc::new(RememberedAnswers::new(config.http.idempotency_window)),
-            history: History::default(),
-            recovery_rate: config.recovery.recovery_rate,
-            skews: Skews::default(),
-            batch: config.batch,
-            slow_after: config.round_timeout() + Duration::from_secs(2),
-            stuck_after: config.answer_timeout() + Duration::from_secs(5),
-        });
-        let http = start_http(config, &context)?;
-        let door = open_door(config.door(&guard, &timings), listeners, &http, &context.door)?;
-        entrance::tell(&config.listen, &config.data_dir(), address, &guard);
-        guard.ring().into_iter().for_each(|ring| reloads.add(ring));
-        Ok(Self {
-            health,
-            spool,
-            control,
-            recovery,
-            inlet,
-            producer,
-            http,
-            door,
-            socket_file,
-            reloads,
-            address,
-            context: Arc::downgrade(&context),
-        })
+        let front = bound.serve(
+            config,
+            &Needs {
+                inlet: &inlet,
+                spool: &spool,
+                health: &health,
+                stats: &stats,
+                timings: &timings,
+                held_at_start,
+            },
+        )?;
+        Ok(Self { health, spool, control, recovery, inlet, producer, front, reloads })
     }
 
-    /// For the service manager.
+    /// The daemon's state, for the service manager.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
-        let (loops, state) = (self.context.clone(), self.context.clone());
+        let (loops, state) = (self.front.context.clone(), self.front.context.clone());
         Pulse {
             moves: Box::new(move || loops.upgrade().is_none_or(|context| liveness::is_alive(&context))),
             status: Box::new(move || {
@@ -148,37 +111,29 @@ impl App {
         }
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Reads anew what files hold.
+    /// Reloads what was read from files.
     pub fn reload(&self) {
         self.reloads.run();
     }
 
     /// Takes no more requests, stores and answers what was taken, and ends every thread.
     ///
-    /// Returns: `Ok`, or `Software` when something had to be left behind.
+    /// Returns `Ok`, or `Software` when something had to be left behind.
     #[must_use]
-    pub fn stop(self, within: Duration) -> Exit {
+    pub fn stop(mut self, within: Duration) -> Exit {
         let began = Instant::now();
         let until = began + within;
         let left = || until.saturating_duration_since(Instant::now());
         let step = |what: &str| info!("{what} ms={}", began.elapsed().as_millis());
         self.health.stop();
-        self.door.close_listeners();
-        drop(self.socket_file);
+        self.front.close();
         step("stopping: no new connections");
         let answers_until = until - within / STOP_RESERVE_SHARE;
-        if !thread::wait_until(|| self.door.drained(), answers_until) {
+        if !self.front.wait_for_answers(answers_until) {
             warn!("stopping: some clients have no answer yet, they will send their requests again");
         }
         self.inlet.close();
-        self.door.stop();
-        let mut clean = self.http.stop(left());
+        let mut clean = self.front.stop(left());
         drop(self.inlet);
         step("stopping: no more requests");
         let mut links = Vec::new();
@@ -188,7 +143,7 @@ impl App {
         }
         clean &= collect(self.producer, left(), |link| links.extend(link));
         for link in links {
-            // A prober in the middle of an attempt holds no event: the end of the process ends it.
+            // A prober that is connecting holds no event: it ends with the process.
             let _ = link.close(left().min(STOP_LOOK));
         }
         step("stopping: nothing is in flight");
@@ -232,18 +187,18 @@ fn open_spool(
     let (most, event) = (spool.figures().max_bytes, config.rules.max_event_bytes);
     if most < 8 * event as u64 {
         warn!(
-            "the spool's disk is too small for events of MAX_EVENT_BYTES={event}: it may hold {most} bytes"
+            "the spool's disk is too small for events of MAX_EVENT_BYTES={event}: the spool may hold {most} bytes"
         );
     }
     Ok(spool)
 }
 
-/// Events that an earlier life of the daemon left to be sent.
+/// Events that an earlier run of the daemon left to be sent.
 fn held_at_start(config: &Config, spool: &Spool) -> u64 {
     let held = spool.figures().held;
     match config.kafka() {
         _ if held == 0 => {}
-        Some(_) => info!("the spool holds events from before, they go to kafka held={held}"),
+        Some(_) => info!("the spool holds events from an earlier run, they go to kafka held={held}"),
         None => {
             warn!("the spool holds events for kafka, but KAFKA_BROKERS is not set: they are kept held={held}")
         }
@@ -251,11 +206,11 @@ fn held_at_start(config: &Config, spool: &Spool) -> u64 {
     held
 }
 
-/// Without it the daemon does everything but what commands want changed in the spool.
+/// Without it the daemon runs, but commands cannot change the spool.
 fn open_control(config: &Config, spool: &Spool) -> Option<Control> {
     Control::start(&config.data_dir(), spool.clone())
         .inspect_err(|error| {
-            warn!("dead letters can't be settled while the daemon runs: no control socket: {error}")
+            warn!("no control socket, so dead letters cannot be settled while the daemon runs: {error}")
         })
         .ok()
 }
@@ -313,23 +268,7 @@ fn live_routes(config: &Config, health: &Health, clock: &Arc<dyn Clock>) -> io::
     Ok(routes)
 }
 
-/// What rows in Postgres are there for.
+/// The standing of rows that live events make in PostgreSQL.
 fn standing_in_postgres(config: &Config) -> Standing {
     if config.kafka().is_some() { Standing::Held } else { Standing::Home }
-}
-
-fn open_door(
-    settings: door::Settings,
-    listeners: Vec<Listener>,
-    http: &HttpServer,
-    watch: &Watch,
-) -> Result<Door, StartError> {
-    Door::start(listeners, http.inner(), settings, watch)
-        .map_err(|error| StartError::system("the door can't open", &error))
-}
-
-fn start_http(config: &Config, context: &Arc<Context>) -> Result<HttpServer, StartError> {
-    let (workers, requests) = (config.http.workers(), config.door.upstream_connections);
-    HttpServer::start(&config.data_dir(), workers, requests, Arc::clone(context))
-        .map_err(|error| StartError::system("the inner server cannot start", &error))
 }
