@@ -1,4 +1,4 @@
-//! `POST /api/logs/ingest/batch` and gzip bodies: one result for many events, and each of them stored.
+//! `POST /api/logs/ingest/batch` and gzip bodies: one result for many events, each of which is stored.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -14,12 +14,12 @@ use crate::support::http::{BATCH, INGEST, Response, chunked};
 use crate::support::ledger::Ledger;
 use crate::support::stores::rows;
 
-/// What becomes of large ones: rounds, outages, no room, and others that wait.
+/// Large batches: rounds, outages, no room, and others that wait.
 mod stores;
 
 const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
 const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
-/// Far above what the daemon needs idle, far below what the bodies here would take.
+/// Far more than the daemon needs when idle, far less than the bodies here would take.
 const RSS_KIB_MAX: u64 = 128 * 1024;
 
 fn post(daemon: &Daemon, body: impl AsRef<[u8]>) -> Response {
@@ -32,7 +32,7 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// So many valid events, as texts, and their ids.
+/// Valid events as texts, and their ids.
 fn some(count: usize) -> (Vec<String>, Vec<String>) {
     let events: Vec<Body> = (0..count).map(|_| Body::minimal()).collect();
     (events.iter().map(Body::text).collect(), events.into_iter().map(|event| event.request_id).collect())
@@ -81,7 +81,7 @@ fn lines_and_arrays_are_stored_in_their_order_however_they_are_sent() {
     check(&[], &|texts| bytes(format!("\u{feff} [\n{}\n]\r\n", texts.join(" ,\n"))));
     check(&[GZIP], &|texts| gzip(texts.join("\n").as_bytes()));
     check(&[GZIP], &|texts| gzip(format!("[{}]", texts.join(",")).as_bytes()));
-    // Members end where their sender's buffer did.
+    // Gzip members end where the sender's buffer ended.
     check(&[GZIP, LINES], &|texts| {
         let text = texts.join("\n");
         text.as_bytes().chunks(100).flat_map(gzip).collect()
@@ -121,7 +121,7 @@ fn an_item_that_is_wrong_costs_only_itself() {
     ];
     assert_eq!(errors, expected);
     assert_eq!(stored_ids(&daemon), ids);
-    // The same in an array, but for the text that is no JSON: what follows it can't be known.
+    // The same in an array, without the invalid JSON: nothing after it could be read.
     let array = |items: &[&str]| format!("[{}]", items.join(","));
     let mut items = items.to_vec();
     items.remove(1);
@@ -136,7 +136,7 @@ fn an_item_that_is_wrong_costs_only_itself() {
 }
 
 #[test]
-fn an_atomic_batch_is_stored_whole_or_not_at_all() {
+fn an_atomic_batch_is_stored_completely_or_not_at_all() {
     let daemon = Daemon::start();
     let (texts, ids) = some(2);
     let body = format!("{}\nx\n{}", texts[0], texts[1]);
@@ -166,7 +166,7 @@ fn a_batch_with_nothing_to_store_is_422() {
         let response = post(&daemon, body);
         assert_eq!(response.json()["detail"][0]["loc"], json!(["body", at]), "{body}: {}", response.text());
     }
-    // A file whose line ends curl took out says how to keep them.
+    // For a file whose line ends curl removed, the answer says how to keep them.
     let (texts, _) = some(2);
     let response = post(&daemon, texts.concat());
     assert_eq!(response.status, 422);
@@ -185,7 +185,7 @@ fn ten_thousand_events_are_one_batch_and_one_more_is_413() {
     let response = client.post(BATCH, &[GZIP], gzip(format!("{}\nx", texts.join("\n")).as_bytes()));
     assert_eq!(response.status, 413, "{}", response.text());
     assert!(response.detail().contains("10000"));
-    // The same connection goes on.
+    // The connection stays usable.
     assert_eq!(client.post_event(&texts[0]).status, 202);
     let stats = daemon.stats();
     let ledger = Ledger::from_stats(&stats);

@@ -1,5 +1,5 @@
-//! `/openapi.json` and `/docs`: the description is one by a validator, schemathesis finds nothing in the daemon that
-//! it does not say, and the page in a real browser sends an event.
+//! `/openapi.json` and `/docs`: a validator accepts the description, schemathesis finds no answer of the daemon that
+//! contradicts it, and the page sends an event in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +33,7 @@ fn the_daemon_answers_as_it_describes_itself() {
     let (is_valid, said) = run(Command::new(program("openapi-spec-validator")).arg(&file));
     assert!(is_valid, "{said}");
 
-    // It leaves notes where it runs.
+    // It writes files into its working directory.
     for name in ["schemathesis.toml", "hooks.py"] {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi").join(name);
         std::fs::copy(from, folder.path().join(name)).expect("a writable folder");
@@ -47,7 +47,7 @@ fn the_daemon_answers_as_it_describes_itself() {
     println!("{said}");
     assert!(is_true && said.contains("No issues found"), "{said}");
     let stored = daemon.health()["spool"]["home"].as_u64().expect("a number");
-    assert!(stored > 50, "hardly anything was accepted: {stored}\n{said}");
+    assert!(stored > 50, "too few events were accepted: {stored}\n{said}");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_page_of_the_description_sends_an_event() {
     }
     assert!(status.as_str().is_some_and(|status| status.starts_with("202")), "{status}");
     assert_eq!(daemon.health()["spool"]["home"], 1);
-    // Nothing was asked of anybody else, and nothing was forbidden that the page needs.
+    // The page loaded nothing from elsewhere, and the policy forbade nothing that it needs.
     let foreign = "return performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'))";
     assert_eq!(browser.run(foreign), serde_json::json!([]));
     assert_eq!(browser.errors(), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The other endpoints, and what is said on paths and methods that there are not.
+//! The other endpoints, and the answers to unknown paths and methods.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const NOT_FOUND: &str = r#"{"detail":"Not Found"}"#;
 const NOT_ALLOWED: &str = r#"{"detail":"Method Not Allowed"}"#;
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The keys of an object in the order in which they stand in the answer.
+/// Whether the answer has these keys in this order.
 fn keys_in_order(text: &str, keys: &[&str]) -> bool {
     let places: Vec<Option<usize>> = keys.iter().map(|key| text.find(&format!("\"{key}\":"))).collect();
     places.iter().all(Option::is_some) && places.is_sorted()
@@ -32,7 +32,7 @@ fn health_has_the_contracts_shape() {
     assert!(keys_in_order(response.text(), &keys), "{}", response.text());
     let health = response.json();
     assert_eq!(health.as_object().map(serde_json::Map::len), Some(keys.len()), "{health}");
-    // Nothing better than the spool is configured: that it is used is no fault.
+    // No other store is configured, so using the spool is not a fault.
     assert_eq!(health["status"], "healthy");
     assert_eq!(health["service"], "logs-ingest");
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
@@ -60,7 +60,7 @@ fn livez_and_readyz_say_yes() {
 }
 
 #[test]
-fn health_is_degraded_but_ready_while_the_broker_is_away() {
+fn health_is_degraded_but_ready_while_the_broker_is_down() {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", format!("127.0.0.1:{}", Proxy::reserve())).start();
     let event = daemon.client().post_event(events::event().to_string());
     assert_eq!((event.status, event.header("X-Stored-In")), (202, Some("spool")), "{}", event.text());
@@ -101,7 +101,7 @@ fn stats_is_an_object_of_counters() {
     let zero = Ledger::from_stats(&response.json());
     assert_eq!((zero.held_at_start, zero.accepted, zero.home), (0, 0, 0));
     assert!(zero.balances());
-    // Every leaf is a figure, a text or a yes/no: nothing that a script must guess at.
+    // Every leaf is a number, a text or a boolean, so that scripts can read it.
     fn check(value: &Value, path: &str) {
         match value {
             Value::Object(members) => {
@@ -150,7 +150,7 @@ fn unknown_paths_are_404_whatever_the_method() {
 }
 
 #[test]
-fn other_methods_are_405_and_say_which_there_is() {
+fn other_methods_are_405_and_name_the_one_that_exists() {
     let daemon = Daemon::start();
     let paths = GETS.iter().map(|path| (*path, "GET")).chain([(INGEST, "POST")]);
     for (path, allowed) in paths {
@@ -187,7 +187,7 @@ fn head_is_405_without_a_body() {
 }
 
 #[test]
-fn a_target_is_decoded_its_query_ignored_its_absolute_form_taken() {
+fn a_target_is_decoded_its_query_ignored_its_absolute_form_accepted() {
     let daemon = Daemon::start();
     for target in [
         "/health",
@@ -240,7 +240,7 @@ fn flags_do_what_the_environment_does() {
         .arg("--data-dir")
         .arg(&dir.display().to_string())
         .start();
-    assert_eq!(daemon.addr().port(), port, "a flag comes before the environment");
+    assert_eq!(daemon.addr().port(), port, "a flag wins over the environment");
     assert_eq!(Client::connect(daemon.addr()).post_event(Body::minimal().text()).status, 202);
     assert!(dir.join("spool.sqlite3").is_file(), "the folder is made, the spool is in it");
 }

@@ -1,4 +1,4 @@
-//! What is refused before a body is looked at: sizes, times, framing; and no room.
+//! Refusals before a body is read: sizes, times, framing; and no room.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// By default: `MAX_EVENT_BYTES`, and a quarter more for a body.
 const EVENT_BYTES_MAX: usize = 409_600;
 const BODY_BYTES_MAX: usize = 512_000;
-/// Far above what the daemon needs idle, far below what the bodies here would take.
+/// Far more than the daemon needs when idle, far less than the bodies here would take.
 const RSS_KIB_MAX: u64 = 192 * 1024;
 
 fn post_head(headers: &str) -> String {
     format!("POST {INGEST} HTTP/1.1\r\nHost: t\r\n{headers}\r\n")
 }
 
-/// Exactly one answer of that status, in JSON, and the end of the connection.
+/// Exactly one answer with that status, in JSON, and then the end of the connection.
 fn assert_last(client: &mut Client, status: u16, what: &str) -> Response {
     let response = client.read_response().unwrap_or_else(|error| panic!("{what}: no answer: {error}"));
     assert_eq!(response.status, status, "{what}: {}", response.text());
@@ -155,7 +155,7 @@ fn a_drip_of_bytes_does_not_stretch_the_time() {
         let sent = Instant::now();
         client.send_raw(&start).expect("the daemon reads");
         while !client.readable_within(Duration::from_millis(50)) {
-            assert!(sent.elapsed() < Duration::from_secs(5), "a byte now and then keeps it open");
+            assert!(sent.elapsed() < Duration::from_secs(5), "single bytes keep it open");
             drop(client.send_raw("x"));
         }
         assert_last(&mut client, 408, &start);
@@ -248,7 +248,7 @@ fn checks_come_in_their_order() {
 }
 
 #[test]
-fn a_full_spool_is_503_with_a_time_to_come_back() {
+fn a_full_spool_is_503_with_retry_after() {
     let away = format!("127.0.0.1:{}", Proxy::reserve());
     let mut daemon = Daemon::builder().env("KAFKA_BROKERS", away).env("SPOOL_MAX_BYTES", "16MiB").start();
     let mut client = daemon.client();
@@ -274,10 +274,10 @@ fn a_full_spool_is_503_with_a_time_to_come_back() {
         (response.status != 200).then_some(response)
     });
     assert_eq!(readyz.status, 503, "{}", readyz.text());
-    assert_eq!(daemon.get("/livez").status, 200, "a full spool is no reason to be restarted");
+    assert_eq!(daemon.get("/livez").status, 200, "a full spool is no reason for a restart");
     assert_eq!(daemon.get("/health").status, 200);
-    assert_eq!(daemon.client().post_event("{").status, 422, "a wrong event is wrong all the same");
-    // What was accepted is there after a restart, and still full.
+    assert_eq!(daemon.client().post_event("{").status, 422, "an invalid event is still 422");
+    // After a restart the accepted events are there, and the spool is still full.
     daemon.restart();
     assert_eq!(daemon.client().post_event(large()).status, 503);
     let held = crate::support::ledger::Ledger::settled(&daemon, LIMIT).held_at_start;
@@ -285,7 +285,7 @@ fn a_full_spool_is_503_with_a_time_to_come_back() {
 }
 
 #[test]
-fn more_connections_in_mid_request_than_there_may_be_are_503() {
+fn more_connections_in_mid_request_than_the_limit_are_503() {
     const CONNECTIONS: usize = 64;
     let settings = Daemon::builder().env("MAX_CONNECTIONS", CONNECTIONS).env("UPSTREAM_CONNECTIONS", 16);
     let mut daemon = settings.start();
@@ -295,7 +295,7 @@ fn more_connections_in_mid_request_than_there_may_be_are_503() {
     for number in 0..CONNECTIONS {
         let mut client = daemon.client();
         client.send_raw(&head).expect("the daemon reads");
-        // From here on the daemon knows that it is in mid-request.
+        // Now the daemon knows that it is in mid-request.
         let interim = client.read_response().unwrap_or_else(|error| panic!("connection {number}: {error}"));
         assert_eq!(interim.status, 100);
         busy.push(client);

@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: a repeat gets the first answer and stores nothing; what stores know after a restart;
-//! a storm of repeats (F17).
+//! `Idempotency-Key`: a repeat gets the first answer and stores nothing; what stores recognise after a restart; a storm of
+//! repeats (F17).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ fn stored(daemon: &Daemon) -> usize {
     rows(&daemon.data_dir(), "raw_logs").len()
 }
 
-/// The same answer but for what each answer has for itself.
+/// The same answer, except for headers that differ in every answer.
 fn assert_replayed(first: &Response, again: &Response) {
     assert_eq!((again.status, again.text()), (first.status, first.text()));
     for name in ["X-Stored-In", "X-Ingest-Id", "Content-Type"] {
@@ -54,7 +54,7 @@ fn a_repeat_gets_the_first_answer_and_stores_nothing() {
     assert_eq!(stored(&daemon), 3);
     let counters = &daemon.stats()["counters"];
     assert_eq!((&counters["repeats_answered"], &counters["accepted"]), (&json!(2), &json!(3)), "{counters}");
-    // Forgotten here; the store knows the event by its id.
+    // Forgotten by the daemon, but the store recognises the event by its id.
     poll(LIMIT, "the window to end", || {
         let again = post(&daemon, INGEST, "k-1", &event);
         (again.header("Idempotent-Replayed").is_none())
@@ -121,7 +121,7 @@ fn while_the_first_is_being_stored_a_repeat_is_409_and_later_gets_its_answer() {
     let mut first = daemon.client();
     first.send("POST", INGEST, &[("Idempotency-Key", "k")], event.as_bytes()).unwrap();
     let again = poll(LIMIT, "the first to be in flight", || {
-        // One that comes before the first would be the first itself.
+        // Too early, it would be the first itself.
         (daemon.stats()["ledger"]["in_flight"] == 1).then(|| post(&daemon, INGEST, "k", &event))
     });
     assert_eq!(again.status, 409, "{}", again.text());
@@ -171,7 +171,7 @@ fn a_repeat_after_a_crash_is_known_to_every_store_that_knows_ids() {
     }
 }
 
-/// Two tills may count their requests alike.
+/// Two tills may use the same keys.
 #[test]
 fn a_key_belongs_to_the_client_that_its_api_key_names() {
     let folder = TempDir::new();
@@ -212,7 +212,7 @@ fn a_lost_answer_costs_nothing_and_kafka_has_the_event_once() {
     assert_eq!(records[0].header("ingest_id").as_deref(), again.header("X-Ingest-Id"));
 }
 
-/// F17: tills that were cut off send all they have at once, half of it for the second time.
+/// F17: tills that were disconnected send everything at once, half of it for the second time.
 #[test]
 fn in_a_storm_of_repeats_each_gets_the_first_answer() {
     const TILLS: usize = 64;

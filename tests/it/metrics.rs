@@ -1,5 +1,5 @@
-//! `/metrics`: that Prometheus's own tool takes it, that it tells the truth, that the documentation and the
-//! alert rules speak of the same metrics, and that the rules fire when they should.
+//! `/metrics`: Prometheus's own tool accepts it, its values are right, the documentation and the alert rules have the same
+//! metrics, and the rules fire when they should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +23,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Prometheus's own tool: what it said, which must be nothing bad.
+/// The output of Prometheus's own tool, which must succeed.
 fn promtool(args: &[&str], input: &str) -> String {
     let mut child = Command::new("promtool")
         .args(args)
@@ -41,7 +41,7 @@ fn promtool(args: &[&str], input: &str) -> String {
     said
 }
 
-/// A daemon that has every kind of metric: a key's name, and both stores behind the network.
+/// A daemon that has every kind of metric: a key's name, and both remote stores.
 fn full_daemon(home: &TempDir) -> Daemon {
     let keys: PathBuf = home.path().join("keys");
     fs::write(&keys, format!("till-7 {KEY}\n")).expect("a writable folder");
@@ -72,7 +72,7 @@ fn families(page: &str) -> BTreeSet<&str> {
     page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect()
 }
 
-/// The metrics' names in a text, without what a histogram adds.
+/// The names of metrics in a text, without the suffixes of histograms.
 fn named_in(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words = text.split(|c: char| !is_name(c));
@@ -84,19 +84,19 @@ fn named_in(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn promtool_takes_the_page_as_it_is() {
+fn promtool_accepts_the_page() {
     let home = TempDir::new();
     let daemon = full_daemon(&home);
     assert_eq!(daemon.client().post(INGEST, &[("X-API-Key", KEY)], Body::minimal().text()).status, 202);
     let said = promtool(&["check", "metrics"], &page(&daemon));
     assert!(said.trim().is_empty(), "{said}");
-    // It would say so of one that is wrong.
+    // It reports a page that is wrong.
     let wrong = std::panic::catch_unwind(|| promtool(&["check", "metrics"], "# TYPE a counter\na 1\n"));
     assert!(wrong.is_err());
 }
 
 #[test]
-fn the_page_tells_what_happened() {
+fn the_page_shows_what_happened() {
     let home = TempDir::new();
     let daemon = full_daemon(&home);
     let mut client = daemon.client();
@@ -130,7 +130,7 @@ fn the_page_tells_what_happened() {
         ("logs_ingest_queue_max_events", 50_000.0),
         ("logs_ingest_max_connections", 1_024.0),
         ("logs_ingest_batch_events_sum", 3.0),
-        // The request for the page itself is not an ingest request, nor is one that was refused by its head.
+        // The request for the page is not an ingest request, nor is one that was refused because of its head.
         ("logs_ingest_request_duration_seconds_count", 4.0),
         ("logs_ingest_kafka_ack_duration_seconds_count", 0.0),
     ] {
@@ -147,27 +147,27 @@ fn the_page_tells_what_happened() {
 }
 
 #[test]
-fn every_metric_is_documented_and_every_documented_metric_is_there() {
+fn every_metric_is_documented_and_every_documented_metric_exists() {
     let home = TempDir::new();
     let daemon = full_daemon(&home);
     assert_eq!(daemon.client().post(INGEST, &[("X-API-Key", KEY)], Body::minimal().text()).status, 202);
     let page = page(&daemon);
     let docs = file("docs/metrics.md");
-    assert_eq!(named_in(&docs), families(&page), "docs/metrics.md and the page name other metrics");
-    // The values of labels, but for those that the administrator gives.
+    assert_eq!(named_in(&docs), families(&page), "docs/metrics.md and the page have different metrics");
+    // The values of labels, except those that the administrator chooses.
     for line in page.lines().filter(|line| !line.starts_with('#')) {
         for label in ["store", "reason", "result", "answer"] {
             let Some((_, rest)) = line.split_once(&format!("{label}=\"")) else { continue };
             let value = rest.split('"').next().unwrap();
-            assert!(docs.contains(&format!("`{value}`")), "docs/metrics.md says nothing of {line}");
+            assert!(docs.contains(&format!("`{value}`")), "docs/metrics.md lacks {line}");
         }
     }
     let alerts = file("deploy/prometheus-alerts.yml");
     let unknown: Vec<_> = named_in(&alerts).difference(&families(&page)).copied().collect();
-    assert!(unknown.is_empty(), "the alerts use metrics that are not there: {unknown:?}");
+    assert!(unknown.is_empty(), "the alerts use unknown metrics: {unknown:?}");
     let tried = file("tests/prometheus/alerts.yml");
     let unknown: Vec<_> = named_in(&tried).difference(&families(&page)).copied().collect();
-    assert!(unknown.is_empty(), "the alerts are tried with metrics that are not there: {unknown:?}");
+    assert!(unknown.is_empty(), "the tests of the alerts use unknown metrics: {unknown:?}");
 }
 
 #[test]

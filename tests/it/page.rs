@@ -1,5 +1,5 @@
-//! The status page in a real browser: well, through an outage of the broker and its end, and without a daemon; on a phone,
-//! in the dark, and behind a key.
+//! The status page in a real browser: before, during and after an outage of the broker, and without a daemon; on a phone,
+//! in dark mode, and with a key.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,16 +15,16 @@ use crate::support::events;
 use crate::support::kafka::{Broker, Version};
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long the page may take to say what has happened.
+/// How long the page may take to show what has happened.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Waits until the element's text has this in it.
+/// Waits until the text of the element contains this.
 fn says(browser: &Browser, limit: Duration, id: &str, text: &str) {
     let script = format!("return document.getElementById({id:?}).textContent.includes({text:?})");
     browser.wait_for(limit, &script);
 }
 
-/// For people who want to look, and it must work.
+/// Takes a screenshot, for people who want to look.
 fn picture(browser: &Browser, name: &str) {
     let folder = TempDir::new();
     let kept = std::env::var_os("LOGS_INGEST_SCREENSHOTS");
@@ -42,7 +42,7 @@ fn post(daemon: &Daemon, count: usize) {
 }
 
 #[test]
-fn an_outage_is_told_when_it_begins_and_when_it_ends() {
+fn an_outage_is_shown_when_it_begins_and_when_it_ends() {
     let mut broker = Broker::start(Version::V3_9);
     let mut daemon =
         Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 40).start();
@@ -105,7 +105,7 @@ fn structure(browser: &Browser) {
         if (document.querySelector('#verdict').getAttribute('aria-live') !== 'polite') lacking.push('a live region');
         for (const cell of document.querySelectorAll('th')) if (cell.scope !== 'col') lacking.push('scope');
         for (const scroll of document.querySelectorAll('.scroll')) if (scroll.tabIndex !== 0) lacking.push('focus');
-        // Contrast of text, by WCAG: 4.5 at the least.
+        // Contrast of text, by WCAG: at least 4.5.
         const light = (colour) => {
             const [r, g, b] = colour.match(/[\d.]+/g).map(Number).map(part => part / 255)
                 .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
@@ -138,7 +138,7 @@ fn dark_and_small(browser: &Browser) {
     let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
     browser.command("Emulation.setDeviceMetricsOverride", phone);
     let width = browser.run("return document.documentElement.scrollWidth");
-    assert_eq!(width, 390, "it has to be moved sideways on a phone");
+    assert_eq!(width, 390, "it must be scrolled sideways on a phone");
     picture(browser, "phone.png");
     browser.command("Emulation.clearDeviceMetricsOverride", json!({}));
 }
@@ -159,7 +159,7 @@ fn a_protected_page_asks_a_browser_for_the_key() {
         let answer = daemon.client().request("GET", path, &[("Authorization", &shown)], b"");
         assert_eq!(answer.status, 200, "{path}");
     }
-    // A till has nobody to ask.
+    // A till has no user to ask.
     let refused = daemon.client().post_event("{}");
     assert_eq!((refused.status, refused.header("WWW-Authenticate")), (401, Some("Bearer")));
 }

@@ -1,4 +1,4 @@
-//! What travels with an event beside itself: trace contexts, how far clocks are off, ids inside the value.
+//! What travels with an event: trace contexts, the skew of clocks, ids inside the value.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn in_spool(daemon: &Daemon, column: &str) -> Vec<Option<String>> {
 }
 
 #[test]
-fn a_valid_traceparent_is_answered_logged_and_stored_and_no_other() {
+fn a_valid_traceparent_is_echoed_logged_and_stored_and_no_other() {
     let daemon = Daemon::builder().env("LOG_LEVEL", "debug").start();
     let event = Body::minimal().text();
     for path in [INGEST, BATCH] {
@@ -47,7 +47,7 @@ fn a_valid_traceparent_is_answered_logged_and_stored_and_no_other() {
 }
 
 #[test]
-fn a_wrong_clock_refuses_nothing_and_is_told() {
+fn a_wrong_clock_refuses_nothing_and_is_reported() {
     let daemon = Daemon::start();
     for (service, timestamp) in [
         ("old", "2016-02-29T12:00:00Z"),

@@ -1,5 +1,5 @@
-//! Events that must be taken: every lax coercion, every odd but legal body and way to send one; the
-//! answer byte for byte, and what is then stored.
+//! Events that must be accepted: every coercion, every unusual but legal body and way to send one; the answer byte for
+//! byte, and the stored bytes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -107,7 +107,7 @@ const TIMESTAMPS: &[&str] = &[
     "2025-W47-2T17:21:35Z",
 ];
 
-/// The four keys in their order, the timestamp's form, and the headers that say where it is.
+/// The four members in their order, the form of the timestamp, and the headers that say where the event is.
 /// Returns the ingest id.
 fn assert_accepted(response: &Response, request_id: &str, what: &str) -> String {
     assert_eq!(response.status, 202, "{what}: {}", response.text());
@@ -141,7 +141,7 @@ fn accept(client: &mut Client, body: &Body) -> String {
     assert_accepted(&response, &body.request_id, &text)
 }
 
-/// The stored bytes of an event; the daemon must be down.
+/// The stored bytes of an event. The daemon must not run.
 fn payload(spool: &Connection, request_id: &str) -> String {
     let query = "SELECT payload FROM raw_logs WHERE request_id = ?1";
     let payload: Vec<u8> = spool
@@ -191,7 +191,7 @@ fn unknown_fields_duplicates_and_order_are_kept_as_the_contract_says() {
             base().and("raw_data", "{}").and("quantity", "1").and("user_id", r#""u""#),
             r#","user_id":"u","quantity":1,"raw_data":{}}"#,
         ),
-        // Of a duplicated key the last wins, a wrong one before it does not count.
+        // Of a duplicated key the last one wins; a wrong one before it does not count.
         (base().and("quantity", r#""none""#).and("quantity", "2"), r#","quantity":2}"#),
         // Keys are compared after unescaping.
         (base().and(r"\u0071uantity", "4"), r#","quantity":4}"#),
@@ -299,7 +299,7 @@ fn any_legal_http_works() {
         assert_accepted(&client.read_response().expect("an answer"), request_id, "pipelined");
     }
 
-    // Half-closed: the client has said everything, and waits.
+    // Half-closed: the client has sent everything, and waits.
     client.send_raw(format!("{head}\r\n{text}")).expect("the daemon reads");
     client.finish_sending().expect("an open connection");
     assert_accepted(&client.read_response().expect("an answer"), &body.request_id, "half-closed");
@@ -330,7 +330,7 @@ fn big_and_deep_bodies_are_accepted_up_to_the_limits() {
     let room = EVENT_BYTES_MAX - 256 - spare.text().len() - spare.request_id.len();
     accept(&mut client, &spare.with("message", &format!("\"{}\"", "m".repeat(room))));
 
-    // The body may be longer than what is stored: escapes and white space.
+    // The body may be longer than the stored event: escapes and white space.
     let escaped = "\\u0041".repeat(80_000);
     accept(&mut client, &Body::minimal().with("message", &format!("\"{escaped}\"")));
     let body = Body::minimal();

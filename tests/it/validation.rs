@@ -1,5 +1,5 @@
-//! Events that must be refused: every row of the contract's error tables and every example of its
-//! prose, the answer byte for byte.
+//! Events that must be refused: every row of the contract's error tables and every example in its text, with the answer
+//! byte for byte.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ const INT_SIZE: (&str, &str) =
 const DICT: (&str, &str) = ("dict_type", "Input should be a valid dictionary");
 const MISSING: (&str, &str) = ("missing", "Field required");
 
-/// Field, what is wrong, and the tokens that are wrong so.
+/// Field, what is wrong, and the tokens that are wrong in this way.
 type Wrong = (&'static str, (&'static str, &'static str), &'static [&'static str]);
 
 const WRONG: &[Wrong] = &[
@@ -128,7 +128,7 @@ const WRONG: &[Wrong] = &[
     ("raw_data", DICT, &["[]", "\"{}\"", "7", "1.5", "true", "[{}]"]),
 ];
 
-/// Strings that are no timestamp.
+/// Strings that are not timestamps.
 const NO_TIMESTAMPS: &[&str] = &[
     "",
     " ",
@@ -236,7 +236,7 @@ fn every_wrong_token_gives_its_one_item() {
 }
 
 #[test]
-fn every_string_that_is_no_timestamp_is_refused() {
+fn every_string_that_is_not_a_timestamp_is_refused() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     for stamp in NO_TIMESTAMPS {
@@ -286,7 +286,7 @@ fn all_errors_come_at_once_in_schema_order() {
         item("raw_data", DICT),
     ];
     assert_refused(&client.post_event(body), &items.join(","), body);
-    // Of a duplicated key the last is judged.
+    // Of a duplicated key the last one counts.
     refuse(&mut client, &Body::minimal().and("quantity", "2").and("quantity", "[]"), &item("quantity", INT));
     let unescaped = Body::minimal().and(r"\u006cevel", "\"loud\"");
     refuse(&mut client, &unescaped, &item("level", LEVEL));
@@ -306,7 +306,7 @@ fn an_empty_body_is_missing_however_it_is_framed() {
 }
 
 #[test]
-fn json_that_is_no_object_is_refused_as_a_whole() {
+fn json_that_is_not_an_object_is_refused_as_a_whole() {
     const ITEM: &str = r#"{"loc":["body"],"msg":"Input should be a valid dictionary or object to extract fields from","type":"model_attributes_type"}"#;
     let daemon = Daemon::start();
     let mut client = daemon.client();
@@ -347,7 +347,7 @@ fn broken_json_is_refused_with_the_offset_in_characters() {
         (r#"{"é":x}"#, 5),
         (r#"{"a":1} x"#, 8),
         ("{}{}", 2),
-        // Python takes these; this contract does not: where the token starts.
+        // Python accepts these, the contract does not. The offset is the start of the token.
         (r#"{"price":NaN}"#, 9),
         (r#"{"price":Infinity}"#, 9),
         (r#"{"price":-Infinity}"#, 9),
@@ -368,7 +368,7 @@ fn broken_json_is_refused_with_the_offset_in_characters() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_are_refused() {
+fn bytes_that_are_not_utf8_are_refused() {
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let utf16: Vec<u8> = "{\"a\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -390,7 +390,7 @@ fn what_is_passed_on_verbatim_is_checked_just_as_strictly() {
             refuse_json(&mut client, body.text().as_bytes(), None);
         }
     }
-    // A wrong field does not hide that the body is no JSON.
+    // A wrong field does not hide that the body is not valid JSON.
     refuse_json(&mut client, br#"{"level":"loud","unknown":NaN}"#, Some(26));
 }
 

@@ -71,7 +71,7 @@ const RANGES: [Range; 34] = [
     // RuPay; Hipercard's 6062, UkrCard's 6040.
     issued(60, 60, &[16, 19]),
     issued(82, 82, &[16]),
-    // Mir, and PayPak and BORICA behind it.
+    // Mir, and PayPak and BORICA after it.
     issued(2200, 2204, FROM_16),
     issued(2205, 2205, &[16]),
     // Troy, NAPAS, Humo, UzCard, ArCa, Belkart.

@@ -1,4 +1,4 @@
-//! The scan against tables of bodies, good and bad.
+//! The scan against tables of good and bad bodies.
 
 use super::*;
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn a_fault_is_where_python_has_it() {
         ("[--1]", 1),
         ("[0x10]", 2),
         ("[1_0]", 2),
-        // there is more behind the value
+        // there is more after the value
         ("{}x", 2),
         ("{} {}", 3),
         ("01", 1),

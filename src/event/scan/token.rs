@@ -6,7 +6,7 @@ use super::{Fault, Scanner};
 const SAFE_DIGITS: usize = 308;
 
 impl Scanner<'_> {
-    /// A value that is no container.
+    /// A string, number or literal.
     pub(super) fn scalar(&mut self, first: Option<u8>) -> Result<(), Fault> {
         match first {
             Some(b'"') => self.string(),

@@ -1,4 +1,4 @@
-//! What is refused, and with which words: every row of the contract's tables.
+//! Refusals and their texts: every row of the contract's tables.
 
 use super::*;
 
@@ -252,7 +252,7 @@ fn too_large_counts_key_payload_and_headers() {
         let refusal = Event::from_body(body.as_bytes(), arrival, within(exact - 1)).unwrap_err();
         assert_eq!(refusal, Refusal::TooLarge { limit_bytes: exact - 1 });
     }
-    // White space and escapes of the body are not what is stored.
+    // White space and escapes of the body are not stored.
     let blank = format!("{}{body}", " ".repeat(1_000)).replace("Sold", r"\u0053old");
     assert!(Event::from_body(blank.as_bytes(), arrival(), within(key_and_payload + headers)).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Whole answers, kept as files: `name.json` is a body, `name.answer.json` what is answered with 422.
+//! Whole answers in files: `name.json` is a body, `name.answer.json` the body of its 422.
 
 use std::collections::BTreeSet;
 use std::fs;

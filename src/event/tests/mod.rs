@@ -1,5 +1,5 @@
-//! Tests of the whole way of a body: what is refused (row by row of the contract), what is stored,
-//! whole answers kept as files, and properties of random bodies.
+//! Tests of the whole path of a body: what is refused (each row of the contract), what is stored, whole answers in
+//! files, and properties of random bodies.
 
 mod answers;
 mod golden;
@@ -46,7 +46,7 @@ pub(super) fn from_body(body: &[u8]) -> Result<Event, Refusal> {
     Event::from_body(body, arrival(), RULES)
 }
 
-/// The payload that becomes of a body that must be good.
+/// The payload made from a body that must be good.
 pub(super) fn payload(body: &str) -> String {
     let event = from_body(body.as_bytes()).unwrap_or_else(|refusal| panic!("{body}: {refusal}"));
     String::from_utf8(event.payload().to_vec()).unwrap()
@@ -58,7 +58,7 @@ pub(super) fn object(members: impl IntoIterator<Item = (impl AsRef<str>, impl As
     format!("{{{}}}", members.join(","))
 }
 
-/// A good event with all fields, but for one whose JSON is `json`.
+/// A good event with all fields, one of which has the JSON `json`.
 pub(super) fn full_with(field: &str, json: &str) -> String {
     object(FIELDS.map(|(name, good)| (name, if name == field { json } else { good })))
 }
@@ -68,7 +68,7 @@ fn full_without(field: &str) -> String {
     object(FIELDS.into_iter().filter(|(name, _)| *name != field))
 }
 
-/// A good event with the required fields, and `rest` (with its leading comma) behind them.
+/// A good event with the required fields, followed by `rest` (with its leading comma).
 pub(super) fn minimal_with(rest: &str) -> String {
     let required = object(FIELDS.into_iter().filter(|(name, _)| REQUIRED.contains(name)));
     format!("{}{rest}}}", required.strip_suffix('}').unwrap())

@@ -1,4 +1,4 @@
-//! What is stored of a good body, byte for byte.
+//! The stored form of good bodies, byte for byte.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn fields_come_in_schema_order_and_unknown_ones_behind_in_the_order_sent() {
         object(members).replace(',', " ,\n").replace(':', "\t: ").replace("17\t: 21\t: 35", "17:21:35");
     let rest = r#","zeta":1,"alpha":{"z"	: 1},"Level":null}"#;
     let wanted = object(FIELDS).strip_suffix('}').unwrap().to_owned().replace("\"a\":", "\"a\"\t: ") + rest;
-    // Inside of raw_data and of unknown values the white space is the sender's.
+    // Inside raw_data and unknown values, white space stays as sent.
     assert_eq!(payload(&sent), wanted.replace(r#"{"z"	: 1}"#, "{\"z\"\t:  1}"));
 }
 

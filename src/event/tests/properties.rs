@@ -1,4 +1,4 @@
-//! What holds for any body at all.
+//! Properties of any body.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::event::Columns;
 
-/// What is accepted is JSON for others too, and is its own normal form.
+/// An accepted payload is JSON for other parsers too, and is its own normal form.
 fn judge(body: &[u8]) -> Result<(), TestCaseError> {
     let Ok(event) = from_body(body) else { return Ok(()) };
     let value: Value = serde_json::from_slice(event.payload()).unwrap();

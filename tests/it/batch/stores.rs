@@ -23,7 +23,7 @@ fn daemon(broker: &Broker) -> Daemon {
     daemon
 }
 
-/// Clients that send so many batches each, one after the other; each `send` gives the ids that it is about.
+/// Clients that send their batches one after the other; each `send` returns the ids in its batch.
 fn senders(
     count: usize,
     batches: usize,
@@ -75,7 +75,7 @@ fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("KAFKA_DEADLINE", "3s").start();
     daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
     assert_eq!(daemon.client().post_event(Body::minimal().text()).status, 202);
-    // A round of 2,000 takes a good part of the second that one request may, and the next waits behind it.
+    // A round of 2,000 takes much of the second that one request may take, and the next round waits for it.
     let piece = Duration::from_millis(15);
     proxy.set(Mode::Delay { min: piece, max: piece });
     let (texts, _) = some(6_000);
@@ -111,16 +111,16 @@ fn what_kafka_refuses_costs_no_event_of_other_batches_under_way() {
     let bad: HashSet<String> = ids(senders).into_iter().collect();
     let dead: Vec<_> = rows(&daemon.data_dir(), "dead_letters");
     let dead_ids: HashSet<String> = dead.iter().map(|row| row.request_id.clone()).collect();
-    assert_eq!((dead.len(), dead_ids == bad), (60, true), "the bad ones and no other are dead letters");
+    assert_eq!((dead.len(), dead_ids == bad), (60, true), "the bad events and no others are dead letters");
     assert_eq!(broker.read_all(TOPIC).len(), 6 * 5 * 997);
     assert!(Ledger::settled(&daemon, LIMIT).balances());
 }
 
 #[test]
-fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
+fn batches_sent_while_the_broker_dies_are_stored_completely_and_reach_it_later() {
     let mut broker = Broker::start(Version::V3_9);
     let daemon = daemon(&broker);
-    // Together they have more waiting than one round takes, so that the next is begun before the last is through.
+    // Together they have more events than one round takes, so that the next round begins before the last has ended.
     let senders = senders(3, 4, &daemon, |client| {
         let (texts, ids) = some(2_500);
         let response = client.post(BATCH, &[], texts.join("\n"));
@@ -142,7 +142,7 @@ fn batches_sent_while_the_broker_dies_are_stored_whole_and_reach_it_later() {
 }
 
 #[test]
-fn where_no_store_takes_the_rest_it_is_503_and_a_repeat_makes_no_new_ids() {
+fn without_a_store_for_the_rest_it_is_503_and_a_repeat_makes_no_new_ids() {
     let daemon = Daemon::builder()
         .env("KAFKA_BROKERS", "127.0.0.1:9")
         .env("MAX_EVENT_BYTES", "1KiB")
@@ -182,7 +182,7 @@ fn single_events_do_not_wait_for_large_batches() {
     }
     let report = load.stop();
     assert!(report.answers.len() > 50 && report.answers.iter().all(|answer| answer.status == 202));
-    // A round of 2,000 rows in an unoptimised build, and one's own.
+    // A round of 2,000 rows in an unoptimised build, and the round of the event itself.
     let p99 = report.percentile(0.99);
     assert!(p99 < Duration::from_secs(1), "p99 {p99:?} of {}", report.answers.len());
 }

@@ -1,11 +1,11 @@
-//! What is no card: a million texts that must stay whole, and the share of plain numbers that don't.
+//! Texts without card numbers: a million that must stay whole, and the share of plain numbers that do not.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::*;
 
-/// Numbers that look like chance and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Chance(u64);
 
 impl Chance {
@@ -29,7 +29,7 @@ impl Chance {
     }
 }
 
-/// As logs, databases and programs write a time.
+/// A time as logs, databases and programs write it.
 const TIMES: [&str; 24] = [
     "%Y-%m-%dT%H:%M:%S%.3fZ",
     "%Y-%m-%dT%H:%M:%S%.6f+00:00",
@@ -102,7 +102,7 @@ fn uuids_stay_whole() {
         [uuid.to_string(), uuid.simple().to_string(), uuid.urn().to_string()]
     });
     assert_eq!(hits(texts), 0);
-    // Those without a letter, which chance hardly ever makes.
+    // Those without a letter, which are rare at random.
     let mut chance = Chance(4);
     let texts = (0..100_000).map(|_| [8, 4, 4, 4, 12].map(|count| chance.digits(count)).join("-"));
     assert_eq!(hits(texts), 0);
@@ -133,7 +133,7 @@ fn article_numbers_and_ids_up_to_13_digits_stay_whole() {
     }
 }
 
-/// What `docs/card-numbers.md` says of plain numbers.
+/// The share of plain numbers in `docs/card-numbers.md`.
 #[test]
 fn of_random_numbers_few_are_taken_for_cards() {
     let mut chance = Chance(7);

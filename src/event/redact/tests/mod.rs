@@ -1,5 +1,5 @@
-//! Card numbers of every network, in every spelling and place, through the whole way of a body; what
-//! must stay whole, by the hundred thousand; and what holds for any text.
+//! Card numbers of every network, in every spelling and place, through the whole path of a body; texts that must stay
+//! whole, by the hundred thousand; and properties of any text.
 
 mod innocent;
 mod properties;
@@ -8,14 +8,14 @@ use super::mask_text;
 use crate::event::tests::{FIELDS, RULES, arrival, from_body, full_with, minimal_with, object, payload};
 use crate::event::{Event, Rules};
 
-/// What the networks and payment providers publish for tests: a network and a number a line.
+/// The numbers that networks and payment providers publish for tests: per line a network and a number.
 const PUBLISHED: &str = include_str!("../../../../tests/cards.txt");
 
 fn published() -> impl Iterator<Item = &'static str> {
     PUBLISHED.lines().filter_map(|line| line.split(' ').nth(1))
 }
 
-/// The number as it must be stored: by the contract, and not by the code that is tested.
+/// The number as the contract wants it stored, independent of the code under test.
 fn masked(number: &str) -> String {
     let last = number.len() - 4;
     number.char_indices().map(|(at, digit)| if (6..last).contains(&at) { '*' } else { digit }).collect()
@@ -49,7 +49,7 @@ fn grouped(number: &str, sizes: &[usize], separators: &[&str]) -> String {
     text
 }
 
-/// Every way to spell a number inside a JSON string, and the same spelling once it is masked and decoded.
+/// Every way to write a number inside a JSON string, and its masked and decoded form.
 fn spellings(number: &str) -> Vec<(String, String)> {
     let hidden = masked(number);
     let escape = |digit: char| format!("\\u{:04x}", u32::from(digit));

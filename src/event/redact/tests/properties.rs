@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 
-/// Texts that are mostly digits, cards and what stands between them.
+/// Texts of mostly digits, card numbers and separators.
 fn cardlike() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => select(published().collect::<Vec<_>>()).prop_map(str::to_owned),
@@ -19,7 +19,7 @@ fn cardlike() -> impl Strategy<Value = String> {
     proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
 }
 
-/// The text as JSON with some characters escaped that need not be.
+/// The text as JSON, with some characters escaped unnecessarily.
 fn escaped(text: &str, every: usize) -> String {
     let mut json = String::from("\"");
     for (at, c) in text.chars().enumerate() {
@@ -76,7 +76,7 @@ proptest! {
         prop_assert_eq!(value["x"].as_str(), Some(&*format!("{before}={stored};{behind}")));
     }
 
-    /// The walk is only made for JSON that passed the scan; of other text it may say anything, but say it.
+    /// The walk is for JSON that passed the scan; for other text the result does not matter, but it must end.
     #[test]
     fn no_text_panics(text in ".{0,60}", card in cardlike()) {
         let _ = super::super::json::mask(&text);
