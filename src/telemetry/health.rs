@@ -28,7 +28,7 @@ pub enum RemoteState {
 
 /// The store to which the next event goes, by the states of the remote ones.
 #[must_use]
-pub fn route(kafka: RemoteState, postgres: RemoteState) -> StoredIn {
+pub fn next_store(kafka: RemoteState, postgres: RemoteState) -> StoredIn {
     match (kafka, postgres) {
         (RemoteState::Up, _) => StoredIn::Kafka,
         (_, RemoteState::Up) => StoredIn::Postgres,

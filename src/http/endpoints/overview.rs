@@ -95,8 +95,8 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn route(&self) -> StoredIn {
-        health::route(self.kafka.state, self.postgres.state)
+    fn next_store(&self) -> StoredIn {
+        health::next_store(self.kafka.state, self.postgres.state)
     }
 
     /// Level, headline and detail.
@@ -107,12 +107,12 @@ impl Facts<'_> {
             1 => " 1 event waits.".to_owned(),
             backlog => format!(" {backlog} events wait."),
         };
-        let route = self.route();
-        if route == StoredIn::Spool && !self.has_room {
+        let store = self.next_store();
+        if store == StoredIn::Spool && !self.has_room {
             let detail = format!("There is no room. Tills must send them again later.{waits}");
             return (Level::Refusing, "New events cannot be stored", detail);
         }
-        let place = match route {
+        let place = match store {
             StoredIn::Kafka => "in Kafka",
             StoredIn::Postgres => "in PostgreSQL",
             StoredIn::Spool | StoredIn::DeadLetter => "on this machine's own disk",
@@ -171,7 +171,7 @@ pub(super) fn reply(context: &Context) -> Reply {
         version: env!("CARGO_PKG_VERSION"),
         now: clock::rfc3339(now),
         uptime_s: uptime.as_secs(),
-        route: facts.route().name(),
+        route: facts.next_store().name(),
         backlog_gone_in_s: facts.gone_in_s,
         rate: context.history.rate(uptime.as_secs()),
         history: context.history.counts(uptime.as_secs()),

@@ -115,7 +115,7 @@ fn stores(page: &mut Page, context: &Context) {
     let configured = || configured.iter().filter(|(_, _, state)| *state != RemoteState::Off);
     page.gauge("logs_ingest_store_up", "1 while a configured store works, by store.")
         .by("store", configured().map(|(name, _, state)| (*name, *state == RemoteState::Up)));
-    let route = health::route(context.health.kafka.state(), context.health.postgres.state());
+    let route = health::next_store(context.health.kafka.state(), context.health.postgres.state());
     page.gauge("logs_ingest_route", "1 for the store to which the next event goes.").by(
         "store",
         [StoredIn::Kafka, StoredIn::Postgres, StoredIn::Spool].map(|store| (store.name(), store == route)),
