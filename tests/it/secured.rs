@@ -160,7 +160,7 @@ fn certificates(secured: &Secured) {
         .env("KAFKA_SSL_CERTIFICATE_LOCATION", own.certificate.display())
         .env("KAFKA_SSL_KEY_LOCATION", own.key.display())
         .start();
-    is_told(&unknown, "the broker does not accept the certificate");
+    is_told(&unknown, "the broker does not accept this daemon's certificate");
 
     // Another authority, until its file is the right one.
     let folder = TempDir::new();
@@ -246,7 +246,7 @@ fn check_config(secured: &Secured) {
     assert!(code == Some(0) && said.contains("(not shown)") && !said.contains(PASSWORD), "{said}");
     fs::write(&file, "wrong\n").expect("a writable folder");
     let (code, said) = check(&file);
-    assert!(code == Some(1) && said.contains("the name or the password is wrong"), "{said}");
+    assert!(code == Some(1) && said.contains("the user name or the password is wrong"), "{said}");
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! A panic of a client library costs the client and nothing else: not the thread that called it, which is one
-//! that the daemon cannot do without, and no event.
+//! A panic in a client library costs the client and nothing else: not the thread that called it, which the daemon
+//! cannot do without, and no event.
 //!
 //! The panic itself is logged by the hook in `host::crash`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::errors::Place;
+use super::errors::Cluster;
 use crate::event::Event;
 use crate::store::{Batch, Store, StoreError, WriteResult};
 
-/// What a call gives; a panic in it is `Unavailable`. What it was about must not be used again.
-pub(super) fn call<T>(at: &Place, body: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+/// The result of a call; a panic in it is `Unavailable`. What it worked on must not be used again.
+pub(super) fn call<T>(at: &Cluster, body: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| Err(at.panicked()))
 }
 
@@ -19,11 +19,11 @@ pub(super) fn call<T>(at: &Place, body: impl FnOnce() -> Result<T, StoreError>) 
 pub(super) struct Contained {
     /// None: it has panicked.
     store: Option<Box<dyn Store>>,
-    at: Place,
+    at: Cluster,
 }
 
 impl Contained {
-    pub(super) fn new(store: Box<dyn Store>, at: Place) -> Self {
+    pub(super) fn new(store: Box<dyn Store>, at: Cluster) -> Self {
         Self { store: Some(store), at }
     }
 

@@ -1,8 +1,8 @@
-//! What a client's error means for the event: one pure table a client.
+//! What a client's error means for the event: one pure table per client.
 //!
-//! Invariant: `Rejected` only when the broker answered and refuses the record for its own sake;
-//! whatever else goes wrong is `Unavailable`, so that the event is kept and goes elsewhere.
-//! A refusal is the broker's word on a whole wire batch: `isolate` finds the event.
+//! Invariant: `Rejected` only when the broker answered and refuses the record itself; whatever else goes
+//! wrong is `Unavailable`, so that the event is kept and goes to the next store.
+//! A broker refuses a whole wire batch: `isolate` finds the event.
 
 use std::fmt;
 use std::io;
@@ -15,14 +15,14 @@ use super::security;
 use crate::event::Event;
 use crate::store::{Cause, Refusal, StoreError, WriteResult};
 
-/// Whom and what the texts talk about.
+/// The brokers and the topic that the texts name.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct Cluster {
     brokers: Arc<str>,
     topic: Arc<str>,
 }
 
-impl Place {
+impl Cluster {
     pub(super) fn new(brokers: &[String], topic: &str) -> Self {
         Self { brokers: brokers.join(", ").into(), topic: topic.into() }
     }
@@ -105,8 +105,8 @@ impl Place {
     }
 }
 
-/// For `isolate`: an event that the topic finds too large tells of all that are at least as large on the
-/// wire. A topic with a small limit would else take a try for each.
+/// For `isolate`: if an event is too large for the topic, so are all that are at least as large on the wire. Without
+/// this, a topic with a small limit would take a try for each.
 pub(super) fn judge_of_size(events: &[Event]) -> impl Fn(Refusal, usize, usize) -> bool {
     let size = |index: usize| {
         let event = &events[index];
@@ -116,8 +116,8 @@ pub(super) fn judge_of_size(events: &[Event]) -> impl Fn(Refusal, usize, usize) 
     move |refusal, one, other| refusal == Refusal::TooLarge && size(other) >= size(one)
 }
 
-/// A refused time is found alone, like any refusal, but it is no fault of the event: it is this
-/// machine's clock, and so it would be every event. It waits until the clocks agree.
+/// A refused time is found like any refusal, but the event is not to blame: this machine's clock or the broker's is, and
+/// so every event would be refused. It waits until the clocks agree.
 pub(super) fn pardon_the_clock(result: WriteResult) -> WriteResult {
     match result {
         Err(StoreError::Rejected(Refusal::TimestampRefused, text)) => {
@@ -127,11 +127,11 @@ pub(super) fn pardon_the_clock(result: WriteResult) -> WriteResult {
     }
 }
 
-/// What the broker lacks for the modern client, when its answer says so. Only such an answer lets
-/// `auto` take the classic client.
+/// What the broker lacks for the modern client, when its answer says so. Only with such an answer does `auto` take the
+/// classic client.
 pub(super) fn lacking(error: &KrafkaError) -> Option<String> {
     match error {
-        // What comes after the first clause is advice for programmers.
+        // What follows the first clause is advice for programmers.
         KrafkaError::Protocol { kind: ProtocolErrorKind::UnknownApiVersion, message } => {
             Some(message.split(';').next().unwrap_or(message).to_owned())
         }
@@ -142,8 +142,8 @@ pub(super) fn lacking(error: &KrafkaError) -> Option<String> {
     }
 }
 
-/// The modern client's error, by what to do.
-pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
+/// The modern client's error, sorted by what to do.
+pub(super) fn modern(error: &KrafkaError, at: &Cluster) -> StoreError {
     if let Some(lacking) = lacking(error) {
         let why = format!(
             "the broker lacks what the modern client needs ({lacking}): set KAFKA_CLIENT to auto or classic"
@@ -185,7 +185,7 @@ pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
             at.unavailable(Cause::Refused, &format!("authentication failed: {message}"))
         }
         KrafkaError::Config { message } => at.unavailable(Cause::BadSetting, message),
-        // The client met what its own rules exclude.
+        // The client broke its own rules.
         KrafkaError::Closed { .. } | KrafkaError::IllegalState { .. } => {
             at.unavailable(Cause::Bug, &error.to_string())
         }
@@ -193,8 +193,8 @@ pub(super) fn modern(error: &KrafkaError, at: &Place) -> StoreError {
     }
 }
 
-/// What the classic client says of one partition, by what to do.
-pub(super) fn classic_code(code: KafkaCode, at: &Place) -> StoreError {
+/// What the classic client reports for one partition, sorted by what to do.
+pub(super) fn classic_code(code: KafkaCode, at: &Cluster) -> StoreError {
     match code {
         KafkaCode::MessageSizeTooLarge | KafkaCode::RecordListTooLarge => at.too_large(),
         KafkaCode::InvalidTimestamp => at.invalid_time(),
@@ -208,9 +208,8 @@ pub(super) fn classic_code(code: KafkaCode, at: &Place) -> StoreError {
     }
 }
 
-/// The classic client's error on a whole call, by what to do. It says nothing of single events, so
-/// it never rejects one.
-pub(super) fn classic(error: &ClassicError, at: &Place) -> StoreError {
+/// The classic client's error on a whole call, sorted by what to do. It does not say which event, so it never rejects one.
+pub(super) fn classic(error: &ClassicError, at: &Cluster) -> StoreError {
     let (cause, why) = match error {
         ClassicError::Kafka(code) | ClassicError::TopicPartitionError { error_code: code, .. } => {
             let error = classic_code(*code, at);
@@ -229,8 +228,8 @@ pub(super) fn classic(error: &ClassicError, at: &Place) -> StoreError {
 mod tests {
     use super::*;
 
-    fn at() -> Place {
-        Place::new(&["till:9092".to_owned()], "pos-logs")
+    fn at() -> Cluster {
+        Cluster::new(&["till:9092".to_owned()], "pos-logs")
     }
 
     fn rejects(error: &StoreError) -> bool {
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_rejects_an_event_only_for_its_own_sake() {
+    fn a_broker_rejects_an_event_only_for_what_is_in_it() {
         use ErrorCode as E;
         for (code, want, word) in [
             (E::MessageTooLarge, Err(Refusal::TooLarge), "max.message.bytes"),
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_time_is_no_fault_of_the_event() {
+    fn the_event_is_not_to_blame_for_a_refused_time() {
         let refused = modern(&KrafkaError::broker(ErrorCode::InvalidTimestamp, "x"), &at());
         let pardoned = pardon_the_clock(Err(refused)).unwrap_err();
         assert!(matches!(pardoned, StoreError::Unavailable(Cause::ClockRefused, _)), "{pardoned:?}");
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_never_rejects() {
+    fn without_an_answer_nothing_is_rejected() {
         for (error, cause) in [
             (KrafkaError::timeout("x"), Cause::OutOfTime),
             (KrafkaError::delivery_timeout(true, "x"), Cause::OutOfTime),
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_tells_the_last_error_when_there_was_one() {
+    fn an_expiry_names_the_last_error_when_there_was_one() {
         let message = "not acknowledged after 3 attempt(s); last error: broker error: KafkaStorageException";
         let text = modern(&KrafkaError::delivery_timeout(true, message), &at()).to_string();
         assert!(text.ends_with("last: broker error: KafkaStorageException"), "{text}");

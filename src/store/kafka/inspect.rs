@@ -1,5 +1,5 @@
-//! What a broker says of itself and of the topic, for `check-config`. Nothing is written or
-//! created: the broker notices a producer that sends nothing.
+//! What a broker reports of itself and of the topic, for `check-config`. Nothing is written or created: the broker sees a
+//! producer that sends nothing.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use krafka::admin::{ConfigResource, DescribeConfigsOptions, DescribeTopicsOption
 use krafka::error::{ErrorCode, KrafkaError};
 use krafka::producer::Acks;
 
-use super::errors::{self, Place};
+use super::errors::{self, Cluster};
 use super::runtime::{Runtime, attempt_timeout};
 use super::{ClientChoice, Settings, contain};
 use crate::limits::KAFKA_RESPONSE_BYTES_MAX;
@@ -23,12 +23,12 @@ const WRITE: i32 = 1 << 4;
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
-    /// Configured brokers that can't be reached, each with the reason; others answer for them.
+    /// Configured brokers that cannot be reached, each with the reason, while others can.
     pub unreachable: Vec<String>,
     /// The broker answers that it lacks what the modern client needs.
     pub lacking: Option<String>,
-    /// What is known of the topic. None: the broker knows no such topic, or was not asked, for it lacks
-    /// what the modern client needs.
+    /// What is known of the topic. None: there is no such topic, or the broker was not asked, because it lacks what the
+    /// modern client needs.
     pub topic: Option<Topic>,
 }
 
@@ -37,29 +37,30 @@ pub struct Inspection {
 pub struct Topic {
     /// How many partitions it has.
     pub partitions: usize,
-    /// Of these, those without a leader: their events can't be written.
+    /// Of these, those without a leader: their events cannot be written.
     pub leaderless: usize,
     /// Copies of the partition that has the fewest.
     pub replicas: usize,
     /// Copies that are up to date, where they are the fewest.
     pub in_sync: usize,
-    /// Whether this client may write. None: the broker does not say.
+    /// Whether this client may write. None: the broker does not report it.
     pub may_write: Option<bool>,
-    /// `min.insync.replicas`, `flush.messages` and `max.message.bytes`, where the broker tells them.
+    /// `min.insync.replicas`, `flush.messages` and `max.message.bytes`, as far as the broker reports them.
     pub settings: BTreeMap<String, String>,
-    /// Why it tells none.
+    /// Why it reports none.
     pub settings_hidden: Option<String>,
 }
 
 /// Asks. Blocks for at most the deadline, and a third of it for each configured broker.
 ///
-/// Errors: always `Unavailable`, saying what failed and what to do.
+/// # Errors
+/// Always `Unavailable`; the text says what failed and what to do.
 pub fn inspect(settings: &Settings) -> Result<Inspection, StoreError> {
-    let at = Place::new(&settings.brokers, &settings.topic);
+    let at = Cluster::new(&settings.brokers, &settings.topic);
     contain::call(&at, || look(settings, &at))
 }
 
-fn look(settings: &Settings, at: &Place) -> Result<Inspection, StoreError> {
+fn look(settings: &Settings, at: &Cluster) -> Result<Inspection, StoreError> {
     let runtime = Runtime::start(at)?;
     let brokers = runtime.reachable_first(settings, at)?;
     let mut found = Inspection { unreachable: unreachable(&runtime, settings), ..Inspection::default() };
@@ -82,7 +83,7 @@ fn unreachable(runtime: &Runtime, settings: &Settings) -> Vec<String> {
     let alone = |broker: &String| Settings { brokers: vec![broker.clone()], ..settings.clone() };
     let tried = settings.brokers.iter().map(|broker| {
         let alone = alone(broker);
-        runtime.reachable_first(&alone, &Place::new(&alone.brokers, &alone.topic))
+        runtime.reachable_first(&alone, &Cluster::new(&alone.brokers, &alone.topic))
     });
     tried.filter_map(Result::err).map(|error| error.to_string()).collect()
 }
@@ -98,7 +99,7 @@ async fn ask(settings: &Settings, brokers: &[String]) -> Result<Option<Topic>, K
         .max_response_size(KAFKA_RESPONSE_BYTES_MAX)
         .connect()
         .await?;
-    // Only an idempotent producer tells whether the broker has what the modern client needs, and lets it in.
+    // Only an idempotent producer shows whether the broker has what the modern client needs, and lets it in.
     let producer = kafka.producer().acks(Acks::All).idempotent(true).max_block(attempt).metrics_push(false);
     drop(producer.build().await?);
     let admin = kafka.admin().metrics_push(false);

@@ -3,15 +3,16 @@
 //! The modern client (krafka) wherever the broker lets it: idempotent, with headers and timestamps.
 //! The classic one (kafka) where a broker says that it does not support what the modern needs.
 //!
-//! Invariants: the choice falls to classic only on an answer that says "unsupported", never because
-//! a broker can't be reached; a store that gave one `Unavailable` is thrown away by its owner and a new
-//! one asked for; acknowledged means acks=all.
+//! - `modern` and `classic` the two clients; `runtime` what drives the modern one; `contain` what a panic in either costs
+//! - `errors` their errors, sorted by what to do; `security` TLS and SASL; `inspect` for `check-config`
+//!
+//! Invariants: the classic client is chosen only on an answer that says "unsupported", never because no broker can be
+//! reached; a store that gave one `Unavailable` is thrown away by its owner, who asks for a new one; acknowledged means
+//! acks=all.
 
 mod classic;
-mod classic_probe;
 mod contain;
 mod errors;
-mod headers;
 mod inspect;
 mod modern;
 mod options;
@@ -30,7 +31,7 @@ pub use options::{Brokers, Options, Protocol};
 pub use security::{Mechanism, Sasl, Security, Tls};
 
 use contain::Contained;
-use errors::Place;
+use errors::Cluster;
 use runtime::Runtime;
 
 /// Where to write and how long to wait.
@@ -48,7 +49,7 @@ pub struct Settings {
     pub max_event_bytes: usize,
     /// Whether the value has the event's id and time of receipt too (`KAFKA_EMBED_ID`).
     pub embed_id: bool,
-    /// How brokers are spoken to.
+    /// TLS and SASL.
     pub security: Security,
 }
 
@@ -57,9 +58,9 @@ pub struct Settings {
 pub enum ClientChoice {
     /// Modern, unless the broker says that it does not support it.
     Auto,
-    /// krafka: brokers from 0.11 on that have idempotent producers.
+    /// krafka: for brokers from 0.11 on that have idempotent producers.
     Modern,
-    /// kafka: brokers before 4.0; no headers, no record timestamps.
+    /// kafka: for brokers before 4.0; no headers, no record timestamps.
     Classic,
 }
 
@@ -70,15 +71,16 @@ impl ClientChoice {
 
 /// Connects and learns the topic's partitions; nothing is written, so only a later acknowledged write
 /// proves that Kafka is back. The client is `modern` or `classic`. Creates the topic where the broker does so on demand.
-/// Blocks for at most twice the deadline (once a client); to be called off the data path.
+/// Blocks for at most twice the deadline (once per client), so it is called off the data path.
 ///
-/// Errors: always `Unavailable`, saying what failed and what to do.
+/// # Errors
+/// Always `Unavailable`; the text says what failed and what to do.
 pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
-    let at = Place::new(&settings.brokers, &settings.topic);
+    let at = Cluster::new(&settings.brokers, &settings.topic);
     let mut connected = contain::call(&at, || connect_client(settings, &at))?;
     connected.store = Box::new(Contained::new(connected.store, at));
     if settings.security.is_password_in_clear() {
-        let note = "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT with PLAIN sends the password in clear: use SASL_SSL, or SCRAM";
+        let note = "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT with PLAIN sends the password in clear text: use SASL_SSL, or SCRAM";
         connected.notes.push(note.to_owned());
     }
     if settings.max_event_bytes + KAFKA_WIRE_RECORD_EXTRA_BYTES > KAFKA_WIRE_BATCH_BYTES {
@@ -91,7 +93,7 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     Ok(connected)
 }
 
-fn connect_client(settings: &Settings, at: &Place) -> Result<Connected, StoreError> {
+fn connect_client(settings: &Settings, at: &Cluster) -> Result<Connected, StoreError> {
     let until = Instant::now() + settings.deadline;
     let runtime = Runtime::start(at)?;
     let brokers = runtime.reachable_first(settings, at)?;
@@ -104,14 +106,14 @@ fn connect_client(settings: &Settings, at: &Place) -> Result<Connected, StoreErr
     }
 }
 
-/// The classic client, when `error` is an answer that says that the modern one can't work here.
+/// The classic client, when `error` is an answer that says that the modern one cannot work here.
 fn fall_back(
     error: &KrafkaError,
     settings: &Settings,
     brokers: &[String],
-    at: &Place,
+    at: &Cluster,
 ) -> Result<Connected, StoreError> {
-    // The classic client would speak in clear, and without a name.
+    // The classic client would send in clear text, and without a login.
     let lacking = errors::lacking(error).filter(|_| settings.security.is_none());
     let lacking = lacking.ok_or_else(|| errors::modern(error, at))?;
     let mut connected = classic::connect(settings, brokers, at)?;

@@ -1,5 +1,5 @@
 //! The one place that drives asynchronous code: a runtime without threads of its own, moved by
-//! whoever owns it, and only while it waits in here. So a task that panics does it on the owner's thread.
+//! its owner, and only while the owner waits in here. So a task that panics does so on the owner's thread.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -12,16 +12,16 @@ use crate::host::crash;
 use crate::store::{Cause, StoreError};
 
 use super::Settings;
-use super::errors::Place;
+use super::errors::Cluster;
 
-/// A current-thread runtime whose drop never waits: name look-ups that hang stay behind.
+/// A current-thread runtime whose drop never waits: name lookups that hang are left behind.
 pub(super) struct Runtime {
     inner: Option<tokio::runtime::Runtime>,
     has_panicked: Cell<bool>,
 }
 
 impl Runtime {
-    pub(super) fn start(at: &Place) -> Result<Self, StoreError> {
+    pub(super) fn start(at: &Cluster) -> Result<Self, StoreError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("kafka-resolve")
@@ -42,15 +42,19 @@ impl Runtime {
         output
     }
 
-    /// Whether a task of the client has panicked, which tokio catches: what is left of the client may hang, or work
-    /// on without that task.
+    /// Whether a task of the client has panicked, which tokio catches: the rest of the client may hang, or go on without
+    /// that task.
     pub(super) fn has_panicked(&self) -> bool {
         self.has_panicked.get()
     }
 
     /// The brokers, the first to accept a TCP connection leading. All are tried at once, so that a
     /// dead one costs nothing while another lives.
-    pub(super) fn reachable_first(&self, settings: &Settings, at: &Place) -> Result<Vec<String>, StoreError> {
+    pub(super) fn reachable_first(
+        &self,
+        settings: &Settings,
+        at: &Cluster,
+    ) -> Result<Vec<String>, StoreError> {
         let limit = attempt_timeout(settings.deadline);
         let winner = self.block_on(async {
             let mut tries = JoinSet::new();

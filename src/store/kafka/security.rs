@@ -1,14 +1,14 @@
-//! How the brokers know this daemon, and it them: TLS and SASL, in Kafka's own words.
+//! How the brokers and this daemon know each other: TLS and SASL, in Kafka's own words.
 //!
 //! Invariants: a broker's certificate is always checked, its name included; files are read at each connection, so
-//! that renewed ones are used; no password shows in any text.
+//! that renewed ones are used; no text shows a password.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use krafka::auth::{AuthConfig, TlsConfig};
 
-/// Both, as far as they are set.
+/// TLS and SASL, as far as they are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Security {
     /// Encrypted (`SSL`, `SASL_SSL`).
@@ -17,16 +17,16 @@ pub struct Security {
     pub sasl: Option<Sasl>,
 }
 
-/// Whose certificates are believed, and which is shown.
+/// The trusted CAs, and the certificate that this daemon shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM file of authorities (`KAFKA_SSL_CA_LOCATION`). None: those of the system.
+    /// PEM file of trusted CAs (`KAFKA_SSL_CA_LOCATION`). None: those of the system.
     pub ca: Option<PathBuf>,
     /// PEM files of the daemon's own certificate and its key (`KAFKA_SSL_CERTIFICATE_LOCATION`, `KAFKA_SSL_KEY_LOCATION`).
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Who this daemon is.
+/// This daemon's login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sasl {
     /// How the password is proven.
@@ -70,13 +70,13 @@ impl Security {
         self.tls.is_none() && self.sasl.is_none()
     }
 
-    /// A password goes over the network in clear.
+    /// The password goes over the network in clear text.
     #[must_use]
     pub fn is_password_in_clear(&self) -> bool {
         self.tls.is_none() && self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == Mechanism::Plain)
     }
 
-    /// As the modern client has it.
+    /// As the modern client takes it.
     pub(super) fn auth(&self) -> AuthConfig {
         let auth = match &self.sasl {
             None => AuthConfig::plaintext(),
@@ -103,13 +103,13 @@ impl Security {
     }
 }
 
-/// What to do about a connection that was refused for its security, by what the client says of it. None: it is
-/// something else.
+/// What to do about a connection that failed for its security, by the client's words: it offers nothing else. None: it
+/// failed for another reason.
 pub(super) fn advice(said: &str) -> Option<&'static str> {
     const ADVICE: [(&[&str], &str); 11] = [
         (
             &["UnknownIssuer", "BadSignature"],
-            "the broker's certificate is of an authority that is not trusted: name it by KAFKA_SSL_CA_LOCATION",
+            "the CA of the broker's certificate is not trusted: name it by KAFKA_SSL_CA_LOCATION",
         ),
         (
             &["NotValidForName", "not valid for name"],
@@ -121,11 +121,11 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
         ),
         (
             &["CertificateRequired", "certificate required"],
-            "the broker wants to see a certificate: set KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION",
+            "the broker requires a client certificate: set KAFKA_SSL_CERTIFICATE_LOCATION and KAFKA_SSL_KEY_LOCATION",
         ),
         (
             &["UnknownCA", "unknown ca", "BadCertificate", "CertificateUnknown", "CertificateExpired"],
-            "the broker does not accept the certificate that it is shown, or that it is shown none: look at KAFKA_SSL_CERTIFICATE_LOCATION",
+            "the broker does not accept this daemon's certificate, or wants one and gets none: look at KAFKA_SSL_CERTIFICATE_LOCATION",
         ),
         (
             &["InvalidContentType", "corrupt message", "tls handshake eof"],
@@ -140,13 +140,13 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
             "the broker expects no SASL on this port: look at KAFKA_SECURITY_PROTOCOL",
         ),
         (
-            // A TLS alert (15 03 ..) read as the length of an answer in clear.
+            // A TLS alert (15 03 ..) read as the length of an answer.
             &["message size 352518"],
             "the broker speaks TLS on this port: set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL",
         ),
         (
             &["TLS handshake failed"],
-            "TLS can't be agreed on with the broker: look at KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA_LOCATION and the port",
+            "the TLS handshake with the broker failed: look at KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA_LOCATION and the port",
         ),
         (
             &[
@@ -156,7 +156,7 @@ pub(super) fn advice(said: &str) -> Option<&'static str> {
                 "authentication failed",
                 "invalid credentials",
             ],
-            "the name or the password is wrong: look at KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM",
+            "the user name or the password is wrong: look at KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM",
         ),
     ];
     ADVICE.iter().find(|(signs, _)| signs.iter().any(|sign| said.contains(sign))).map(|(_, advice)| *advice)

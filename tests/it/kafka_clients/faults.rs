@@ -116,7 +116,7 @@ fn classic_clients_stuck_in_a_frozen_broker_are_left_behind_up_to_a_bound() {
     drop(stores);
     let settings = settings(&broker, "stuck", ClientChoice::Classic);
     let why = refusal(&settings);
-    assert!(why.contains("4 classic clients still hang"), "{why}");
+    assert!(why.contains("4 classic clients still wait"), "{why}");
     broker.thaw();
     let end = Instant::now() + Duration::from_secs(30);
     let mut connected = loop {

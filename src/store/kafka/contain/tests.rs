@@ -46,8 +46,8 @@ impl Drop for Broken {
     }
 }
 
-fn at() -> Place {
-    Place::new(&["till:9092".to_owned()], "pos-logs")
+fn at() -> Cluster {
+    Cluster::new(&["till:9092".to_owned()], "pos-logs")
 }
 
 fn batch() -> Batch {

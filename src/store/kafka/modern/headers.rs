@@ -1,5 +1,5 @@
-//! The texts in the headers of a round's records, in one buffer that all of them share: made one by one
-//! they would cost each record six allocations. Pure.
+//! The texts in the headers of a batch's records, in one buffer that all of them share: made one by one they would cost
+//! six allocations per record. Pure.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -11,17 +11,17 @@ use uuid::fmt::Hyphenated;
 use crate::event::Event;
 use crate::host::clock;
 
-/// What the texts of one event take, about: an id, a time, some digits.
+/// What the texts of one event take: an id, a time, some digits.
 const TEXT_BYTES: usize = Hyphenated::LENGTH + 24 + 8;
 
-/// The texts of a round.
+/// The texts of a batch.
 pub(super) struct Texts {
     all: Bytes,
-    places: Vec<Place>,
+    ranges: Vec<Ranges>,
 }
 
 /// Where those of one event are.
-struct Place {
+struct Ranges {
     ingest_id: Range<usize>,
     received_at: Range<usize>,
     skew_ms: Option<Range<usize>>,
@@ -38,14 +38,14 @@ pub(super) struct Own {
 impl Texts {
     /// Those of `events`, in that order.
     pub(super) fn of<'e>(events: impl ExactSizeIterator<Item = &'e Event>) -> Self {
-        let mut places: Vec<Place> = Vec::with_capacity(events.len());
+        let mut ranges: Vec<Ranges> = Vec::with_capacity(events.len());
         let mut all = String::with_capacity(events.len() * TEXT_BYTES);
         let mut last = (None, 0..0);
         for event in events {
             let id = all.len();
             all.push_str(event.ingest_id().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
             let ingest_id = id..all.len();
-            // Those that came in one request came at one time.
+            // The events of one request came at one time.
             if last.0 != Some(event.received_at_ms()) {
                 let time = all.len();
                 all.push_str(&clock::rfc3339(event.received_at_ms()));
@@ -53,19 +53,19 @@ impl Texts {
             }
             let skew_ms = event.skew_ms().map(|skew_ms| {
                 let skew = all.len();
-                // Writing to a String can't fail.
+                // Writing to a String cannot fail.
                 let _ = write!(all, "{skew_ms}");
                 skew..all.len()
             });
-            places.push(Place { ingest_id, received_at: last.1.clone(), skew_ms });
+            ranges.push(Ranges { ingest_id, received_at: last.1.clone(), skew_ms });
         }
-        Self { all: all.into(), places }
+        Self { all: all.into(), ranges }
     }
 
     /// Those of the `nth` event.
     pub(super) fn own(&self, nth: usize) -> Own {
-        let Place { ingest_id, received_at, skew_ms } = &self.places[nth];
-        let slice = |place: &Range<usize>| self.all.slice(place.clone());
+        let Ranges { ingest_id, received_at, skew_ms } = &self.ranges[nth];
+        let slice = |range: &Range<usize>| self.all.slice(range.clone());
         Own {
             ingest_id: slice(ingest_id),
             received_at: slice(received_at),

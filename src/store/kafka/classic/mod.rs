@@ -1,10 +1,12 @@
 //! The classic client: kafka, for brokers that the modern one refuses.
 //!
 //! It has no time limits of its own, keeps broken connections, and trusts what it reads. So it lives on
-//! a helper thread, is spoken to only after a probe with limits, and is thrown away after any error.
+//! a helper thread, connects only after a question with limits (`compatible`), and is thrown away after any error.
 //!
-//! Invariants: the owner waits for at most its deadline; per-partition errors inside an `Ok` are
-//! outcomes; a key goes to the partition that every other Kafka client puts it in.
+//! Invariants: the owner waits for at most its deadline; errors of single partitions inside an `Ok` become
+//! results of their events; a key goes to the partition that every other Kafka client puts it in.
+
+mod compatible;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,28 +15,30 @@ use bytes::Bytes;
 use kafka::client::{KafkaClient, ProduceMessage, RequiredAcks};
 use krafka::producer::murmur2;
 
+use super::Settings;
+use super::errors::{self, Cluster};
+use super::runtime::attempt_timeout;
 use crate::event::Event;
 use crate::host::clock;
 use crate::limits::{CLASSIC_LEFT_BEHIND_MAX, KAFKA_WIRE_BATCH_BYTES};
-use crate::store::{Batch, Cause, Store, StoreError, WriteResult, isolate};
-
-use super::errors::{self, Place};
-use super::runtime::attempt_timeout;
-use super::{Settings, classic_probe};
-use crate::store::Connected;
 use crate::store::helper::{Gone, Helper, LeftBehind};
+use crate::store::{Batch, Cause, Connected, Store, StoreError, WriteResult, isolate};
 
 static LEFT_BEHIND: LeftBehind = LeftBehind::new(CLASSIC_LEFT_BEHIND_MAX);
 
-/// Between two questions for a topic that the broker is just creating, or whose partitions have no leader yet.
+/// Between two questions about a topic that the broker is just creating, or whose partitions have no leader yet.
 const TOPIC_POLL: Duration = Duration::from_millis(100);
 
 /// Connects within the deadline by way of the first of `brokers` that answers.
-pub(super) fn connect(settings: &Settings, brokers: &[String], at: &Place) -> Result<Connected, StoreError> {
+pub(super) fn connect(
+    settings: &Settings,
+    brokers: &[String],
+    at: &Cluster,
+) -> Result<Connected, StoreError> {
     if LEFT_BEHIND.is_full() {
         let why = format!(
-            "{CLASSIC_LEFT_BEHIND_MAX} classic clients still hang in a broker that does not answer, and no \
-             more are started: they end some two minutes after it went silent"
+            "{CLASSIC_LEFT_BEHIND_MAX} classic clients still wait for a broker that does not answer, and no \
+             more are started: they end some two minutes after its last answer"
         );
         return Err(at.unavailable(Cause::OutOfTime, &why));
     }
@@ -63,13 +67,13 @@ fn notes(embed_id: bool) -> Vec<String> {
     };
     vec![
         format!("the classic client writes records without headers and timestamps: {lost}"),
-        "the classic client can't tell how many replicas the topic has: with one, an acknowledgement means \
+        "the classic client cannot see how many replicas the topic has: with one, an acknowledgement means \
          the memory of one broker; set the topic's flush.messages=1, or more replicas"
             .to_owned(),
     ]
 }
 
-fn explain(gone: Gone, at: &Place) -> StoreError {
+fn explain(gone: Gone, at: &Cluster) -> StoreError {
     match gone {
         Gone::OutOfTime => at.out_of_time(),
         Gone::Panicked => at.panicked(),
@@ -77,7 +81,7 @@ fn explain(gone: Gone, at: &Place) -> StoreError {
     }
 }
 
-struct Job {
+struct ProduceJob {
     batch: Batch,
     until: Instant,
     /// How long leaders are waited for.
@@ -86,8 +90,8 @@ struct Job {
 
 /// The owner's side.
 struct Classic {
-    helper: Helper<Job, Vec<WriteResult>>,
-    at: Place,
+    helper: Helper<ProduceJob, Vec<WriteResult>>,
+    at: Cluster,
     deadline: Duration,
 }
 
@@ -95,7 +99,7 @@ impl Store for Classic {
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         let now = Instant::now();
         let (until, leaders_until) = (now + self.deadline, now + attempt_timeout(self.deadline));
-        let job = Job { batch: batch.clone(), until, leaders_until };
+        let job = ProduceJob { batch: batch.clone(), until, leaders_until };
         self.helper.call(job, until).unwrap_or_else(|gone| {
             let error = explain(gone, &self.at);
             batch.iter().map(|_| Err(error.clone())).collect()
@@ -110,28 +114,28 @@ struct Client {
     partitions: u32,
     ack_timeout: Duration,
     embed_id: bool,
-    at: Place,
+    at: Cluster,
 }
 
 impl Client {
-    fn connect(settings: Settings, brokers: &[String], at: Place) -> Result<Self, StoreError> {
+    fn connect(settings: Settings, brokers: &[String], at: Cluster) -> Result<Self, StoreError> {
         let broker = speaking(brokers, settings.deadline, &at)?;
         let mut client = KafkaClient::new(vec![broker.to_owned()]);
         client.set_client_id("logs-ingest".to_owned());
         let partitions = partitions(&mut client, &settings, &at)?;
-        // Sooner than the deadline of `write`, so that the broker names the outcome.
+        // Sooner than the deadline of `write`, so that the broker reports the result.
         let ack_timeout = settings.deadline - settings.deadline / 10;
         Ok(Self { client, topic: settings.topic, partitions, ack_timeout, embed_id: settings.embed_id, at })
     }
 
-    fn write(&mut self, job: &Job) -> Vec<WriteResult> {
+    fn write(&mut self, job: &ProduceJob) -> Vec<WriteResult> {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
         let tells = errors::judge_of_size(&job.batch);
-        let outcomes = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
+        let results = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
             self.attempt_with_leaders(&job.batch, group, job.leaders_until)
         });
-        outcomes.into_iter().map(errors::pardon_the_clock).collect()
+        results.into_iter().map(errors::pardon_the_clock).collect()
     }
 
     fn value(&self, event: &Event) -> Bytes {
@@ -141,27 +145,27 @@ impl Client {
         }
     }
 
-    /// A try of a group. A new topic has its leaders a moment after its name, and one that moves is found by asking.
+    /// A try of a group. A new topic gets its leaders a moment after its name, and a leader that moved is found by asking.
     fn attempt_with_leaders(&mut self, batch: &Batch, group: &[usize], until: Instant) -> Vec<WriteResult> {
-        let mut outcomes = self.attempt(batch, group);
-        let no_leader =
-            |at: &usize| matches!(outcomes[*at], Err(StoreError::Unavailable(Cause::NoLeader, _)));
-        let mut left: Vec<usize> = (0..group.len()).filter(no_leader).collect();
+        let mut results = self.attempt(batch, group);
+        let lacks_leader =
+            |result: &WriteResult| matches!(result, Err(StoreError::Unavailable(Cause::NoLeader, _)));
+        let mut left: Vec<usize> = (0..group.len()).filter(|&at| lacks_leader(&results[at])).collect();
         while !left.is_empty() && Instant::now() + TOPIC_POLL < until {
             std::thread::sleep(TOPIC_POLL);
             if self.client.load_metadata(&[&self.topic]).is_err() {
                 break;
             }
             let again: Vec<usize> = left.iter().map(|&at| group[at]).collect();
-            for (&at, outcome) in left.iter().zip(self.attempt(batch, &again)) {
-                outcomes[at] = outcome;
+            for (&at, result) in left.iter().zip(self.attempt(batch, &again)) {
+                results[at] = result;
             }
-            left.retain(|at| matches!(outcomes[*at], Err(StoreError::Unavailable(Cause::NoLeader, _))));
+            left.retain(|&at| lacks_leader(&results[at]));
         }
-        outcomes
+        results
     }
 
-    /// One produce round. What the client says of the whole call holds for every event of it.
+    /// One produce request per broker. An error of the whole call is the result of every event in it.
     fn attempt(&mut self, batch: &Batch, group: &[usize]) -> Vec<WriteResult> {
         let to: Vec<i32> =
             group.iter().map(|&index| partition_of(batch[index].key(), self.partitions)).collect();
@@ -189,7 +193,7 @@ impl Client {
             .flat_map(|confirm| &confirm.partition_confirms)
             .map(|answer| (answer.partition, answer.offset))
             .collect();
-        let outcome = |partition| match answers.get(partition) {
+        let result = |partition| match answers.get(partition) {
             Some(Ok(_)) => Ok(()),
             Some(Err(code)) => Err(errors::classic_code(*code, &self.at)),
             None if led.contains(partition) => {
@@ -197,19 +201,19 @@ impl Client {
             }
             None => Err(self.at.no_leader()),
         };
-        to.iter().map(outcome).collect()
+        to.iter().map(result).collect()
     }
 }
 
-/// The first of `brokers` that speaks to the classic client.
-fn speaking<'a>(brokers: &'a [String], deadline: Duration, at: &Place) -> Result<&'a str, StoreError> {
+/// The first of `brokers` that the classic client can use.
+fn speaking<'a>(brokers: &'a [String], deadline: Duration, at: &Cluster) -> Result<&'a str, StoreError> {
     let until = Instant::now() + deadline;
     let mut why = at.out_of_time();
     for broker in brokers {
         if Instant::now() >= until {
             break;
         }
-        why = match classic_probe::is_spoken(broker, attempt_timeout(deadline)) {
+        why = match compatible::is_compatible(broker, attempt_timeout(deadline)) {
             Ok(true) => return Ok(broker),
             Ok(false) => at.unavailable(
                 Cause::Unsupported,
@@ -235,8 +239,8 @@ fn led(client: &KafkaClient, topic: &str) -> HashSet<i32> {
     partitions.unwrap_or_default().into_iter().collect()
 }
 
-/// How many partitions the topic has. Asking makes the broker create it, where it does so on demand.
-fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Place) -> Result<u32, StoreError> {
+/// How many partitions the topic has. The question makes the broker create it, where it does so on demand.
+fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Cluster) -> Result<u32, StoreError> {
     let until = Instant::now() + attempt_timeout(settings.deadline);
     loop {
         client.load_metadata(&[&settings.topic]).map_err(|error| errors::classic(&error, at))?;
@@ -251,14 +255,14 @@ fn partitions(client: &mut KafkaClient, settings: &Settings, at: &Place) -> Resu
     }
 }
 
-/// The partition of a key, as Java's clients and the modern one have it.
+/// The partition of a key, the same as in Java's clients and the modern one.
 fn partition_of(key: &[u8], partitions: u32) -> i32 {
     let hash = murmur2(key) & 0x7fff_ffff;
     i32::try_from(hash % partitions.max(1)).unwrap_or(0)
 }
 
-/// Splits a batch so that whatever goes to one partition stays below the broker's limit on a wire
-/// batch: it makes one of the messages that it is sent.
+/// Splits a batch so that what goes to one partition stays below the broker's limit on a wire batch: an old broker makes
+/// one of the messages that it gets.
 fn wire_groups(batch: &[Event]) -> Vec<Vec<usize>> {
     let mut groups = vec![Vec::new()];
     let mut bytes = 0;
@@ -293,9 +297,9 @@ mod tests {
     #[test]
     fn a_panic_on_the_helper_thread_is_unavailable() {
         static LEFT: LeftBehind = LeftBehind::new(1);
-        let at = Place::new(&["till:9092".to_owned()], "pos-logs");
+        let at = Cluster::new(&["till:9092".to_owned()], "pos-logs");
         let deadline = Duration::from_secs(20);
-        let build = || Ok((|_: Job| panic!("a client's bug, on purpose"), ()));
+        let build = || Ok((|_: ProduceJob| panic!("a client's bug, on purpose"), ()));
         let (helper, ()) = Helper::start("t-classic", &LEFT, deadline, build).unwrap().unwrap();
         let mut store = Classic { helper, at, deadline };
         let batch: Batch = [event(1), event(2)].into();

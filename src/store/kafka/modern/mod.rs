@@ -1,8 +1,10 @@
 //! The modern client: krafka, idempotent, with headers and record timestamps.
 //!
-//! Invariants: nothing is kept inside the client after `write` returned, but for what was begun ahead and what
-//! the deadline cut off: the latter is reported `Unavailable` and may still arrive (at least once); client and runtime
-//! live and die together, and their end never waits.
+//! Invariants: after `write` returns, the client keeps only what was begun ahead and what the deadline cut off: the latter
+//! is reported `Unavailable` and may still arrive (at least once); client and runtime live and die together, and their
+//! end never waits.
+
+mod headers;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,60 +16,58 @@ use krafka::error::KrafkaError;
 use krafka::producer::{Acks, DeliveryHandle, Producer};
 use krafka::{Kafka, PartitionInfo, Record};
 
+use self::headers::Texts;
+use super::Settings;
+use super::errors::{self, Cluster};
+use super::runtime::{Runtime, attempt_timeout};
 use crate::event::Event;
 use crate::host::clock;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };
-use crate::store::{Batch, Store, StoreError, WriteResult, isolate};
+use crate::store::{Batch, Connected, Store, StoreError, WriteResult, isolate};
 
-use super::Settings;
-use super::errors::{self, Place};
-use super::headers::{self, Texts};
-use super::runtime::{Runtime, attempt_timeout};
-use crate::store::Connected;
-
-/// How long `tick` drives the client: long enough to see what arrived, too short to be felt.
+/// How long `tick` drives the client: long enough to read what arrived, and too short to delay an event.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The client itself cuts a batch that is too large into quarters before it gives up: smaller pieces
-/// than that save asking twice.
+/// The client itself cuts a batch that is too large into quarters before it gives up: smaller pieces than that are not
+/// asked twice.
 const PIECES: usize = 8;
 
-/// After so many records of a large batch the client is let at its sockets, so that what is before them moves on.
+/// After so many records of a large batch the client may use its sockets, so that earlier records move on.
 const PIECE_EVENTS: usize = 500;
 
 /// Headers that a record has at most.
 const HEADERS_MAX: usize = 6;
 
 struct Modern {
-    // Declared, so dropped, before the runtime that its tasks live on.
+    // Declared, and so dropped, before the runtime of its tasks.
     producer: Producer,
-    /// Batches that `write` was not called with yet, oldest first: two at most.
+    /// Batches that `write` was not called with yet, oldest first: at most two.
     begun: VecDeque<(Batch, Sent)>,
     runtime: Runtime,
-    at: Place,
+    at: Cluster,
     topic: String,
     deadline: Duration,
     embed_id: bool,
 }
 
-/// The first events of a group, that the client has or would not take.
+/// The first events of a group: what the client has, or did not take.
 #[derive(Default)]
 struct Sent {
-    /// One each, as far as they are known.
-    outcomes: Vec<Option<WriteResult>>,
-    /// Those that the client has, by their place.
+    /// One per event, as far as they are known.
+    results: Vec<Option<WriteResult>>,
+    /// Those that the client has, by their index.
     waiting: Vec<(usize, DeliveryHandle)>,
 }
 
-/// Connects within `until`. The error is the client's own, for it decides about the classic client.
+/// Connects until `until`. The error is the client's own, because it decides about the classic client.
 pub(super) fn connect(
     runtime: Runtime,
     settings: &Settings,
     brokers: &[String],
     until: Instant,
-    at: &Place,
+    at: &Cluster,
 ) -> Result<Connected, KrafkaError> {
     let attempt = attempt_timeout(settings.deadline);
     let work = async {
@@ -89,9 +89,9 @@ pub(super) fn connect(
             .batch_size(KAFKA_WIRE_BATCH_BYTES)
             .max_request_size(KAFKA_REQUEST_BYTES_MAX)
             .buffer_memory(KAFKA_BUFFER_BYTES)
-            // Sooner than the deadline of `write`, so that the client names the outcome.
+            // Sooner than the deadline of `write`, so that the client reports the result.
             .delivery_timeout(settings.deadline - settings.deadline / 10)
-            // Also how long a missing topic is given to be created.
+            // Also the time for a missing topic to be created.
             .max_block(attempt)
             .metrics_push(false)
             .build()
@@ -149,13 +149,13 @@ impl Modern {
         record
     }
 
-    fn outcome<T>(&self, result: Result<T, KrafkaError>) -> WriteResult {
+    fn result<T>(&self, result: Result<T, KrafkaError>) -> WriteResult {
         result.map(|_| ()).map_err(|error| errors::modern(&error, &self.at))
     }
 
     /// Gives the client what it does not have yet, as far as it takes it until `until`.
     fn send(&self, batch: &Batch, group: &[usize], sent: &mut Sent, until: Instant) {
-        let left = &group[sent.outcomes.len()..];
+        let left = &group[sent.results.len()..];
         if left.is_empty() {
             return;
         }
@@ -165,36 +165,36 @@ impl Modern {
                 if left.len() > PIECE_EVENTS && nth % PIECE_EVENTS == 0 {
                     tokio::task::yield_now().await;
                 }
-                let slot = sent.outcomes.len();
+                let slot = sent.results.len();
                 match self.producer.enqueue(self.record(&batch[index], texts.own(nth))).await {
                     Ok(handle) => {
-                        sent.outcomes.push(None);
+                        sent.results.push(None);
                         sent.waiting.push((slot, handle));
                     }
-                    refused => sent.outcomes.push(Some(self.outcome(refused))),
+                    refused => sent.results.push(Some(self.result(refused))),
                 }
             }
         };
-        // What is left then is out of time, or is sent by the next call.
+        // What is left is out of time, or is sent by the next call.
         let _ = self.runtime.block_on(async { tokio::time::timeout_at(until.into(), enqueue).await });
     }
 
-    /// Waits until `until` for the outcomes of what the client has.
+    /// Waits until `until` for the results of what the client has.
     fn receive(&self, sent: &mut Sent, until: Instant) {
-        let Sent { outcomes, waiting } = sent;
+        let Sent { results, waiting } = sent;
         let answers = async {
             for (slot, handle) in waiting.iter_mut() {
-                outcomes[*slot] = Some(self.outcome(handle.await));
+                results[*slot] = Some(self.result(handle.await));
             }
         };
         if self.runtime.block_on(async { tokio::time::timeout_at(until.into(), answers).await }).is_err() {
             // Handles are awaited in order: later ones may have their answer already.
             for (slot, handle) in waiting.iter_mut() {
                 let mut now = Context::from_waker(Waker::noop());
-                if outcomes[*slot].is_none()
+                if results[*slot].is_none()
                     && let Poll::Ready(result) = Pin::new(handle).poll(&mut now)
                 {
-                    outcomes[*slot] = Some(self.outcome(result));
+                    results[*slot] = Some(self.result(result));
                 }
             }
         }
@@ -205,18 +205,18 @@ impl Modern {
     fn attempt(&self, batch: &Batch, group: &[usize], mut sent: Sent, until: Instant) -> Vec<WriteResult> {
         self.send(batch, group, &mut sent, until);
         self.receive(&mut sent, until);
-        sent.outcomes.resize(group.len(), None);
-        let outcomes =
-            sent.outcomes.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time())));
+        sent.results.resize(group.len(), None);
+        let results =
+            sent.results.into_iter().map(|known| known.unwrap_or_else(|| Err(self.at.out_of_time())));
         match self.is_sound() {
-            Ok(()) => outcomes.collect(),
-            // Whatever the client says then, that is why. What was acknowledged is stored all the same.
-            Err(panicked) => outcomes.map(|outcome| outcome.map_err(|_| panicked.clone())).collect(),
+            Ok(()) => results.collect(),
+            // Whatever the client reports then, this is why. What was acknowledged is stored all the same.
+            Err(panicked) => results.map(|result| result.map_err(|_| panicked.clone())).collect(),
         }
     }
 
-    /// The same for one that was begun. It may have shared wire batches with those begun around it: what is refused
-    /// is tried again without them, so that whoever is refused then is refused for what is in its own batch.
+    /// The same for a batch that was begun. It may have shared wire batches with those begun around it: what is refused is
+    /// tried again without them, so that what is refused then is refused for what is in its own batch.
     fn attempt_begun(
         &mut self,
         batch: &Batch,
@@ -224,20 +224,20 @@ impl Modern {
         sent: Sent,
         until: Instant,
     ) -> Vec<WriteResult> {
-        let mut outcomes = self.attempt(batch, group, sent, until);
-        let is_refused = |at: &usize| matches!(outcomes[*at], Err(StoreError::Rejected(..)));
+        let mut results = self.attempt(batch, group, sent, until);
+        let is_refused = |at: &usize| matches!(results[*at], Err(StoreError::Rejected(..)));
         let refused: Vec<usize> = (0..group.len()).filter(is_refused).collect();
         if refused.is_empty() {
-            return outcomes;
+            return results;
         }
         let mut behind = std::mem::take(&mut self.begun);
         behind.iter_mut().for_each(|(_, sent)| self.receive(sent, until));
         self.begun = behind;
         let again: Vec<usize> = refused.iter().map(|&at| group[at]).collect();
-        for (at, outcome) in refused.into_iter().zip(self.attempt(batch, &again, Sent::default(), until)) {
-            outcomes[at] = outcome;
+        for (at, result) in refused.into_iter().zip(self.attempt(batch, &again, Sent::default(), until)) {
+            results[at] = result;
         }
-        outcomes
+        results
     }
 
     /// An error once a task of the client has panicked.
@@ -245,7 +245,7 @@ impl Modern {
         if self.runtime.has_panicked() { Err(self.at.panicked()) } else { Ok(()) }
     }
 
-    /// The batch, if it was begun. Those before it are never asked for any more.
+    /// The batch, if it was begun. Those before it are not asked for any more.
     fn take_begun(&mut self, batch: &Batch) -> Option<Sent> {
         while let Some((begun, sent)) = self.begun.pop_front() {
             if Arc::ptr_eq(&begun, batch) {
@@ -277,16 +277,16 @@ impl Store for Modern {
         let in_time = || Instant::now() < until;
         let tells = errors::judge_of_size(batch);
         let mut begun = self.take_begun(batch);
-        let outcomes =
+        let results =
             isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| match begun.take() {
                 Some(sent) => self.attempt_begun(batch, group, sent, until),
                 None => self.attempt(batch, group, Sent::default(), until),
             });
-        outcomes.into_iter().map(errors::pardon_the_clock).collect()
+        results.into_iter().map(errors::pardon_the_clock).collect()
     }
 
     fn tick(&mut self) -> WriteResult {
-        // The client's tasks, such as closing idle connections, move only while it is driven.
+        // The client's tasks, such as closing idle connections, run only while it is driven.
         self.runtime.block_on(async { tokio::time::sleep(TICK).await });
         self.is_sound()
     }

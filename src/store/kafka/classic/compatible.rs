@@ -1,14 +1,14 @@
-//! One question with time limits before the classic client, which has none, is let at a broker.
+//! One question, with time limits, before the classic client, which has none, connects to a broker.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// Does the broker still take the classic client's produce request (version 0)? Asked with an empty
-/// one, with time limits, before the client itself is let at it. `false` is the broker hanging up.
+/// Whether the broker still takes the classic client's produce request (version 0), asked with an empty one. `false`: it
+/// closed the connection instead.
 ///
 /// Errors: no connection, no answer in time, an answer that is not Kafka's.
-pub(super) fn is_spoken(broker: &str, limit: Duration) -> io::Result<bool> {
+pub(super) fn is_compatible(broker: &str, limit: Duration) -> io::Result<bool> {
     let mut stream = dial(broker, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
@@ -26,7 +26,7 @@ pub(super) fn is_spoken(broker: &str, limit: Duration) -> io::Result<bool> {
     }
 }
 
-/// Tries the addresses of a name in turn: `localhost` may be two.
+/// Tries the addresses of a name in turn: `localhost` may have two.
 fn dial(broker: &str, limit: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in broker.to_socket_addrs()? {
@@ -73,7 +73,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(300);
 
-    /// Asks a peer that reads the request, says `answer` and hangs up or, with `None`, stays silent.
+    /// Asks a peer that reads the request, sends `answer` and closes or, with `None`, stays silent.
     fn ask(answer: Option<Vec<u8>>) -> io::Result<bool> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -88,9 +88,9 @@ mod tests {
             stream
         })
         .unwrap();
-        let spoken = is_spoken(&address, LIMIT);
+        let compatible = is_compatible(&address, LIMIT);
         drop(peer.join().unwrap());
-        spoken
+        compatible
     }
 
     #[test]
@@ -100,12 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_no_longer_speaks_it_hangs_up() {
+    fn a_broker_that_no_longer_takes_it_closes() {
         assert!(!ask(Some(Vec::new())).unwrap());
     }
 
     #[test]
-    fn what_is_no_kafka_is_an_error_whatever_it_says() {
+    fn another_protocol_is_an_error_whatever_it_answers() {
         let http = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
         let huge = [i32::MAX.to_be_bytes(), PROBE_CORRELATION.to_be_bytes()].concat();
         for answer in [http, huge, vec![0xff; 64]] {
