@@ -1,5 +1,4 @@
-//! Stored events as people ask for them: which ones are wanted, and the form in which every store gives
-//! them back.
+//! Stored events as people ask for them: which ones are wanted, and the form in which every store returns them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,7 +58,7 @@ impl FromStr for RowState {
     }
 }
 
-/// Which events are wanted; what is empty lets everything through.
+/// Which events are wanted; an empty part lets everything through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Only events with this `request_id`.
@@ -97,14 +96,14 @@ impl Wanted {
     }
 }
 
-/// A row as it stands in a store, its event checked.
+/// A row of a store, its event checked.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Its place in the store's order.
+    /// Its number in the store's order.
     pub seq: i64,
-    /// As the column has it: a damaged row's may be no id at all.
+    /// As it stands in the column: a damaged row's may not be an id.
     pub ingest_id: String,
-    /// What the row is here for.
+    /// What the row is kept for.
     pub state: RowState,
     /// Why it is there.
     pub reason: String,
@@ -112,25 +111,25 @@ pub struct Kept {
     pub event: Result<Event, Arc<str>>,
 }
 
-/// An event that no broker will have as it is.
+/// A dead letter: an event that Kafka refuses as it is, or a damaged row.
 #[derive(Clone, Debug)]
 pub struct Letter {
     /// The row.
     pub kept: Kept,
     /// When it became a dead letter, RFC 3339.
     pub failed_at: String,
-    /// What the broker said, or what is wrong with the row.
+    /// Why Kafka refuses it, or what is wrong with the row.
     pub error: String,
-    /// What a damaged row still has of its payload.
+    /// What is left of the payload of a damaged row.
     pub remains: Option<Vec<u8>>,
 }
 
-/// A few rows, and where the next ones begin.
+/// Some rows, and where the next ones begin.
 #[derive(Clone, Debug)]
 pub struct Page<Row, At> {
     /// Those that are wanted, in order.
     pub rows: Vec<Row>,
-    /// Behind the last row that was looked at. `None`: there are no more.
+    /// Behind the last row that was read. `None`: there are no more.
     pub next: Option<At>,
 }
 

@@ -1,4 +1,4 @@
-//! Why a store did not take an event. The type decides what happens next; the text explains it to people.
+//! Why a store did not take an event. The type decides what happens next, the text explains it to people.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -90,7 +90,7 @@ impl StoreError {
         }
     }
 
-    /// What is told of a store that was to keep this event: one that refuses what it must take fails.
+    /// The cause to report where no other store is left to take the event.
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {

@@ -1,11 +1,11 @@
-//! A blocking client that can't be given a time limit, on a thread of its own.
+//! A blocking client that has no time limits, on a thread of its own.
 //!
-//! The owner hands a job over and waits for the answer with a limit; when that passes, the thread is
-//! left behind with whatever it is stuck in, and ends by itself when that lets go.
+//! The owner hands a job over and waits for the answer with a limit; when that passes, the thread is left behind in the
+//! call that hangs, and ends by itself when that call returns.
 //!
-//! Invariants: the owner never waits longer than it said; no helper is started while as many as
-//! [`LeftBehind`] allows hang (owners ask first, so those at work by then may still join them); an
-//! idle helper is joined when its owner drops it.
+//! Invariants: the owner never waits longer than its limit; no helper is started while as many hang as [`LeftBehind`]
+//! allows (owners ask first, so those at work by then may still add to them); an idle helper is joined when its owner
+//! drops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::host::thread;
 use crate::store::{Cause, StoreError};
 
-/// How many helpers of one kind are stuck, and how many may be.
+/// How many helpers of one kind hang, and how many may.
 #[derive(Debug)]
 pub(in crate::store) struct LeftBehind {
     now: AtomicUsize,
@@ -38,13 +38,13 @@ const OWNED: u8 = 0;
 const LEFT: u8 = 1;
 const ENDED: u8 = 2;
 
-/// One helper's part in the count: whoever comes second, owner or thread, settles it.
-struct Tally {
+/// One helper's part in the count: the second of owner and thread takes it off.
+struct LeftBehindCount {
     state: AtomicU8,
     left: &'static LeftBehind,
 }
 
-impl Tally {
+impl LeftBehindCount {
     fn leave(&self) {
         self.left.now.fetch_add(1, Ordering::AcqRel);
         if self.state.compare_exchange(OWNED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -53,8 +53,8 @@ impl Tally {
     }
 }
 
-/// Runs when the thread ends, by a panic too.
-struct Ended(Arc<Tally>);
+/// Dropped when the thread ends, by a panic too.
+struct Ended(Arc<LeftBehindCount>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -80,12 +80,12 @@ pub(in crate::store) struct Helper<J, A> {
     inbox: Option<Sender<J>>,
     outbox: Receiver<A>,
     thread: Option<JoinHandle<()>>,
-    tally: Arc<Tally>,
+    count: Arc<LeftBehindCount>,
 }
 
 impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
-    /// Starts the thread, on which `build` makes the worker and something to tell the owner. The
-    /// inner error is `build`'s own.
+    /// Starts the thread, on which `build` makes the worker and some information for the owner. The inner error is
+    /// `build`'s own.
     pub(in crate::store) fn start<W: FnMut(J) -> A, I: Send + 'static>(
         name: &str,
         left: &'static LeftBehind,
@@ -95,13 +95,13 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
         let (inbox, jobs) = bounded::<J>(1);
         let (answers, outbox) = bounded::<A>(1);
         let (ready, built) = bounded(1);
-        let tally = Arc::new(Tally { state: AtomicU8::new(OWNED), left });
-        let ended = Ended(Arc::clone(&tally));
+        let count = Arc::new(LeftBehindCount { state: AtomicU8::new(OWNED), left });
+        let ended = Ended(Arc::clone(&count));
         let body = move || {
             let _ended = ended;
             let mut work = match build() {
                 Ok((work, info)) => {
-                    // The owner may have left: then there is no job either.
+                    // The owner may have gone: then there is no job either.
                     let _ = ready.send(Ok(info));
                     work
                 }
@@ -119,11 +119,11 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
         let thread = match thread::start(name, body) {
             Ok(thread) => thread,
             Err(error) => {
-                let why = format!("cannot start thread {name}: {error}: look at the limits on tasks");
+                let why = format!("cannot start thread {name}: {error}: look at the limit on tasks");
                 return Ok(Err(StoreError::unavailable(Cause::Busy, why)));
             }
         };
-        let mut helper = Self { inbox: Some(inbox), outbox, thread: Some(thread), tally };
+        let mut helper = Self { inbox: Some(inbox), outbox, thread: Some(thread), count };
         match built.recv_timeout(limit) {
             Ok(Ok(info)) => Ok(Ok((helper, info))),
             Ok(Err(error)) => Ok(Err(error)),
@@ -145,7 +145,7 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
         self.inbox = None;
         match error {
             RecvTimeoutError::Timeout => {
-                self.tally.leave();
+                self.count.leave();
                 self.thread = None;
                 Gone::OutOfTime
             }
@@ -158,7 +158,7 @@ impl<J, A> Drop for Helper<J, A> {
     fn drop(&mut self) {
         self.inbox = None;
         if let Some(thread) = self.thread.take() {
-            // It is idle or has ended: a busy one was left behind. A panic of its client is already told.
+            // It is idle or has ended: a busy one was left behind. A panic of its client is logged already.
             let _ = thread.join();
         }
     }

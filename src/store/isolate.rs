@@ -1,42 +1,40 @@
-//! Finds the events that a store refuses among those that it refuses with them.
+//! Finds the events that a store refuses among their neighbours in a batch.
 //!
-//! A broker judges wire batches, a database transactions: one bad event in one takes its neighbours down
-//! with it. So what is refused in company is written again in pieces, until it is alone. Pure: the write
-//! is a closure.
+//! A broker judges whole wire batches, a database whole transactions: one bad event takes its neighbours down
+//! with it. So a refused group is written again in pieces, until the bad event is alone. Pure: the write is a closure.
 //!
-//! Invariants: an event ends `Rejected` only when it was refused alone, or when one that was tells of it;
-//! every try makes the group smaller, so there are at most two tries an event; no try starts when
-//! `in_time` says no. Order in the log holds among the events of one try: what was refused in company
-//! comes later.
+//! Invariants: an event ends `Rejected` only when it was refused alone, or when another that was refused alone implies
+//! it; every try makes the group smaller, so there are at most two tries per event; no try starts once `in_time` is
+//! false. Order holds among the events of one try: those of a refused group come later.
 
 use std::sync::Arc;
 
 use crate::store::{Cause, Refusal, StoreError, WriteResult};
 
-/// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one
-/// outcome an index; what is refused in company is cut into `pieces`. Events that were not tried alone
-/// in time, or not tried at all after an `Unavailable`, are `Unavailable`. `tells(refusal, one, other)`: that
-/// `one` was refused alone for this reason means that `other` would be too, so that it need not be tried.
+/// Writes the events of `groups` (indices below `count`, in order) by `attempt`, which gives one result per index; a
+/// refused group is cut into `pieces`. Events that were not tried alone in time, or not tried at all after an
+/// `Unavailable`, are `Unavailable`. `implies(refusal, one, other)`: `one` was refused alone, and so `other` would be
+/// too and need not be tried.
 pub(in crate::store) fn write(
     count: usize,
     groups: Vec<Vec<usize>>,
     pieces: usize,
     mut in_time: impl FnMut() -> bool,
-    tells: impl Fn(Refusal, usize, usize) -> bool,
+    implies: impl Fn(Refusal, usize, usize) -> bool,
     mut attempt: impl FnMut(&[usize]) -> Vec<WriteResult>,
 ) -> Vec<WriteResult> {
     let untried =
         StoreError::unavailable(Cause::OutOfTime, "the deadline passed before this event could be tried");
-    let mut outcomes: Vec<WriteResult> = vec![Err(untried); count];
+    let mut results: Vec<WriteResult> = vec![Err(untried); count];
     let mut stack: Vec<Vec<usize>> = groups;
     stack.reverse();
     let mut example: Option<(usize, Refusal, Arc<str>)> = None;
     while let Some(mut group) = stack.pop() {
         if let Some((one, refusal, text)) = &example {
             group.retain(|other| {
-                let is_known = tells(*refusal, *one, *other);
+                let is_known = implies(*refusal, *one, *other);
                 if is_known {
-                    outcomes[*other] = Err(StoreError::Rejected(*refusal, Arc::clone(text)));
+                    results[*other] = Err(StoreError::Rejected(*refusal, Arc::clone(text)));
                 }
                 !is_known
             });
@@ -48,7 +46,7 @@ pub(in crate::store) fn write(
             break;
         }
         let answers = attempt(&group);
-        assert_eq!(answers.len(), group.len(), "BUG: one outcome an event");
+        assert_eq!(answers.len(), group.len(), "BUG: one result per event");
         let mut refused: Vec<(usize, Refusal, Arc<str>)> = Vec::new();
         let mut down = None;
         for (&index, answer) in group.iter().zip(answers) {
@@ -57,19 +55,20 @@ pub(in crate::store) fn write(
                 Err(StoreError::Rejected(refusal, text)) => refused.push((index, *refusal, Arc::clone(text))),
                 Err(error @ StoreError::Unavailable(..)) => down = Some(error.clone()),
             }
-            outcomes[index] = answer;
+            results[index] = answer;
         }
-        // Every event of a refused wire batch is reported: one alone was alone on the wire.
+        // Every event of a refused wire batch is reported, so a single one was alone on the wire.
         if let [(one, refusal, text)] = &refused[..]
-            && tells(*refusal, *one, *one)
+            && implies(*refusal, *one, *one)
         {
             example = Some((*one, *refusal, Arc::clone(text)));
         }
         if refused.len() > 1 {
-            let text = format!("{} (refused in company, and no time was left to find the one)", refused[0].2);
+            let text =
+                format!("{} (refused in a group, and there was no time to find the one event)", refused[0].2);
             let unfound = StoreError::unavailable(Cause::OutOfTime, text);
             for (index, ..) in &refused {
-                outcomes[*index] = Err(unfound.clone());
+                results[*index] = Err(unfound.clone());
             }
             let piece = refused.len().div_ceil(pieces.max(2));
             let pieces = refused.chunks(piece).rev();
@@ -77,12 +76,12 @@ pub(in crate::store) fn write(
         }
         if let Some(error) = down {
             for index in stack.into_iter().flatten() {
-                outcomes[index] = Err(error.clone());
+                results[index] = Err(error.clone());
             }
             break;
         }
     }
-    outcomes
+    results
 }
 
 #[cfg(test)]
@@ -102,7 +101,7 @@ mod tests {
     }
 
     /// A broker that refuses a wire batch whole when one of its events is bad; `event % partitions`
-    /// is an event's wire batch.
+    /// is the wire batch of an event.
     fn broker(bad: &[usize], partitions: usize, group: &[usize]) -> Vec<WriteResult> {
         let dirty = |event: &usize| {
             group.iter().any(|other| other % partitions == event % partitions && bad.contains(other))
@@ -117,7 +116,7 @@ mod tests {
         ) {
             let mut stored = vec![0; count];
             let mut tries = 0;
-            let outcomes = write(count, vec![(0..count).collect()], pieces, || true, NOTHING, |group| {
+            let results = write(count, vec![(0..count).collect()], pieces, || true, NOTHING, |group| {
                 tries += 1;
                 let answers = broker(&bad, partitions, group);
                 for (&event, answer) in group.iter().zip(&answers) {
@@ -125,9 +124,9 @@ mod tests {
                 }
                 answers
             });
-            for (event, outcome) in outcomes.iter().enumerate() {
+            for (event, result) in results.iter().enumerate() {
                 let is_bad = bad.contains(&event);
-                prop_assert_eq!(outcome.clone(), if is_bad { refused() } else { Ok(()) });
+                prop_assert_eq!(result.clone(), if is_bad { refused() } else { Ok(()) });
                 prop_assert_eq!(stored[event], usize::from(!is_bad));
             }
             prop_assert!(tries <= 2 * count);
@@ -137,7 +136,7 @@ mod tests {
     #[test]
     fn one_bad_in_500_costs_some_18_tries() {
         let mut tries = 0;
-        let outcomes = write(
+        let results = write(
             500,
             vec![(0..500).collect()],
             2,
@@ -148,32 +147,32 @@ mod tests {
                 broker(&[321], 1, group)
             },
         );
-        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
+        assert_eq!(results.iter().filter(|result| result.is_err()).count(), 1);
         assert!(tries <= 20, "{tries}");
     }
 
     #[test]
-    fn what_one_refusal_tells_of_others_need_not_be_tried() {
+    fn what_one_refusal_implies_need_not_be_tried() {
         // Every third of 600 is too large, each by another size; what is larger than one that was refused is too.
         let size = |event: usize| if event.is_multiple_of(3) { 1_000 + event * 7 % 601 } else { 10 };
         let bad: Vec<usize> = (0..600).filter(|event| size(*event) >= 1_000).collect();
-        let tells = |refusal: Refusal, one: usize, other: usize| {
+        let implies = |refusal: Refusal, one: usize, other: usize| {
             refusal == Refusal::TooLarge && size(other) >= size(one)
         };
         let mut tries = 0;
-        let outcomes = write(
+        let results = write(
             600,
             vec![(0..600).collect()],
             8,
             || true,
-            tells,
+            implies,
             |group| {
                 tries += 1;
                 broker(&bad, 1, group)
             },
         );
-        for (event, outcome) in outcomes.iter().enumerate() {
-            assert_eq!(*outcome, if bad.contains(&event) { refused() } else { Ok(()) }, "{event}");
+        for (event, result) in results.iter().enumerate() {
+            assert_eq!(*result, if bad.contains(&event) { refused() } else { Ok(()) }, "{event}");
         }
         assert!(tries <= 60, "{tries}");
     }
@@ -185,16 +184,15 @@ mod tests {
             left -= 1;
             left >= 0
         };
-        let outcomes =
-            write(64, vec![(0..64).collect()], 2, in_time, NOTHING, |group| broker(&[0], 1, group));
-        assert!(!outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Rejected(..)))));
-        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(StoreError::Unavailable(..)))));
+        let results = write(64, vec![(0..64).collect()], 2, in_time, NOTHING, |group| broker(&[0], 1, group));
+        assert!(!results.iter().any(|result| matches!(result, Err(StoreError::Rejected(..)))));
+        assert!(results.iter().any(|result| matches!(result, Err(StoreError::Unavailable(..)))));
     }
 
     #[test]
     fn a_lost_broker_ends_the_tries() {
         let mut tries = 0;
-        let outcomes = write(
+        let results = write(
             4,
             vec![vec![0, 1], vec![2, 3]],
             2,
@@ -206,6 +204,6 @@ mod tests {
             },
         );
         assert_eq!(tries, 1);
-        assert_eq!(outcomes, vec![down(); 4]);
+        assert_eq!(results, vec![down(); 4]);
     }
 }

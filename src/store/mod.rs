@@ -1,7 +1,7 @@
-//! Where events go. One trait, one batch type, errors sorted by what to do about them.
+//! Where events go: one trait, one batch type, errors sorted by what to do about them.
 //!
-//! Invariants: a store's `write` returns within the deadline it was built with, whatever the other
-//! side does; it gives one outcome an event, in order; `Ok` means stored in the sense of a 202.
+//! Invariants: a store's `write` returns within the deadline that it was built with, whatever the other
+//! side does; it gives one result per event, in order; `Ok` means stored in the sense of a 202.
 
 pub mod browse;
 mod error;
@@ -17,11 +17,11 @@ pub use self::error::{Cause, Refusal, StoreError};
 
 use crate::event::Event;
 
-/// Events that travel together. Shared, not moved: a store left behind by its deadline may still
-/// hold it while the next store writes it.
+/// Events that travel together. Shared, not moved: a store that missed its deadline may still hold it while the next
+/// store writes it.
 pub type Batch = Arc<[Event]>;
 
-/// What a row is here for.
+/// What a row is kept for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It waits for Kafka and is never dropped unsent.
@@ -31,13 +31,13 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// What the column `state` says. What cannot be read is taken for what loses nothing.
+    /// What the column `state` says. An unreadable one counts as held, so that nothing is lost.
     #[must_use]
     pub fn of_column(state: &[u8]) -> Self {
         if state == Self::Home.as_str().as_bytes() { Self::Home } else { Self::Held }
     }
 
-    /// As the column `state` has it.
+    /// As it stands in the column `state`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,12 +56,12 @@ pub enum StoredIn {
     Postgres,
     /// Committed and fsynced in the local spool.
     Spool,
-    /// Kept, but the broker will not have it as it is.
+    /// Kept as a dead letter: the broker refuses it as it is.
     DeadLetter,
 }
 
 impl StoredIn {
-    /// As logs and `X-Stored-In` have it.
+    /// As logs and `X-Stored-In` show it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -76,13 +76,13 @@ impl StoredIn {
 /// A row that waits for Kafka.
 #[derive(Clone, Debug)]
 pub struct HeldRow {
-    /// Its place in the order; what `release` and `bury` take.
+    /// Its number in the store's order.
     pub seq: i64,
-    /// The event, or what is wrong with the row: such a row is for the dead letters.
+    /// The event, or what is wrong with the row: such a row becomes a dead letter.
     pub event: Result<Event, Arc<str>>,
 }
 
-/// What became of one event of a write.
+/// The result of writing one event, or of a change that is made whole or not at all.
 pub type WriteResult = Result<(), StoreError>;
 
 /// A client that is connected, for the live path.
@@ -95,29 +95,29 @@ pub struct Connected {
     pub notes: Vec<String>,
 }
 
-/// One place that keeps events.
+/// A place that keeps events.
 pub trait Store: Send {
-    /// Begins with a batch that `write` will be called with, after those that were begun before it. A store that
-    /// has several on their way at once need not stand still between one's acknowledgement and the next. What
+    /// Begins with a batch that `write` will be called with, after those that were begun before it. So a store that can
+    /// have several batches under way need not wait for one's acknowledgement before it sends the next. A batch that
     /// `write` is never called with may be stored, or not.
     fn begin(&mut self, batch: &Batch) {
         let _ = batch;
     }
 
-    /// Writes the batch and waits for the outcome of each event, in the batch's order.
+    /// Writes the batch and waits for the result of each event, in the batch's order.
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult>;
 
-    /// Keeps events that Kafka refuses for their own sake, each with its reason; all or none.
+    /// Keeps dead letters: events that Kafka refuses as they are, each with its reason; all or none.
     ///
     /// # Errors
-    /// None of them is kept; a store that has no place for them says so.
+    /// None of them is kept, also in a store that keeps no dead letters.
     fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let _ = letters;
         Err(StoreError::unavailable(Cause::Unsupported, "this store keeps no dead letters"))
     }
 
-    /// Called every second or so by the owner when it has nothing to write, for clients that need to be driven.
-    /// Must return within a few milliseconds.
+    /// The owner calls it about every second while it has nothing to write, for clients that need to be driven. It returns
+    /// within a few milliseconds.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the client is of no use any more.

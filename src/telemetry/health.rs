@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::host::clock::{self, Clock};
 use crate::store::StoredIn;
-use crate::store::postgres::Figures;
+use crate::store::postgres::RowCounts;
 
 /// The state of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -142,7 +142,7 @@ impl Vitals {
 /// The last count of the rows in PostgreSQL. Recovery counts them from time to time.
 #[derive(Debug)]
 pub struct Counted {
-    last: Mutex<Option<(Instant, Figures)>>,
+    last: Mutex<Option<(Instant, RowCounts)>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -152,13 +152,13 @@ impl Counted {
     }
 
     /// The count now.
-    pub fn note(&self, figures: Figures) {
+    pub fn note(&self, figures: RowCounts) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.clock.now(), figures));
     }
 
     /// How long ago the last count was, and the count. None: never counted.
     #[must_use]
-    pub fn last(&self) -> Option<(Duration, Figures)> {
+    pub fn last(&self) -> Option<(Duration, RowCounts)> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         last.map(|(at, figures)| (self.clock.now() - at, figures))
     }

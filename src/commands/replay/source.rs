@@ -10,7 +10,7 @@ use crate::host::clock;
 use crate::limits::{CONNECT_BACKOFF_MOST, EXPORT_PAGE_BYTES};
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
-use crate::store::postgres::{self, Mark, Postgres, Shelf};
+use crate::store::postgres::{self, Mark, Postgres, Slot};
 use crate::store::spool::Journal;
 
 /// Rows that are read at once.
@@ -46,7 +46,7 @@ pub(super) trait Source {
 /// Which source the command line asks for.
 pub(super) enum Kind {
     Spool,
-    Postgres(Shelf),
+    Postgres(Slot),
     File(PathBuf),
 }
 
@@ -54,8 +54,8 @@ impl Kind {
     pub(super) fn of(args: &ReplayArgs) -> Result<Self, String> {
         Ok(match (&args.file, args.postgres, args.which.state) {
             (Some(file), ..) => Self::File(file.clone()),
-            (None, true, None | Some(RowState::Home)) => Self::Postgres(Shelf::Home),
-            (None, true, Some(RowState::Forwarded)) => Self::Postgres(Shelf::Forwarded),
+            (None, true, None | Some(RowState::Home)) => Self::Postgres(Slot::Home),
+            (None, true, Some(RowState::Forwarded)) => Self::Postgres(Slot::Forwarded),
             (None, true, Some(_)) => {
                 return Err(
                     "what is held in postgres is sent by the daemon itself: use --state home or forwarded"
@@ -92,10 +92,10 @@ impl Kind {
         Ok(match self {
             Self::Spool => format!("spool {}", absolute(&config.data_dir())),
             Self::File(path) => format!("file {}", absolute(path)),
-            Self::Postgres(shelf) => {
+            Self::Postgres(slot) => {
                 let unset = "POSTGRES_URL is not set: name the server that has the events";
                 let settings = config.postgres().ok_or(unset)?;
-                format!("postgres {shelf:?} {}", postgres::describe(&settings.url)?)
+                format!("postgres {slot:?} {}", postgres::describe(&settings.url)?)
             }
         })
     }
@@ -121,7 +121,7 @@ impl Kind {
                 let lines: i64 = number("the number of the last line")?;
                 Box::new(ExportedFile::open(&path, wanted, lines.unsigned_abs())?)
             }
-            Self::Postgres(shelf) => {
+            Self::Postgres(slot) => {
                 let settings = config.postgres().ok_or("POSTGRES_URL is not set")?;
                 let mark = match after {
                     None => Mark::default(),
@@ -129,7 +129,7 @@ impl Kind {
                         text.parse().map_err(|how| format!("--after {text:?} can't be used: {how}"))?
                     }
                 };
-                Box::new(PostgresRows { settings, client: None, shelf, wanted, mark, first: None })
+                Box::new(PostgresRows { settings, client: None, slot, wanted, mark, first: None })
             }
         })
     }
@@ -177,7 +177,7 @@ fn chunk(rows: impl Iterator<Item = (String, Kept)>, end: String) -> Chunk {
 struct PostgresRows {
     settings: postgres::Settings,
     client: Option<Postgres>,
-    shelf: Shelf,
+    slot: Slot,
     wanted: Wanted,
     mark: Mark,
     /// The first that was reached.
@@ -191,7 +191,7 @@ impl PostgresRows {
             None => postgres::connect(&self.settings)?.store,
         };
         let page = self.client.insert(client).kept_after(
-            self.shelf,
+            self.slot,
             self.mark,
             PAGE_ROWS,
             EXPORT_PAGE_BYTES,

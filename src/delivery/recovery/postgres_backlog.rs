@@ -171,7 +171,7 @@ impl Backlog for PostgresBacklog {
         }
         // A server that has no time for it keeps its connection's other work waiting, too: not so soon again.
         let had_client = self.client.is_some();
-        match self.call(Postgres::figures) {
+        match self.call(Postgres::counts) {
             Ok(figures) => {
                 self.counted.note(figures);
                 self.count_at = now + POSTGRES_COUNT_EVERY;
@@ -212,6 +212,6 @@ impl Backlog for PostgresBacklog {
     }
 
     fn dead_letter(&mut self, rows: Vec<(i64, Arc<str>)>) -> WriteResult {
-        self.call(|client| client.bury(&rows))
+        self.call(|client| client.dead_letter(&rows))
     }
 }

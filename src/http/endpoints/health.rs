@@ -11,7 +11,7 @@ use crate::host::clock;
 use crate::host::systemd;
 use crate::http::Context;
 use crate::limits::POSTGRES_COUNT_MAX;
-use crate::store::postgres::Figures;
+use crate::store::postgres::RowCounts;
 use crate::telemetry::health::{RemoteHealth, RemoteState, Vitals};
 use crate::wire::reply::Reply;
 
@@ -51,7 +51,7 @@ struct PostgresRows {
 }
 
 impl PostgresRows {
-    fn of((ago, figures): (Duration, Figures), now: i64) -> Self {
+    fn of((ago, figures): (Duration, RowCounts), now: i64) -> Self {
         Self {
             held: figures.held,
             oldest_held_at: figures.oldest_held_ms.map(clock::rfc3339),

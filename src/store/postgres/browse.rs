@@ -14,16 +14,16 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
 
-/// Which rows are walked through: each kind has an index of its own.
+/// Which rows are read: each kind has an index of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shelf {
+pub enum Slot {
     /// Those whose destination is PostgreSQL, by arrival.
     Home,
-    /// Those that Kafka has, by the time of its acknowledgement.
+    /// Those that Kafka has, by the time of the acknowledgement.
     Forwarded,
 }
 
-/// A place in that order: a time in microseconds since 1970, and the row's `seq`.
+/// A position in that order: a time in microseconds since 1970, and the row's `seq`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     micros: i64,
@@ -54,7 +54,7 @@ impl FromStr for Mark {
     }
 }
 
-/// The filter, from the fourth parameter on. The verdict is a column, so that the walk is bounded by rows.
+/// The filter, from the fifth parameter on. Its result is a column, so that a call reads a bounded number of rows.
 macro_rules! wanted {
     () => {
         "($5::text IS NULL OR request_id = $5) AND ($6::text IS NULL OR service = $6) \
@@ -67,7 +67,7 @@ pub(super) use wanted;
 /// The next rows behind a mark; sizes are summed before payloads are read, and the first row comes
 /// however large it is.
 macro_rules! page {
-    ($order:literal, $shelf:literal) => {
+    ($order:literal, $slot:literal) => {
         concat!(
             "SELECT seq, ingest_id, received_at, traceparent, payload, reason, is_wanted, ",
             $order,
@@ -78,7 +78,7 @@ macro_rules! page {
             ", seq) AS place FROM (SELECT *, ",
             wanted!(),
             " AS is_wanted FROM raw_logs WHERE ",
-            $shelf,
+            $slot,
             " AND ",
             $order,
             " >= $1 AND (",
@@ -95,14 +95,14 @@ const HOME: &str = page!("received_at", "state = 'home'");
 const FORWARDED: &str = page!("forwarded_at", "forwarded_at IS NOT NULL");
 
 impl Postgres {
-    /// Wanted rows of a shelf behind `mark`, in order: of the next `max_rows` rows, and about `max_bytes` of
-    /// events, but at least one row.
+    /// Wanted rows of a slot behind `mark`, in order: of the next `max_rows` rows, and about `max_bytes` of events, but at
+    /// least one row.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn kept_after(
         &mut self,
-        shelf: Shelf,
+        slot: Slot,
         mark: Mark,
         max_rows: usize,
         max_bytes: usize,
@@ -110,29 +110,29 @@ impl Postgres {
     ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
         let wanted = wanted.clone();
         self.call("read events", move |session, until| {
-            page(session, shelf, mark, max_rows, max_bytes, &wanted, until)
+            page(session, slot, mark, max_rows, max_bytes, &wanted, until)
         })
     }
 }
 
 fn page(
     session: &mut Session,
-    shelf: Shelf,
+    slot: Slot,
     mark: Mark,
     max_rows: usize,
     max_bytes: usize,
     wanted: &Wanted,
     until: Instant,
 ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
-    let (sql, state) = match shelf {
-        Shelf::Home => (HOME, RowState::Home),
-        Shelf::Forwarded => (FORWARDED, RowState::Forwarded),
+    let (sql, state) = match slot {
+        Slot::Home => (HOME, RowState::Home),
+        Slot::Forwarded => (FORWARDED, RowState::Forwarded),
     };
     let since = time(mark.micros);
     let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
-    let wish = Wish::of(wanted);
+    let filter = FilterValues::of(wanted);
     let found = session.prepared(sql, until).and_then(|(client, statement)| {
-        let (id, service, levels, from, to) = wish.parts();
+        let (id, service, levels, from, to) = filter.parts();
         client.query(&statement, &[&since, &mark.seq, &rows, &bytes, id, service, levels, from, to])
     });
     let found = found.map_err(|error| session.at.failed("read events", &error))?;
@@ -144,7 +144,7 @@ fn page(
     Ok(Page { rows: kept.collect(), next })
 }
 
-/// A row that begins as [`rows::restore`] wants it.
+/// A row whose first columns are those of [`rows::restore`].
 pub(super) fn kept(row: &Row, state: RowState, reason: String) -> Kept {
     Kept {
         seq: row.get(0),
@@ -156,7 +156,7 @@ pub(super) fn kept(row: &Row, state: RowState, reason: String) -> Kept {
 }
 
 /// The filter's parameters.
-pub(super) struct Wish {
+pub(super) struct FilterValues {
     request_id: Option<String>,
     service: Option<String>,
     levels: Option<Vec<String>>,
@@ -172,7 +172,7 @@ type Parts<'a> = (
     &'a Option<SystemTime>,
 );
 
-impl Wish {
+impl FilterValues {
     pub(super) fn of(wanted: &Wanted) -> Self {
         let at = |ms: i64| time(ms.saturating_mul(1_000));
         Self {
@@ -189,7 +189,7 @@ impl Wish {
     }
 }
 
-/// PostgreSQL's own times end long before the year that this could name.
+/// The last microsecond of the year 9999.
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 
 fn time(micros: i64) -> SystemTime {

@@ -1,7 +1,7 @@
-//! PostgreSQL's errors, sorted by what to do about them, in words that say what to do.
+//! PostgreSQL's errors, sorted by what to do, in texts that say what to do.
 //!
-//! Invariants: an event is `Rejected` only when the server refused it for its own data; a text never holds
-//! the password, nor the row that was refused (the server's message is passed on, its detail is not).
+//! Invariants: an event is `Rejected` only when the server refused it for its own data; no text holds the password, nor
+//! the row that was refused (the server's message is passed on, its detail is not).
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -14,14 +14,14 @@ use crate::store::{Cause, Refusal, StoreError};
 
 /// Which server and database an error is about.
 #[derive(Clone, Debug)]
-pub(super) struct Place(Arc<str>);
+pub(super) struct Server(Arc<str>);
 
-/// What a failed statement asks for.
+/// What to do after a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// A row's own data: the others may still go in.
     Row,
-    /// Another session was in the way: the same statement may pass when it is tried again.
+    /// Another session was in the way: the same statement may succeed when it is tried again.
     Conflict,
     /// The server or the session: try another store.
     Server,
@@ -34,7 +34,7 @@ impl Fault {
 
     fn of_code(code: &str) -> Self {
         match code {
-            // Too large for an index that somebody added: the row's own length.
+            // Too long for an index that somebody added.
             "54000" => Self::Row,
             "40001" | "40P01" => Self::Conflict,
             _ if code.starts_with("22") || code.starts_with("23") => Self::Row,
@@ -43,7 +43,7 @@ impl Fault {
     }
 }
 
-impl Place {
+impl Server {
     pub(super) fn new(address: &str) -> Self {
         Self(address.into())
     }
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// The server's message and code, or the client's words with their causes.
+/// The server's message and code, or the client's message with its causes.
 fn words(error: &Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", error.message(), error.code().code());
@@ -117,7 +117,7 @@ fn advice_on(code: &str) -> (Cause, &'static str) {
         }
         "57014" => (Cause::OutOfTime, "look at the server's load and locks, or raise POSTGRES_DEADLINE"),
         "57P01" | "57P02" | "57P03" => {
-            (Cause::Unreachable, "the server is starting or stopping: it is tried again")
+            (Cause::Unreachable, "the server is starting or stopping: the daemon tries again")
         }
         "42501" => (
             Cause::Refused,
@@ -181,9 +181,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_names_the_place_and_what_to_do() {
-        let place = Place::new("db.shop:5432/logs");
-        let StoreError::Unavailable(Cause::OutOfTime, why) = place.gone("store events", Gone::OutOfTime)
+    fn a_text_names_the_server_and_what_to_do() {
+        let server = Server::new("db.shop:5432/logs");
+        let StoreError::Unavailable(Cause::OutOfTime, why) = server.gone("store events", Gone::OutOfTime)
         else {
             panic!("not for another store")
         };

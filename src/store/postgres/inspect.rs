@@ -1,10 +1,10 @@
-//! What a server says of itself, for `check-config`. Read only: no table is made or changed.
+//! What a server reports of itself, for `check-config`. Read-only: no table is made or changed.
 
 use std::time::Instant;
 
 use postgres::{Client, Error};
 
-use super::errors::Place;
+use super::errors::Server;
 use super::session;
 use super::url::Target;
 use super::{LEFT_BEHIND, Settings, schema, tls};
@@ -26,9 +26,9 @@ pub struct Inspection {
     pub encrypted: bool,
     /// Version of the tables; 0: there are none yet.
     pub tables: i32,
-    /// The version that this program knows.
+    /// The version that this program makes.
     pub tables_known: i32,
-    /// The role may make tables in the first schema of its path. None: there is no such schema.
+    /// The role may make tables in the first schema of its search_path. None: there is no such schema.
     pub may_create: Option<bool>,
     /// Rights that the role lacks on tables that are there.
     pub lacks: Vec<String>,
@@ -46,27 +46,27 @@ const LACKS: &str = "SELECT privilege || ' on ' || name FROM unnest(ARRAY['raw_l
 /// Asks. Blocks for at most the deadline.
 ///
 /// # Errors
-/// Always `Unavailable`, saying what failed and what to do.
+/// Always `Unavailable`; the text says what failed and what to do.
 pub fn inspect(settings: &Settings) -> Result<Inspection, StoreError> {
     let target = Target::parse(&settings.url, settings.deadline)
         .map_err(|why| StoreError::unavailable(Cause::BadSetting, format!("POSTGRES_URL: {why}")))?;
-    let at = Place::new(&target.address);
-    let (deadline, place) = (settings.deadline, at.clone());
+    let at = Server::new(&target.address);
+    let (deadline, server) = (settings.deadline, at.clone());
     let build = move || {
         let until = Instant::now() + deadline;
-        let tls = tls::connector(&target.trust).map_err(|why| place.unavailable(Cause::BadSetting, &why))?;
-        let mut client = target.config.connect(tls).map_err(|error| place.failed("connect", &error))?;
+        let tls = tls::connector(&target.trust).map_err(|why| server.unavailable(Cause::BadSetting, &why))?;
+        let mut client = target.config.connect(tls).map_err(|error| server.failed("connect", &error))?;
         let left = until.saturating_duration_since(Instant::now());
         client
             .batch_execute(&session::settings(left, deadline))
             .and_then(|()| ask(&mut client))
             .map(|found| (|()| (), found))
-            .map_err(|error| place.failed("look at the server", &error))
+            .map_err(|error| server.failed("read the server's settings", &error))
     };
     match Helper::<(), ()>::start("postgres-check", &LEFT_BEHIND, deadline, build) {
         Ok(Ok((_helper, found))) => Ok(found),
         Ok(Err(error)) => Err(error),
-        Err(gone) => Err(at.gone("look at the server", gone)),
+        Err(gone) => Err(at.gone("read the server's settings", gone)),
     }
 }
 

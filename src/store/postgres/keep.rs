@@ -1,4 +1,4 @@
-//! Age and figures: what may go, and how much there is.
+//! Age and counts: what may be removed, and how much there is.
 //!
 //! Invariants: a held row that was not forwarded is never removed; every removal and every count is bounded.
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::rows::received_ms;
 use super::session::Session;
-use super::{Figures, Recount};
+use super::{Recount, RowCounts};
 use crate::limits::POSTGRES_COUNT_MAX;
 use crate::store::StoreError;
 
@@ -21,15 +21,15 @@ const SWEEP: &str = "WITH forwarded AS (\
      ) DELETE FROM raw_logs WHERE ingest_id IN (\
          SELECT ingest_id FROM forwarded UNION ALL SELECT ingest_id FROM home LIMIT $3)";
 
-/// The rows beyond $1 bytes: the server's running estimate of the rows, each as large as the last 1,000 are on
-/// average. The file's own size tells nothing: removed rows leave it as large as it was.
+/// The number of rows beyond $1 bytes: by the server's running estimate of the rows, each as large as the last 1,000 are
+/// on average. The file's own size does not show it: removed rows leave it as large as it was.
 const EXCESS: &str = "SELECT coalesce(floor(greatest(live.n - $1 / row.bytes, 0)), 0)::int8 FROM \
      (SELECT n_live_tup::float8 AS n FROM pg_stat_user_tables WHERE relid = 'raw_logs'::regclass) AS live, \
      (SELECT avg(2 * octet_length(payload) + 500)::float8 AS bytes FROM \
       (SELECT payload FROM raw_logs WHERE state = 'home' OR forwarded_at IS NOT NULL \
        ORDER BY ingest_id DESC LIMIT 1000) AS last) AS row";
 
-const FIGURES: &str = "SELECT \
+const COUNTS: &str = "SELECT \
      (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'held' AND forwarded_at IS NULL LIMIT $1) AS held), \
      (SELECT count(*) FROM (SELECT 1 FROM raw_logs WHERE state = 'home' LIMIT $1) AS home), \
      (SELECT count(*) FROM (SELECT 1 FROM dead_letters LIMIT $1) AS letters), \
@@ -76,13 +76,13 @@ pub(super) fn trim(
     }
 }
 
-pub(super) fn figures(session: &mut Session, until: Instant) -> Result<Figures, StoreError> {
+pub(super) fn counts(session: &mut Session, until: Instant) -> Result<RowCounts, StoreError> {
     let counted = session
-        .prepared(FIGURES, until)
+        .prepared(COUNTS, until)
         .and_then(|(client, statement)| client.query_one(&statement, &[&i64::from(POSTGRES_COUNT_MAX)]));
     let counted = counted.map_err(|error| session.at.failed("count events", &error))?;
     let count = |index: usize| counted.get::<_, i64>(index).unsigned_abs();
-    Ok(Figures {
+    Ok(RowCounts {
         held: count(0),
         home: count(1),
         dead_letters: count(2),
@@ -98,7 +98,7 @@ pub(super) fn recount(
     let instance = Arc::clone(&session.instance);
     let instance = session.charset.shown((&*instance).into());
     let counted = session.prepared(RECOUNT, until).and_then(|(client, statement)| {
-        // All rows are wanted: in the order of an index that would take far longer.
+        // Every row is read: by an index that would take far longer.
         client.batch_execute("SET enable_seqscan = on")?;
         client.query_one(&statement, &[&instance, &since])
     });

@@ -1,4 +1,4 @@
-//! Dead letters in PostgreSQL, as an administrator deals with them.
+//! Dead letters in PostgreSQL: what an administrator reads and changes.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use postgres::Row;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::browse::{self, Wish, wanted};
+use super::browse::{self, FilterValues, wanted};
 use super::rows::{RETRY, received_ms};
 use super::session::Session;
 use super::write::retried;
@@ -60,12 +60,12 @@ impl Postgres {
         })
     }
 
-    /// Has dead letters wait for Kafka again. Returns which of the ids were dead letters.
+    /// Lets dead letters wait for Kafka again. Returns which of the ids were dead letters.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: all of them are still dead letters.
     pub fn retry_letters(&mut self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        self.call("bring back dead letters", move |session, until| change(session, RETRY, &ids, until))
+        self.call("retry dead letters", move |session, until| change(session, RETRY, &ids, until))
     }
 
     /// Deletes dead letters for good. Returns which of the ids were dead letters.
@@ -86,9 +86,9 @@ fn letters_after(
     until: Instant,
 ) -> Result<Page<Letter, i64>, StoreError> {
     let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
-    let (state, wish) = (wanted.state.map(RowState::as_str), Wish::of(wanted));
+    let (state, filter) = (wanted.state.map(RowState::as_str), FilterValues::of(wanted));
     let found = session.prepared(LETTERS_AFTER, until).and_then(|(client, statement)| {
-        let (id, service, levels, from, to) = wish.parts();
+        let (id, service, levels, from, to) = filter.parts();
         client.query(&statement, &[&seq, &state, &rows, &bytes, id, service, levels, from, to])
     });
     let found = found.map_err(|error| session.at.failed("read dead letters", &error))?;

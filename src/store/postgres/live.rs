@@ -21,11 +21,11 @@ impl Store for Live {
     }
 
     fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
-        self.postgres.dead_letter(letters)
+        self.postgres.keep_letters(letters)
     }
 }
 
-/// Connects for live events, which wait for Kafka there or are at home.
+/// Connects for live events, which are held there for Kafka or have their home there.
 ///
 /// # Errors
 /// As [`connect`].

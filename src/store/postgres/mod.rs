@@ -1,21 +1,22 @@
 //! PostgreSQL: where events wait while Kafka is away, and their home where none is configured.
 //!
-//! The client has no time limits of its own, so a [`Postgres`] is the owner's side of a connection that
-//! lives on a helper thread: work goes there as closures and is waited for until the deadline.
+//! The client has no time limits of its own, so a [`Postgres`] is the owner's side of a connection on a helper thread:
+//! work goes there as closures, and the owner waits until the deadline.
 //!
-//! - `url` what `POSTGRES_URL` says; `tls` whom to believe; `session` the connection and its settings
+//! - `url` what `POSTGRES_URL` says; `tls` trust; `session` the connection and its settings
 //! - `schema` the tables' versions; `rows` events as rows and back
-//! - `write` storing events; `drain` held rows on their way to Kafka; `keep` age and figures
+//! - `write` storing events; `live` the same for the live path; `held` held rows on their way to Kafka; `keep` age and
+//!   counts
 //! - `browse` and `letters` rows and dead letters for people's commands
-//! - `errors` the server's errors, sorted by what to do
+//! - `errors` the server's errors, sorted by what to do; `inspect` for `check-config`
 //!
-//! Invariants: `Ok` means committed with `synchronous_commit` on; every call returns within the deadline,
-//! whatever the server does; after any `Unavailable` the owner drops the connection and makes a new one;
-//! what Kafka takes is never refused for its characters or its length.
+//! Invariants: `Ok` means committed with `synchronous_commit` on; every call returns within the deadline, whatever the
+//! server does; after any `Unavailable` the owner drops the connection and makes a new one; what Kafka takes is never
+//! refused for its characters or its length.
 
 mod browse;
-mod drain;
 mod errors;
+mod held;
 mod inspect;
 mod keep;
 mod letters;
@@ -34,12 +35,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::bounded;
 
-pub use self::browse::{Mark, Shelf};
+pub use self::browse::{Mark, Slot};
 pub use self::inspect::{Inspection, inspect};
 pub use self::live::connect_live;
 pub use self::options::Options;
 
-use self::errors::Place;
+use self::errors::Server;
 use self::session::Session;
 use self::url::Target;
 use crate::event::Event;
@@ -79,13 +80,13 @@ pub fn describe(url: &str) -> Result<String, String> {
     Target::parse(url, Duration::from_secs(1)).map(|target| target.description())
 }
 
-/// Whether a URL that can be used holds a password.
+/// Whether a usable URL holds a password.
 #[must_use]
 pub fn holds_password(url: &str) -> bool {
     Target::parse(url, Duration::from_secs(1)).is_ok_and(|target| target.config.get_password().is_some())
 }
 
-/// A connection that was made.
+/// A connection.
 pub struct Connected {
     /// Stores events, or drains them.
     pub store: Postgres,
@@ -93,20 +94,20 @@ pub struct Connected {
     pub notes: Vec<String>,
 }
 
-/// How the tables stand.
+/// How many rows the tables hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct RowCounts {
     /// Rows that wait for Kafka, counted up to [`crate::limits::POSTGRES_COUNT_MAX`].
     pub held: u64,
-    /// Rows whose destination is PostgreSQL, counted as far.
+    /// Rows whose destination is PostgreSQL, counted up to the same limit.
     pub home: u64,
-    /// Events that no broker will have as they are, counted as far.
+    /// Dead letters, counted up to the same limit.
     pub dead_letters: u64,
     /// When the held row that is next in order arrived.
     pub oldest_held_ms: Option<i64>,
 }
 
-/// Every row, really counted.
+/// Every row, counted one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recount {
     /// Rows that wait for Kafka.
@@ -121,20 +122,20 @@ pub struct Recount {
     pub own: u64,
 }
 
-/// Connects and brings the tables to this program's version. Blocks for at most the deadline; to be called
-/// off the data path.
+/// Connects and brings the tables to this program's version. Blocks for at most the deadline, so it is called off the
+/// data path.
 ///
 /// # Errors
-/// Always `Unavailable`, saying what failed and what to do.
+/// Always `Unavailable`; the text says what failed and what to do.
 pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let target = Target::parse(&settings.url, settings.deadline)
         .map_err(|why| StoreError::unavailable(Cause::BadSetting, format!("POSTGRES_URL: {why}")))?;
-    let at = Place::new(&target.address);
+    let at = Server::new(&target.address);
     if LEFT_BEHIND.is_full() {
         return Err(at.unavailable(
             Cause::OutOfTime,
-            "an earlier connection still hangs in a server that does not answer, and no more are made: they \
-             end when it answers, dies, or its machine is given up",
+            "an earlier connection still waits for a server that does not answer, and no more are made: it ends \
+             when the server answers or stops, or when its machine is unreachable for long",
         ));
     }
     let deadline = settings.deadline;
@@ -143,7 +144,7 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
         move || {
             let (session, notes) = Session::open(target, at, instance, deadline)?;
             let mut session = Some(session);
-            Ok((move |job: Job| job(&mut session), notes))
+            Ok((move |job: SessionJob| job(&mut session), notes))
         }
     };
     match Helper::start("postgres", &LEFT_BEHIND, deadline, build) {
@@ -153,19 +154,19 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     }
 }
 
-/// What the helper does with its session; `None` is left when it was closed.
-type Job = Box<dyn FnOnce(&mut Option<Session>) + Send>;
+/// What the helper does with its session; after the close it is `None`.
+type SessionJob = Box<dyn FnOnce(&mut Option<Session>) + Send>;
 
-/// The owner's side of one connection. Any `Unavailable` makes it useless: drop it and [`connect`] anew.
+/// The owner's side of one connection. After any `Unavailable` it is of no use: drop it and [`connect`] again.
 pub struct Postgres {
-    helper: Helper<Job, ()>,
-    at: Place,
+    helper: Helper<SessionJob, ()>,
+    at: Server,
     deadline: Duration,
 }
 
 impl Postgres {
-    /// Stores the batch in one transaction; one outcome an event, in order. What is there already is not
-    /// stored again. An event that the server refuses for its own data is found and left out.
+    /// Stores the batch in one transaction; one result per event, in order. What is there already is not stored again. An
+    /// event that the server refuses for its own data is found and left out.
     pub fn append(&mut self, batch: &Batch, standing: Standing, reason: &str) -> Vec<WriteResult> {
         let (events, reason) = (Arc::clone(batch), reason.to_owned());
         self.call("store events", move |session, until| {
@@ -174,28 +175,26 @@ impl Postgres {
         .unwrap_or_else(|error| vec![Err(error); batch.len()])
     }
 
-    /// Keeps events that no broker will have, each with its error.
+    /// Keeps dead letters, each with its error.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: none of them is kept. [`StoreError::Rejected`]: the server refuses one
-    /// of them for its own data, and none is kept.
-    pub fn dead_letter(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
+    /// [`StoreError::Unavailable`]: none of them is kept. [`StoreError::Rejected`]: the server refuses one of them for its
+    /// own data, and none is kept.
+    pub fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
         let letters = letters.to_vec();
-        self.call("store dead letters", move |session, until| write::dead_letter(session, &letters, until))
+        self.call("store dead letters", move |session, until| write::keep_letters(session, &letters, until))
     }
 
-    /// Makes this connection the one drainer of these tables, for as long as it lives. `false`: another
-    /// connection is.
+    /// Makes this connection the one drainer of these tables, as long as it lives. `false`: another connection is.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn take_drain_lock(&mut self) -> Result<bool, StoreError> {
-        self.call("take the drain's lock", drain::take_lock)
+        self.call("take the drain lock", held::take_lock)
     }
 
-    /// Rows after `seq` that wait for Kafka, oldest first: at most `max_rows`, and about `max_bytes` of
-    /// events, but at least one. A row may be committed after one with a higher `seq`: who must miss none
-    /// passes 0.
+    /// Rows after `seq` that wait for Kafka, oldest first: at most `max_rows`, and about `max_bytes` of events, but at
+    /// least one. A row may be committed after one with a higher `seq`: with 0 none is missed.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -206,30 +205,32 @@ impl Postgres {
         max_bytes: usize,
     ) -> Result<Vec<HeldRow>, StoreError> {
         self.call("read held events", move |session, until| {
-            drain::held_after(session, seq, max_rows, max_bytes, until)
+            held::held_after(session, seq, max_rows, max_bytes, until)
         })
     }
 
-    /// Marks rows that Kafka acknowledged. Rows that are gone or marked already are no error.
+    /// Marks rows that Kafka acknowledged. Rows that are gone or marked already are not an error.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held, and may be forwarded again.
     pub fn forwarded(&mut self, seqs: &[i64]) -> WriteResult {
         let seqs = seqs.to_vec();
-        self.call("mark forwarded events", move |session, until| drain::forwarded(session, &seqs, until))
+        self.call("mark forwarded events", move |session, until| held::forwarded(session, &seqs, until))
     }
 
     /// Moves held rows to the dead letters, each with its error, in one transaction.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held.
-    pub fn bury(&mut self, seqs: &[(i64, Arc<str>)]) -> WriteResult {
+    pub fn dead_letter(&mut self, seqs: &[(i64, Arc<str>)]) -> WriteResult {
         let seqs = seqs.to_vec();
-        self.call("move events to the dead letters", move |session, until| drain::bury(session, &seqs, until))
+        self.call("move events to the dead letters", move |session, until| {
+            held::dead_letter(session, &seqs, until)
+        })
     }
 
-    /// Removes rows forwarded longer ago than `forwarded_keep` and home rows received longer ago than
-    /// `keep`, the oldest first, `most` at once. Returns how many.
+    /// Removes rows forwarded longer ago than `forwarded_keep` and home rows received longer ago than `keep`, the oldest
+    /// first, at most `most`. Returns how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -244,8 +245,8 @@ impl Postgres {
         })
     }
 
-    /// Removes the oldest rows that were forwarded or are at home, `most` at once, while the table holds more
-    /// than `max_bytes`, by the server's own estimate of its rows. Returns how many.
+    /// Removes the oldest forwarded and home rows, at most `most`, while the table holds more than `max_bytes`, by the
+    /// server's own estimate of its rows. Returns how many.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -253,16 +254,16 @@ impl Postgres {
         self.call("remove events for room", move |session, until| keep::trim(session, max_bytes, most, until))
     }
 
-    /// How the tables stand.
+    /// How many rows the tables hold.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub fn figures(&mut self) -> Result<Figures, StoreError> {
-        self.call("count events", keep::figures)
+    pub fn counts(&mut self) -> Result<RowCounts, StoreError> {
+        self.call("count events", keep::counts)
     }
 
-    /// Counts every row, and those that this instance received since then. Reads whole tables: for a
-    /// connection of its own with a deadline to match.
+    /// Counts every row, and those that this instance received since then. It reads whole tables: use a connection of its
+    /// own with a long deadline.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -270,7 +271,7 @@ impl Postgres {
         self.call("count every event", move |session, until| keep::recount(session, since, until))
     }
 
-    /// Has `work` done on the helper and waits for it until the deadline.
+    /// Does `work` on the helper and waits for it until the deadline.
     fn call<T: Send + 'static>(
         &mut self,
         doing: &'static str,
@@ -278,9 +279,9 @@ impl Postgres {
     ) -> Result<T, StoreError> {
         let until = Instant::now() + self.deadline;
         let (reply, answer) = bounded(1);
-        let job: Job = Box::new(move |session| {
+        let job: SessionJob = Box::new(move |session| {
             if let Some(session) = session {
-                // The owner may have left.
+                // The owner may have gone.
                 let _ = reply.send(work(session, until));
             }
         });
@@ -297,8 +298,8 @@ impl fmt::Debug for Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // The client says goodbye to the server when it is dropped, which may hang: then it is left behind.
-        let close: Job = Box::new(|session| drop(session.take()));
+        // The client sends the server a last message when it is dropped, which may hang: then it is left behind.
+        let close: SessionJob = Box::new(|session| drop(session.take()));
         let _ = self.helper.call(close, Instant::now() + POSTGRES_CLOSE_WAIT);
     }
 }

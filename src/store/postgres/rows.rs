@@ -1,6 +1,6 @@
-//! Events as rows, a column an array, and a row as an event: the one place that knows the columns.
+//! Events as rows, one array per column, and a row as an event: the one place that knows the columns.
 //!
-//! Invariant: no text goes to the server that its encoding can't take; `payload` goes as it is.
+//! Invariant: every text column fits the server's encoding; `payload` goes as it is.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::event::{Arrival, Columns, Event};
 /// The last millisecond of the year 9999: no record is dated later.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
 
-/// The columns of a row's own that both tables have, in the order in which [`Rows`] binds them.
+/// The columns that differ from row to row and that both tables have, in the order in which [`Rows`] binds them.
 macro_rules! columns {
     () => {
         "ingest_id, received_at, traceparent, payload, price, quantity, event_timestamp, request_id, service, env, \
          action, level, message, user_id, product_id, error_code, stack, app_version, raw_data, skew_ms"
     };
 }
-/// The same as arrays, from the fourth parameter on: those before hold for all rows.
+/// The same as arrays, from the fourth parameter on: those before are the same for all rows.
 macro_rules! arrays {
     () => {
         "$4::uuid[], $5::timestamptz[], $6::text[], $7::bytea[], $8::float8[], $9::int8[], $10::text[], $11::text[], \
@@ -59,7 +59,7 @@ pub(super) const INSERT_DEAD_LETTERS: &str = concat!(
 );
 
 /// Moves held rows ($1) to the dead letters with their errors ($2).
-pub(super) const BURY: &str = concat!(
+pub(super) const DEAD_LETTER: &str = concat!(
     "WITH letters AS (SELECT * FROM unnest($1::int8[], $2::text[]) AS letter (number, error)), \
      gone AS (DELETE FROM raw_logs WHERE seq = ANY ($1) AND state = 'held' AND forwarded_at IS NULL RETURNING *) \
      INSERT INTO dead_letters (state, reason, instance, ",
@@ -69,8 +69,8 @@ pub(super) const BURY: &str = concat!(
     ", error FROM gone JOIN letters ON number = seq ORDER BY seq ON CONFLICT (ingest_id) DO NOTHING"
 );
 
-/// Brings dead letters ($1) back to wait for Kafka and tells which. What is in `raw_logs` already, forwarded or
-/// not, waits anew.
+/// Lets dead letters ($1) wait for Kafka again and returns which. What is in `raw_logs` already, forwarded or not, waits
+/// again too.
 pub(super) const RETRY: &str = concat!(
     "WITH gone AS (DELETE FROM dead_letters WHERE ingest_id = ANY ($1) RETURNING *), \
      back AS (INSERT INTO raw_logs (state, reason, instance, ",
@@ -81,7 +81,7 @@ pub(super) const RETRY: &str = concat!(
      SELECT ingest_id FROM gone"
 );
 
-/// What the text columns can show.
+/// Which characters the text columns can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Charset {
     /// Every character but U+0000.
@@ -91,12 +91,12 @@ pub(super) enum Charset {
 }
 
 impl Charset {
-    /// Of a database whose `server_encoding` that is. SQL_ASCII keeps bytes as they come.
+    /// By the database's `server_encoding`. SQL_ASCII keeps bytes as they come.
     pub(super) fn of(server_encoding: &str) -> Self {
         if matches!(server_encoding, "UTF8" | "SQL_ASCII") { Self::Utf8 } else { Self::Ascii }
     }
 
-    /// Text as a column shows it.
+    /// Text as a column can hold it.
     pub(super) fn shown<'a>(self, text: Cow<'a, str>) -> Cow<'a, str> {
         let shown = match self {
             Self::Utf8 => memchr::memchr(0, text.as_bytes()).map(|_| text.replace('\0', "\u{fffd}")),
@@ -112,7 +112,7 @@ impl Charset {
 /// Columns of text after the first six.
 const TEXTS: usize = 13;
 
-/// Events, a column an array.
+/// Events, one array per column.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
     ids: Vec<Uuid>,
@@ -178,17 +178,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A row of `ingest_id, received_at, traceparent, payload` from the second column on, as the event it was,
-/// or what is wrong with it.
+/// A row with `ingest_id, received_at, traceparent, payload` from the second column on, as the event that it was, or
+/// what is wrong with it.
 pub(super) fn restore(row: &Row) -> Result<Event, Arc<str>> {
     let damaged = |what: &str| Arc::from(format!("the row is damaged: {what}"));
     let arrival = Arrival {
-        ingest_id: row.try_get(1).map_err(|_| damaged("ingest_id can't be read"))?,
-        received_at_ms: received_ms(row.try_get(2).map_err(|_| damaged("received_at can't be read"))?),
-        traceparent: row.try_get(3).map_err(|_| damaged("traceparent can't be read"))?,
+        ingest_id: row.try_get(1).map_err(|_| damaged("ingest_id cannot be read"))?,
+        received_at_ms: received_ms(row.try_get(2).map_err(|_| damaged("received_at cannot be read"))?),
+        traceparent: row.try_get(3).map_err(|_| damaged("traceparent cannot be read"))?,
         x_request_id: None,
     };
-    let payload: &[u8] = row.try_get(4).map_err(|_| damaged("payload can't be read"))?;
+    let payload: &[u8] = row.try_get(4).map_err(|_| damaged("payload cannot be read"))?;
     let payload = Bytes::copy_from_slice(payload);
     Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))
 }

@@ -1,10 +1,11 @@
-//! The tables' versions, applied once a schema whoever comes first.
+//! The tables' versions, applied once per schema by the first daemon that comes.
 //!
-//! Invariants: versions are applied in one transaction, under a lock that all daemons of one schema share; tables of a newer program are left alone; what is missing is named, never silently made anew.
+//! Invariants: versions are applied in one transaction, under a lock that all daemons of one schema share; tables of a
+//! newer program are left alone; a missing table is named and never silently made again.
 
 use postgres::{Client, Error, GenericClient};
 
-use super::errors::Place;
+use super::errors::Server;
 use crate::store::{Cause, StoreError, WriteResult};
 
 /// One file a version, oldest first. Never edited once released; a new version is a new file, which notes
@@ -13,17 +14,17 @@ const MIGRATIONS: &[&str] =
     &[include_str!("../../../sql/postgres/001.sql"), include_str!("../../../sql/postgres/002.sql")];
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Advisory locks of this program: the first of the two numbers; the second tells what is locked.
+/// The first of the two numbers of this program's advisory locks; the second is what is locked.
 pub(super) const ADVISORY: i32 = 0x6c6f_6773;
 
-/// One daemon after the other, each schema apart. The lock is the connection's, not the transaction's: only
-/// a transaction that begins after the wait sees what the daemon before has made.
+/// One daemon after the other, each schema apart. The lock belongs to the connection, not to a transaction: only a
+/// transaction that begins after the wait sees what an earlier daemon has made.
 const LOCK: &str = "SELECT pg_advisory_lock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
 const UNLOCK: &str = "SELECT pg_advisory_unlock($1, coalesce(current_schema()::regnamespace::oid, 0)::int4)";
 
-/// Brings the tables to this program's version. The text tells what was done, if anything was.
-pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, StoreError> {
-    let mut noted = version(client).map_err(|error| at.failed("look at the tables' version", &error))?;
+/// Brings the tables to this program's version. The text says what was done, if anything was.
+pub(super) fn ensure(client: &mut Client, at: &Server) -> Result<Option<String>, StoreError> {
+    let mut noted = version(client).map_err(|error| at.failed("read the tables' version", &error))?;
     let mut note = None;
     if noted < VERSION {
         let first = apply(client).map_err(|error| at.failed("make the tables", &error))?;
@@ -42,8 +43,8 @@ pub(super) fn ensure(client: &mut Client, at: &Place) -> Result<Option<String>, 
     Ok(note)
 }
 
-/// Applies what is missing, all or nothing, and returns the version that was found. After an error the
-/// connection is thrown away, and its lock with it.
+/// Applies the missing versions, all or none, and returns the version that was found. After an error the connection is
+/// thrown away, and its lock with it.
 fn apply(client: &mut Client) -> Result<i32, Error> {
     client.execute(LOCK, &[&ADVISORY])?;
     let mut transaction = client.transaction()?;
@@ -66,8 +67,8 @@ pub(super) fn version(client: &mut impl GenericClient) -> Result<i32, Error> {
     Ok(client.query_one("SELECT coalesce(max(version), 0) FROM logs_ingest_schema", &[])?.get(0))
 }
 
-/// Says so when a table is gone: made anew, it would hide that its rows are.
-fn missing(client: &mut Client, at: &Place, version: i32) -> WriteResult {
+/// An error when a table is missing: made again, it would hide that its rows are gone.
+fn missing(client: &mut Client, at: &Server, version: i32) -> WriteResult {
     let sql = "SELECT coalesce(string_agg(name, ' and '), '') FROM unnest(ARRAY['raw_logs', 'dead_letters']) name \
                WHERE to_regclass(name) IS NULL";
     let row = client.query_one(sql, &[]).map_err(|error| at.failed("look for the tables", &error))?;

@@ -1,11 +1,11 @@
-//! The helper's side: one connection, set up so that the server itself gives up before the owner does.
+//! The helper's side: one connection, set up so that the server gives up before the owner does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres::{Client, Error, Statement};
 
-use super::errors::Place;
+use super::errors::Server;
 use super::rows::Charset;
 use super::url::Target;
 use super::{schema, tls};
@@ -18,22 +18,22 @@ const FACTS: &str = "SELECT current_setting('transaction_read_only'), current_se
 /// One connection and what it knows.
 pub(super) struct Session {
     client: Client,
-    pub(super) at: Place,
+    pub(super) at: Server,
     pub(super) instance: Arc<str>,
     pub(super) charset: Charset,
     pub(super) is_drainer: bool,
     statements: Vec<(&'static str, Statement)>,
-    /// `statement_timeout` as it is, and as it is at the start of a job.
+    /// `statement_timeout` as it is now, and at the start of a job.
     limit: Duration,
     limit_at_start: Duration,
 }
 
 impl Session {
-    /// Connects, sets the session up and brings the tables to this program's version. The texts are for the
+    /// Connects, sets the session up and brings the tables to this program's version. The texts are notes for the
     /// administrator.
     pub(super) fn open(
         target: Target,
-        at: Place,
+        at: Server,
         instance: Arc<str>,
         deadline: Duration,
     ) -> Result<(Self, Vec<String>), StoreError> {
@@ -80,7 +80,7 @@ impl Session {
         Ok((session, notes))
     }
 
-    /// The client, and `sql` prepared once a connection. The server gives up before `until`.
+    /// The client, and `sql`, prepared once per connection. The server gives up before `until`.
     pub(super) fn prepared(
         &mut self,
         sql: &'static str,
@@ -106,20 +106,19 @@ impl Session {
     }
 }
 
-/// For the server to name the outcome while the owner still waits.
+/// So that the server reports the result while the owner still waits.
 fn sooner(limit: Duration) -> Duration {
     limit - limit / 10
 }
 
-/// As a setting has it, where 0 would mean no limit.
+/// As a setting takes it, where 0 would mean no limit.
 fn millis(limit: Duration) -> u128 {
     limit.as_millis().max(1)
 }
 
-/// What is set for the connection. Keepalives are the server's own, so that the locks of a daemon whose machine
-/// lost power are free again in seconds; `synchronous_commit` is never made weaker than an administrator
-/// has it. Every statement has its index: a plan made while the tables were small would read all of them
-/// when they are large.
+/// The settings of a connection. The server sends keepalives too, so that the locks of a daemon whose machine lost power
+/// are free again in seconds; `synchronous_commit` is never weaker than the administrator's. Every statement has its
+/// index: a plan made while the tables were small would read all of them when they are large.
 pub(super) fn settings(limit: Duration, deadline: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; \

@@ -1,6 +1,6 @@
-//! TLS to the server by rustls: whom to believe, as libpq's `sslmode` has it.
+//! TLS to the server by rustls: which certificates are trusted, by the rules of libpq's `sslmode`.
 //!
-//! Invariant: `verify-ca` and `verify-full` never connect to a server whose certificate was not proven.
+//! Invariant: `verify-ca` and `verify-full` never connect to a server whose certificate was not verified.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{Roots, Trust};
 
-/// Makes TLS connections that believe whom `trust` names.
+/// Makes TLS connections that trust as `trust` says.
 ///
-/// Errors: the authorities can't be read.
+/// Errors: the trusted CAs cannot be read.
 pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect, String> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier::new(trust, &provider)?;
@@ -40,10 +40,10 @@ struct Verifier {
 
 #[derive(Debug)]
 enum Check {
-    /// Nothing: only that the other end owns the certificate that it shows.
+    /// Only that the other end owns the certificate that it shows.
     Nothing,
-    /// The chain up to `roots`, and the host's name with `name`. A server's own certificate may be listed
-    /// itself: it is then taken as it is.
+    /// The chain up to `roots`, and the host's name with `name`. A server's own certificate may be listed itself: it is
+    /// then trusted as it is.
     Chain { roots: RootCertStore, listed: Vec<CertificateDer<'static>>, name: bool },
 }
 
@@ -77,7 +77,7 @@ fn listed(roots: &Roots) -> Result<Vec<CertificateDer<'static>>, String> {
     };
     if listed.is_empty() {
         return Err(format!(
-            "no certificate in {place}: install ca-certificates, or name the server's authority by sslrootcert="
+            "no certificate in {place}: install ca-certificates, or name the server's CA by sslrootcert="
         ));
     }
     Ok(listed)
@@ -94,8 +94,8 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         if let Check::Chain { roots, listed, name } = &self.check {
             let certificate = ParsedCertificate::try_from(end_entity)?;
-            // A self-signed certificate is an authority to most tools that make one, and no authority is
-            // taken for a server: but who lists it means it.
+            // Most tools make a self-signed certificate a CA, and a CA is not accepted as a server: but who lists it
+            // means it.
             if !listed.contains(end_entity) {
                 let known = self.algorithms.all;
                 verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, known)?;

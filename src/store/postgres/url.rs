@@ -1,7 +1,6 @@
-//! `POSTGRES_URL`: read once, with what the client library does not know taken out first.
+//! `POSTGRES_URL`: read once, without the parameters that the client library does not know.
 //!
-//! Invariant: no error and no description made here holds the password, nor a part of the URL that may be
-//! one.
+//! Invariant: no error and no description made here holds the password, nor a part of the URL that may be one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use postgres::config::{Host, SslMode};
 
 use crate::limits::{POSTGRES_KEEPALIVE_IDLE, POSTGRES_KEEPALIVE_INTERVAL, POSTGRES_KEEPALIVE_RETRIES};
 
-/// Parameters that go on to the client library as they are.
+/// Parameters that the client library gets as they are.
 const PASSED_ON: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -33,10 +32,10 @@ const PASSED_ON: &[&str] = &[
     "user",
 ];
 
-/// Whose word the server's certificate needs.
+/// What the server's certificate must show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Any certificate: the line is encrypted, the other end not proven.
+    /// Any certificate: the connection is encrypted, the other end not verified.
     Anyone,
     /// One that a trusted authority signed; with `name`, for the host that the URL names.
     Authority { roots: Roots, name: bool },
@@ -59,7 +58,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads `url`; `deadline` bounds what it leaves open.
+    /// Reads `url`; `deadline` limits what the URL does not.
     ///
     /// Errors: what is wrong, and what is legal.
     pub(super) fn parse(url: &str, deadline: Duration) -> Result<Self, String> {
@@ -81,7 +80,7 @@ impl Target {
         if !is_set("keepalives_retries") {
             config.keepalives_retries(POSTGRES_KEEPALIVE_RETRIES);
         }
-        // Each host has its share, so that a dead one leaves time for the next.
+        // Each host gets its share, so that a dead one leaves time for the next.
         let hosts = config.get_hosts().len().max(config.get_hostaddrs().len()).max(1);
         let share = deadline / u32::try_from(hosts).unwrap_or(u32::MAX);
         let asked = config.get_connect_timeout().copied().unwrap_or(share);
@@ -99,7 +98,7 @@ impl Target {
 
 type Parameters = Vec<(String, String)>;
 
-/// The URL without what the client library does not know, and all of its parameters.
+/// The URL without what the client library does not know, and all parameters.
 fn split(url: &str) -> Result<(String, Parameters), String> {
     let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
     let rest = rest.ok_or("it must start with postgres:// or postgresql://")?;
@@ -152,7 +151,7 @@ fn percent_decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-/// The library's words, which name options but never values.
+/// The library's message, which names options but never values.
 fn because(error: &postgres::Error) -> String {
     use std::error::Error as _;
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
@@ -165,7 +164,7 @@ fn check(config: &Config) -> Result<(), String> {
         return Err("it names no host".to_owned());
     }
     if ports > 1 && ports != hosts {
-        return Err(format!("it names {hosts} hosts and {ports} ports: name one port, or one a host"));
+        return Err(format!("it names {hosts} hosts and {ports} ports: name one port, or one per host"));
     }
     Ok(())
 }
@@ -181,7 +180,7 @@ fn tls(parameters: &Parameters) -> Result<(SslMode, Trust), String> {
     Ok(match last("sslmode").unwrap_or("prefer") {
         "disable" => (SslMode::Disable, Trust::Anyone),
         "allow" | "prefer" => (SslMode::Prefer, Trust::Anyone),
-        // As libpq has it: who names an authority means it.
+        // As in libpq: who names a CA means it.
         "require" if last("sslrootcert").is_some() => (SslMode::Require, signed(false)),
         "require" => (SslMode::Require, Trust::Anyone),
         "verify-ca" => (SslMode::Require, signed(false)),
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_told_without_its_password() {
+    fn a_bad_url_is_reported_without_its_password() {
         for (url, part) in [
             ("mysql://u:s3cret@h/d", "postgres://"),
             ("host=h password=s3cret", "postgres://"),
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_as_libpq_has_it() {
+    fn tls_follows_the_rules_of_libpq() {
         let file = |name| Trust::Authority { roots: Roots::File("/etc/ca.pem".into()), name };
         let system = |name| Trust::Authority { roots: Roots::System, name };
         for (query, mode, trust) in [

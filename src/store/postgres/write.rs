@@ -1,7 +1,7 @@
 //! Storing events.
 //!
-//! A statement outside a transaction block is a transaction of its own, and the client hands its outcome
-//! out only when the server has committed: one round trip a batch.
+//! A statement outside a transaction block is a transaction of its own, and the client returns its result only when the
+//! server has committed: one round trip per batch.
 
 use std::sync::Arc;
 use std::thread;
@@ -16,10 +16,10 @@ use crate::event::Event;
 use crate::limits::{POSTGRES_CONFLICT_PAUSE, POSTGRES_CONFLICT_RETRIES};
 use crate::store::{Refusal, Standing, WriteResult, isolate};
 
-/// What a refused group is cut into: a refusal costs the server little, a commit costs it an fsync.
+/// A refused group is cut into so many pieces: a refusal costs the server little, a commit costs it an fsync.
 const PIECES: usize = 2;
 
-/// One outcome an event of `events`, in order.
+/// One result per event, in order.
 pub(super) fn append(
     session: &mut Session,
     events: &[Event],
@@ -29,14 +29,14 @@ pub(super) fn append(
 ) -> Vec<WriteResult> {
     let all = (0..events.len()).collect();
     let in_time = || Instant::now() < until;
-    let tells = |_: Refusal, _, _| false;
-    isolate::write(events.len(), vec![all], PIECES, in_time, tells, |group| {
-        let outcome = match retried(until, || insert(session, events, group, standing, reason, until)) {
+    let implies = |_: Refusal, _, _| false;
+    isolate::write(events.len(), vec![all], PIECES, in_time, implies, |group| {
+        let result = match retried(until, || insert(session, events, group, standing, reason, until)) {
             Ok(()) => Ok(()),
             Err(error) if Fault::of(&error) == Fault::Row => Err(session.at.rejected(&error)),
             Err(error) => Err(session.at.failed("store events", &error)),
         };
-        vec![outcome; group.len()]
+        vec![result; group.len()]
     })
 }
 
@@ -57,7 +57,7 @@ fn insert(
 }
 
 /// All letters, or none.
-pub(super) fn dead_letter(
+pub(super) fn keep_letters(
     session: &mut Session,
     letters: &[(Event, Arc<str>)],
     until: Instant,
@@ -80,14 +80,14 @@ pub(super) fn dead_letter(
     }
 }
 
-/// Tries again a few times when another session was in the way and there is time. The pause lets that session
-/// finish: at once, this one would take the same locks before the other wakes up, and both would wait again.
+/// Tries again a few times when another session was in the way and there is time. The pause lets that session finish:
+/// without it, this one would take the same locks before the other wakes up, and both would wait again.
 pub(super) fn retried<T>(until: Instant, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let mut pause = POSTGRES_CONFLICT_PAUSE;
     for _ in 0..POSTGRES_CONFLICT_RETRIES {
         match attempt() {
             Err(error) if Fault::of(&error) == Fault::Conflict && Instant::now() + pause < until => {}
-            outcome => return outcome,
+            result => return result,
         }
         thread::sleep(pause);
         pause *= 2;

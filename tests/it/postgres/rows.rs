@@ -151,10 +151,10 @@ fn dead_letters_keep_the_event_and_its_error() {
     store.forwarded(&[rows[3].0]).unwrap();
     let too_late = (rows[3].0, because("it is in Kafka"));
     let letters = [(rows[1].0, because("too large")), (999, because("not there")), too_late];
-    store.bury(&letters).unwrap();
-    store.bury(&letters).unwrap();
-    store.dead_letter(&[(event(7), because("policy \0")), (event(8), because("policy"))]).unwrap();
-    store.dead_letter(&[(event(7), because("again"))]).unwrap();
+    store.dead_letter(&letters).unwrap();
+    store.dead_letter(&letters).unwrap();
+    store.keep_letters(&[(event(7), because("policy \0")), (event(8), because("policy"))]).unwrap();
+    store.keep_letters(&[(event(7), because("again"))]).unwrap();
     assert_eq!(numbers(&held(&mut store)), [0, 2]);
     let shown = bench.server.sql(
         "SELECT request_id, error, state, reason, instance, failed_at > now() - interval '1 hour', \
@@ -179,7 +179,7 @@ fn a_damaged_row_is_reported_and_its_neighbours_are_read() {
     assert!(rows[0].event.is_ok() && rows[2].event.is_ok());
     let why = rows[1].event.as_ref().unwrap_err();
     assert!(why.contains("not an event"), "{why}");
-    store.bury(&[(rows[1].seq, Arc::clone(why))]).unwrap();
+    store.dead_letter(&[(rows[1].seq, Arc::clone(why))]).unwrap();
     assert_eq!(bench.server.value("SELECT payload = 'no event' FROM dead_letters"), "t");
 }
 
@@ -238,14 +238,14 @@ fn a_table_beyond_its_size_gives_up_its_oldest_rows_and_never_held_ones() {
 fn figures_tell_what_is_there() {
     let bench = Bench::new();
     let mut store = bench.connect();
-    let figures = store.figures().unwrap();
-    assert_eq!((figures.held, figures.home, figures.dead_letters, figures.oldest_held_ms), (0, 0, 0, None));
+    let counts = store.counts().unwrap();
+    assert_eq!((counts.held, counts.home, counts.dead_letters, counts.oldest_held_ms), (0, 0, 0, None));
     hold(&mut store, [5, 3, 8]);
     all_ok(&store.append(&batch(100..102), Standing::Home, "no kafka is configured"));
-    store.dead_letter(&[(event(7), because("policy"))]).unwrap();
+    store.keep_letters(&[(event(7), because("policy"))]).unwrap();
     let next = held(&mut store)[0].0;
     store.forwarded(&[next]).unwrap();
-    let figures = store.figures().unwrap();
+    let counts = store.counts().unwrap();
     let oldest = Some(event(3).received_at_ms());
-    assert_eq!((figures.held, figures.home, figures.dead_letters, figures.oldest_held_ms), (2, 2, 1, oldest));
+    assert_eq!((counts.held, counts.home, counts.dead_letters, counts.oldest_held_ms), (2, 2, 1, oldest));
 }

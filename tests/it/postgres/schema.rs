@@ -102,10 +102,10 @@ fn a_role_with_rights_on_the_tables_alone_is_enough() {
     let rows = held(&mut store);
     assert!(store.take_drain_lock().unwrap());
     store.forwarded(&[rows[0].0]).unwrap();
-    store.bury(&[(rows[1].0, because("too large"))]).unwrap();
+    store.dead_letter(&[(rows[1].0, because("too large"))]).unwrap();
     assert_eq!(store.sweep(Duration::ZERO, Duration::ZERO, 10).unwrap(), 1);
-    let figures = store.figures().unwrap();
-    assert_eq!((figures.held, figures.dead_letters), (3, 1));
+    let counts = store.counts().unwrap();
+    assert_eq!((counts.held, counts.dead_letters), (3, 1));
 }
 
 #[test]

@@ -50,9 +50,9 @@ fn plans_made_while_the_tables_were_empty_do_not_read_all_of_them_later() {
             hold(&mut store, [n]);
             let rows = store.held_after(0, 500, 1 << 20).unwrap();
             store.forwarded(&[rows[0].seq]).unwrap();
-            store.bury(&[(rows[0].seq, because("too large"))]).unwrap();
+            store.dead_letter(&[(rows[0].seq, because("too large"))]).unwrap();
             store.sweep(day, day, 10).unwrap();
-            store.figures().unwrap();
+            store.counts().unwrap();
         }
     };
     round(0..10);

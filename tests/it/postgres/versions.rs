@@ -21,8 +21,8 @@ fn tables_of_the_first_release_are_brought_up_to_date_with_all_their_rows() {
     hold(&mut store, [5]);
     assert_eq!(numbers(&held(&mut store)), [1, 2, 5]);
     assert_eq!((bench.count("raw_logs"), bench.count("dead_letters")), (4, 1));
-    let figures = store.figures().unwrap();
-    assert_eq!((figures.held, figures.dead_letters), (3, 1));
+    let counts = store.counts().unwrap();
+    assert_eq!((counts.held, counts.dead_letters), (3, 1));
     // As a fresh schema has them: the same columns of the same types, in the same order.
     let columns = "SELECT table_name || ' ' || column_name || ' ' || data_type FROM information_schema.columns \
                    WHERE table_schema = 'public' ORDER BY table_name, ordinal_position";

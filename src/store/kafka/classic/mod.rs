@@ -131,8 +131,8 @@ impl Client {
     fn write(&mut self, job: &ProduceJob) -> Vec<WriteResult> {
         let groups = wire_groups(&job.batch);
         let in_time = || Instant::now() < job.until;
-        let tells = errors::judge_of_size(&job.batch);
-        let results = isolate::write(job.batch.len(), groups, 2, in_time, tells, |group| {
+        let implies = errors::judge_of_size(&job.batch);
+        let results = isolate::write(job.batch.len(), groups, 2, in_time, implies, |group| {
             self.attempt_with_leaders(&job.batch, group, job.leaders_until)
         });
         results.into_iter().map(errors::pardon_the_clock).collect()

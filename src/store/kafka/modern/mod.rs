@@ -275,10 +275,10 @@ impl Store for Modern {
         let until = Instant::now() + self.deadline;
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
-        let tells = errors::judge_of_size(batch);
+        let implies = errors::judge_of_size(batch);
         let mut begun = self.take_begun(batch);
         let results =
-            isolate::write(batch.len(), vec![all], PIECES, in_time, tells, |group| match begun.take() {
+            isolate::write(batch.len(), vec![all], PIECES, in_time, implies, |group| match begun.take() {
                 Some(sent) => self.attempt_begun(batch, group, sent, until),
                 None => self.attempt(batch, group, Sent::default(), until),
             });

@@ -1,19 +1,19 @@
 //! Held rows on their way to Kafka, oldest first.
 //!
-//! Invariants: no transaction outlives a call; what is next is chosen by "not yet forwarded", so that a
-//! row that was committed late is still found; one connection drains at a time.
+//! Invariants: no transaction outlives a call; the next rows are chosen by "not yet forwarded", so that a row that was
+//! committed late is still found; one connection drains at a time.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::rows::{self, BURY};
+use super::rows::{self, DEAD_LETTER};
 use super::schema::ADVISORY;
 use super::session::Session;
 use super::write::retried;
 use crate::store::{HeldRow, StoreError, WriteResult};
 
-/// Two schemas in one database are drained apart: the lock is the table's. A lock that is held already is
-/// not taken twice, but the connection is proven.
+/// The lock is the table's, so two schemas in one database are drained apart. A lock that this connection has already is
+/// not taken twice, but the query still shows that the connection works.
 const TAKE_LOCK: &str = "SELECT CASE WHEN $1 THEN true \
      ELSE pg_try_advisory_lock($2, 'raw_logs'::regclass::oid::int4) END";
 
@@ -32,7 +32,7 @@ pub(super) fn take_lock(session: &mut Session, until: Instant) -> Result<bool, S
     let taken = session
         .prepared(TAKE_LOCK, until)
         .and_then(|(client, statement)| client.query_one(&statement, &[&is_drainer, &ADVISORY]));
-    let taken = taken.map_err(|error| session.at.failed("take the drain's lock", &error))?;
+    let taken = taken.map_err(|error| session.at.failed("take the drain lock", &error))?;
     session.is_drainer = taken.get(0);
     Ok(session.is_drainer)
 }
@@ -61,12 +61,12 @@ pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> 
     marked.map(drop).map_err(|error| session.at.failed("mark forwarded events", &error))
 }
 
-pub(super) fn bury(session: &mut Session, letters: &[(i64, Arc<str>)], until: Instant) -> WriteResult {
+pub(super) fn dead_letter(session: &mut Session, letters: &[(i64, Arc<str>)], until: Instant) -> WriteResult {
     let seqs: Vec<i64> = letters.iter().map(|(seq, _)| *seq).collect();
     let errors: Vec<_> = letters.iter().map(|(_, error)| session.charset.shown((&**error).into())).collect();
-    let buried = retried(until, || {
-        let (client, statement) = session.prepared(BURY, until)?;
+    let moved = retried(until, || {
+        let (client, statement) = session.prepared(DEAD_LETTER, until)?;
         client.execute(&statement, &[&seqs, &errors])
     });
-    buried.map(drop).map_err(|error| session.at.failed("move events to the dead letters", &error))
+    moved.map(drop).map_err(|error| session.at.failed("move events to the dead letters", &error))
 }
