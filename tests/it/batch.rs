@@ -245,7 +245,7 @@ fn bombs_and_many_large_batches_at_once_leave_the_memory_flat() {
     let batch = line.repeat((8 << 20) / line.len());
     let senders: Vec<_> = (0..8)
         .map(|n| {
-            let (mut client, batch) = (daemon.client(), batch.clone());
+            let (mut client, batch) = (daemon.client().patient(), batch.clone());
             let send = move || client.post(BATCH, &[LINES], batch).status;
             logs_ingest::host::thread::start(&format!("sender-{n}"), send).unwrap()
         })

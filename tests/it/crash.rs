@@ -123,8 +123,7 @@ fn a_stop_while_the_broker_hangs_stores_the_batch_in_hand() {
 
 #[test]
 fn a_stop_during_a_drain_forgets_nothing() {
-    let mut broker = Broker::start(Version::V3_9);
-    broker.kill();
+    let mut broker = Broker::builder(Version::V3_9).absent();
     let mut daemon =
         Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 200).start();
     let report = Load::run(daemon.addr(), 8, Until::Count(1_000), valid_events);

@@ -54,8 +54,7 @@ fn broker_behind_a_proxy() -> (Broker, Proxy) {
 
 #[test]
 fn a_broker_that_is_not_there_at_start_is_used_when_it_comes() {
-    let mut broker = Broker::start(Version::V3_9);
-    broker.kill();
+    let mut broker = Broker::builder(Version::V3_9).absent();
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
     let began = Instant::now();
     let mut report = Load::run(daemon.addr(), 4, Until::Count(200), valid_events);

@@ -74,9 +74,8 @@ fn a_stop_under_load_loses_nothing_whatever_the_stores_do() {
 
 #[test]
 fn a_stop_while_postgres_is_drained_forgets_nothing() {
-    let mut broker = Broker::start(Version::V3_9);
+    let mut broker = Broker::builder(Version::V3_9).absent();
     let server = Server::start();
-    broker.kill();
     let mut daemon = daemon_of(&broker.address(), Some(&server))
         .env("RECOVERY_RATE", 100)
         .env("KAFKA_DEADLINE", "1s")

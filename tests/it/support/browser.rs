@@ -26,6 +26,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser with an empty page.
     pub(crate) fn start() -> Self {
+        super::is_more_than_the_spool("a browser");
         let (port, home) = (Proxy::reserve(), TempDir::new());
         let driver = Command::new("chromedriver")
             .arg(format!("--port={port}"))

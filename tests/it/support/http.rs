@@ -117,6 +117,12 @@ impl Client {
         }
     }
 
+    /// Waits long enough for an unoptimised daemon with a slow machine's whole load of large batches.
+    pub(crate) fn patient(self) -> Self {
+        self.stream.set_read_timeout(Some(6 * ANSWER_LIMIT)).expect("a time limit above zero");
+        self
+    }
+
     /// No more bytes from here; answers can still be read.
     pub(crate) fn finish_sending(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)

@@ -9,7 +9,7 @@ mod read;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -31,6 +31,10 @@ pub(crate) use read::{Record, read_all, read_by_java};
 /// A broker has this long to answer after its start, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
+/// Of a broker that was killed: the session of its former life has to end before it may come back, and that is what the
+/// tests wait for. A first life keeps Kafka's own 9 s, so that no freeze of a test's or of a busy machine's ends it.
+const SHORT_SESSION: &str = "broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n";
+
 /// Which Apache Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -51,12 +55,14 @@ impl Version {
         }
     }
 
-    /// The folder of its jars, fetched when missing.
-    fn libs(self) -> PathBuf {
-        script(&["fetch", self.number()]);
+    /// The folder of its jars and what else makes it start, fetched when missing.
+    fn home(self) -> PathBuf {
+        super::is_more_than_the_spool("a broker");
+        static FETCHED: [OnceLock<()>; 3] = [const { OnceLock::new() }; 3];
+        FETCHED[self as usize].get_or_init(|| drop(script(&["fetch", self.number()])));
         let home = std::env::var_os("LOGS_INGEST_KAFKA_HOME")
             .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kafka"), PathBuf::from);
-        home.join(self.number()).join("libs")
+        home.join(self.number())
     }
 }
 
@@ -108,10 +114,16 @@ impl Builder {
 
     /// Starts the broker and waits until it answers.
     pub(crate) fn start(self) -> Broker {
-        let port = free_ports();
-        let mut broker = Broker::create(self.version, port, |folder| self.server_properties(port, folder));
-        broker.restart();
+        let mut broker = self.absent();
+        broker.launch();
+        broker.wait_until_it_answers();
         broker
+    }
+
+    /// A broker that never ran; `restart` starts it.
+    pub(crate) fn absent(self) -> Broker {
+        let port = free_ports();
+        Broker::create(self.version, port, 1, |folder| self.server_properties(port, folder))
     }
 
     fn server_properties(&self, port: u16, folder: &Path) -> String {
@@ -146,12 +158,35 @@ impl Builder {
     }
 }
 
-fn java(libs: &Path) -> Command {
+fn java(home: &Path) -> Command {
     let mut command = Command::new("java");
     // Quick to start rather than quick: several of them share few cores.
     command.args(["-Xms64m", "-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]);
-    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-cp").arg(libs.join("*"));
+    let made = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path());
+    let mut archives = made.filter(|path| path.extension().is_some_and(|extension| extension == "jsa"));
+    // Empty where this Java can make none.
+    if let Some(archive) = archives.find(|path| fs::metadata(path).is_ok_and(|file| file.len() > 0)) {
+        command.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
+    }
+    command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-cp").arg(home.join("libs/*"));
     command
+}
+
+/// A data folder as Kafka's own tool formats it, for the node `id`: no two of a cluster have the same id of a folder.
+fn format(home: &Path, data: &Path, id: u16) {
+    fs::create_dir(data).unwrap();
+    for file in fs::read_dir(home.join("formatted")).unwrap().map(|entry| entry.unwrap().path()) {
+        fs::copy(&file, data.join(file.file_name().unwrap())).unwrap();
+    }
+    let properties = data.join("meta.properties");
+    let text = fs::read_to_string(&properties).unwrap();
+    let letter = char::from(b'a' + u8::try_from(id).unwrap());
+    let lines = text.lines().map(|line| match line.split_once('=') {
+        Some(("node.id", _)) => format!("node.id={id}\n"),
+        Some(("directory.id", uuid)) => format!("directory.id={letter}{}\n", &uuid[1..]),
+        _ => format!("{line}\n"),
+    });
+    fs::write(&properties, lines.collect::<String>()).unwrap();
 }
 
 /// A pair of neighbouring free ports below 32768, where no client's own port comes from.
@@ -171,7 +206,8 @@ fn free_ports() -> u16 {
 pub(crate) struct Broker {
     port: u16,
     folder: PathBuf,
-    libs: PathBuf,
+    /// Where the jars are.
+    home: PathBuf,
     guarded: Option<Guarded>,
 }
 
@@ -185,12 +221,12 @@ impl Broker {
     }
 
     /// With its folder and nothing running.
-    fn create(version: Version, port: u16, properties: impl Fn(&Path) -> String) -> Self {
-        let libs = version.libs();
-        let folder = std::env::temp_dir().join(format!("logs-ingest-kafka-{}-{port}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+    fn create(version: Version, port: u16, id: u16, properties: impl Fn(&Path) -> String) -> Self {
+        let home = version.home();
+        let folder = super::folder_of_a_server("kafka", port);
         fs::write(folder.join("server.properties"), properties(&folder)).unwrap();
-        Self { port, folder, libs, guarded: None }
+        format(&home, &folder.join("data"), id);
+        Self { port, folder, home, guarded: None }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -207,13 +243,18 @@ impl Broker {
     /// The same broker again, after `kill`. It answers metadata when this returns; it acknowledges
     /// only when the session of its former life has run out.
     pub(crate) fn restart(&mut self) {
+        self.kill();
+        let file = self.folder.join("server.properties");
+        let properties = fs::read_to_string(&file).unwrap();
+        if !properties.ends_with(SHORT_SESSION) {
+            fs::write(&file, properties + SHORT_SESSION).unwrap();
+        }
         self.launch();
         self.wait_until_it_answers();
     }
 
     fn launch(&mut self) {
-        self.kill();
-        self.guarded = Some(Guarded::start(&self.libs, &self.folder));
+        self.guarded = Some(Guarded::start(&self.home, &self.folder));
     }
 
     /// Stops the process in its tracks: connections stay, nothing answers.
@@ -234,7 +275,7 @@ impl Broker {
         while !answers(&self.address()) {
             let gone = self.guarded.as_ref().is_none_or(Guarded::has_ended);
             assert!(!gone && Instant::now() < end, "no broker on port {}: {}", self.port, self.log());
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -376,6 +417,9 @@ async fn client(bootstrap: &str) -> Result<Kafka, KrafkaError> {
 }
 
 fn answers(bootstrap: &str) -> bool {
+    if TcpStream::connect(bootstrap).is_err() {
+        return false;
+    }
     block_on(async {
         let Ok(kafka) = client(bootstrap).await else { return false };
         let Ok(consumer) = kafka.consumer_without_group().metrics_push(false).build().await else {

@@ -45,6 +45,12 @@ pub(crate) fn poll<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Opti
     }
 }
 
+/// Ends a test that asks for more than the daemon and its spool among those that need nothing else.
+pub(crate) fn is_more_than_the_spool(what: &str) {
+    let is_quick = std::env::var_os("LOGS_INGEST_LANE").is_some_and(|lane| lane == "quick");
+    assert!(!is_quick, "{what} in a quick test: give it another lane in tests/lanes.txt");
+}
+
 /// A folder of its own, gone at the end unless the test failed. Its path is short: Unix sockets
 /// inside must stay under 108 bytes.
 #[derive(Debug)]
@@ -78,6 +84,18 @@ impl Drop for TempDir {
             eprintln!("cannot remove {}: {error}", self.0.display());
         }
     }
+}
+
+/// A new folder for a server of others' that listens on `port`: in memory where there is room, because how fast the disk is
+/// is not what is tested of them. The daemon's own folders are on the disk.
+pub(crate) fn folder_of_a_server(kind: &str, port: u16) -> PathBuf {
+    const ROOM: u64 = 4 << 30;
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory).is_ok_and(|disk| disk.f_bavail * disk.f_frsize >= ROOM);
+    let parent = if has_room { memory.to_owned() } else { std::env::temp_dir() };
+    let folder = parent.join(format!("logs-ingest-{kind}-{}-{port}", std::process::id()));
+    fs::create_dir(&folder).unwrap_or_else(|error| panic!("cannot create {}: {error}", folder.display()));
+    folder
 }
 
 /// Lets a load run for a random while: the one place where time itself is the condition.

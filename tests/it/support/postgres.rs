@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 
 use guarded::Guarded;
@@ -53,12 +54,19 @@ impl Builder {
         self
     }
 
-    /// Starts the server, makes the role and its database, and waits until they answer.
-    pub(crate) fn start(mut self) -> Server {
-        let programs = programs();
+    /// Starts the server, with the role and its database, and waits until it answers.
+    pub(crate) fn start(self) -> Server {
+        let template = template();
+        let mut server = self.prepare();
+        copy(template, &server.folder.join("data"));
+        server.restart();
+        server
+    }
+
+    /// A server that does not run yet, without a cluster.
+    fn prepare(mut self) -> Server {
         let port = free_port();
-        let folder = std::env::temp_dir().join(format!("logs-ingest-pg-{}-{port}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
+        let folder = super::folder_of_a_server("pg", port);
         if self.tls {
             let own = certificates::make(&folder);
             for (name, value) in
@@ -67,23 +75,54 @@ impl Builder {
                 self.settings.push((name.to_owned(), value.to_owned()));
             }
         }
-        let mut server = Server {
+        Server {
             port,
             folder,
-            programs,
+            programs: programs(),
             settings: self.settings,
             file_size_max: self.file_size_max,
             guarded: None,
-        };
-        server.restart();
-        server.sql_in("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"));
-        server.sql_in("postgres", &format!("CREATE DATABASE {DATABASE} OWNER {ROLE}"));
-        server
+        }
     }
+}
+
+/// A cluster with the role and its database, as it is after a proper stop. Each server begins with a copy: to make one takes
+/// longer than most tests. It stays below `target/tmp`.
+fn template() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let version = Command::new(programs().join("postgres")).arg("--version").output().unwrap().stdout;
+        let told = crc32fast::hash(format!("{version:?}{ROLE}{PASSWORD}{DATABASE}").as_bytes());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{told:08x}"));
+        let lock = fs::File::create(path.with_extension("lock")).unwrap();
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+        if !path.exists() {
+            let mut server = Builder::default().prepare();
+            server.restart();
+            server.sql_in("postgres", &format!("CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'"));
+            server.sql_in("postgres", &format!("CREATE DATABASE {DATABASE} OWNER {ROLE}"));
+            let guarded = server.guarded.take().unwrap();
+            guarded.stop();
+            super::poll(START_LIMIT, "the server to stop", || guarded.has_ended().then_some(()));
+            guarded.end(true);
+            // Whole or not at all.
+            let half = path.with_extension("half");
+            drop(fs::remove_dir_all(&half));
+            copy(&server.folder.join("data"), &half);
+            fs::rename(&half, &path).unwrap();
+        }
+        path
+    })
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["-r", "--preserve=mode"]).args([from, to]).status().unwrap();
+    assert!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
 }
 
 /// The folder of `initdb` and `postgres`, installed when missing.
 fn programs() -> PathBuf {
+    super::is_more_than_the_spool("PostgreSQL");
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     let find = || {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");

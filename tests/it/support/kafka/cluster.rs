@@ -34,7 +34,7 @@ impl Cluster {
         let quorum = format!("controller.quorum.voters={CONTROLLER_ID}@127.0.0.1:{port}\n");
         let listener = format!("listeners=CONTROLLER://127.0.0.1:{port}\n");
         let node = |port: u16, id: u16, own: &str| {
-            Broker::create(Version::V4_3, port, |folder| {
+            Broker::create(Version::V4_3, port, id, |folder| {
                 format!("node.id={id}\n{quorum}{own}log.dirs={}/data\n{COMMON}", folder.display())
             })
         };
@@ -70,11 +70,15 @@ impl Cluster {
 
     /// These brokers again; they answer when this returns.
     pub(crate) fn restart(&mut self, brokers: &[usize]) {
-        brokers.iter().for_each(|broker| self.brokers[*broker].launch());
+        for broker in brokers {
+            self.brokers[*broker].kill();
+            self.brokers[*broker].launch();
+        }
         brokers.iter().for_each(|broker| self.brokers[*broker].wait_until_it_answers());
     }
 
     pub(crate) fn restart_all(&mut self) {
+        self.controller.kill();
         self.controller.launch();
         self.restart(&[0, 1, 2]);
     }

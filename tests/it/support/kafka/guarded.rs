@@ -16,14 +16,12 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// Formats the folder where that was not done yet, starts the broker, tells its process id.
+    /// Starts the broker, tells its process id.
     /// A word on the guardian's input: end the broker, keep the folder. End of input: remove it too.
     const SCRIPT: &str = r#"
         trap '' INT TERM
         folder=$1; shift
         exec 3>>"$folder/broker.log"
-        [ -e "$folder/data" ] || "$@" kafka.tools.StorageTool format -t 4L6g3nShT-eMCtK--X86sw \
-            -c "$folder/server.properties" </dev/null >&3 2>&3
         "$@" kafka.Kafka "$folder/server.properties" </dev/null >&3 2>&3 &
         echo $!
         if read -r word; then keep=yes; else keep=; fi
@@ -32,8 +30,8 @@ impl Guarded {
         [ -n "$keep" ] || rm -rf "$folder"
     "#;
 
-    pub(super) fn start(libs: &Path, folder: &Path) -> Self {
-        let java = java(libs);
+    pub(super) fn start(home: &Path, folder: &Path) -> Self {
+        let java = java(home);
         let mut guardian = std::process::Command::new("bash")
             .args(["-c", Self::SCRIPT, "kafka-guardian"])
             .arg(folder)

@@ -31,7 +31,7 @@ impl Guarded {
             --auth-local=trust --auth-host=scram-sha-256 </dev/null >&3 2>&3
         ulimit -S -f "$limit"
         ${as[@]+"${as[@]}"} "$programs/postgres" -D "$folder/data" -p "$port" -c listen_addresses=127.0.0.1 \
-            -c "unix_socket_directories=$folder" "$@" </dev/null >&3 2>&3 &
+            -c "unix_socket_directories=$folder" -c dynamic_shared_memory_type=mmap "$@" </dev/null >&3 2>&3 &
         server=$!
         ulimit -S -f unlimited
         echo $server
@@ -81,6 +81,11 @@ impl Guarded {
             // It may have ended by now.
             let _ = kill_process(Pid::from_raw(child.parse().unwrap()).unwrap(), signal);
         }
+    }
+
+    /// Asks for a stop in good order, without its clients.
+    pub(super) fn stop(&self) {
+        kill_process(self.server, Signal::INT).unwrap();
     }
 
     pub(super) fn has_ended(&self) -> bool {
