@@ -6,7 +6,7 @@
 //! Invariants: only this thread writes live events; an event is settled once, and `Stored` only when
 //! it is; rounds are settled in their order, and at most one is begun ahead; a round's longest wait is
 //! the sum of the stores' deadlines, those behind Kafka twice if Kafka refuses an event for its own sake;
-//! [`Producer::turn`] never waits for a connection, its thread does.
+//! `Producer::turn` never waits for a connection, its thread does.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! Invariants: oldest first, one write at a time, and what cannot be sent holds back only its own key, so
 //! that the backlog keeps its order per key; a row leaves its store only after the ack or as a dead
 //! letter, and nothing is sent before it has left; while the target is down only one row at a time is
-//! risked, and an ack is the proof that the target is back; [`Recovery::turn`] never waits, its thread does.
+//! risked, and an ack is the proof that the target is back; `Recovery::turn` never waits, its thread does.
 
 pub(in crate::delivery) mod backlog;
 pub(in crate::delivery) mod merge;
