@@ -82,7 +82,7 @@ fn no_password_is_seen_anywhere() {
 fn a_password_on_the_command_line_is_refused() {
     let start = |args: &[&str]| {
         let builder = args.iter().fold(Daemon::builder(), |builder, arg| builder.arg(arg));
-        builder.env("SHUTDOWN_TIMEOUT", "1ms").run_to_exit(Duration::from_secs(10))
+        builder.env("SHUTDOWN_TIMEOUT", "1s").run_to_exit(Duration::from_secs(10))
     };
     for args in [
         &["--postgres-url", "postgres://till:s3cret@db/logs"][..],
@@ -92,7 +92,7 @@ fn a_password_on_the_command_line_is_refused() {
         assert_eq!(code, Some(78), "{said}");
         assert!(said.contains("POSTGRES_URL_FILE") && !said.contains("s3cret"), "{said}");
     }
-    // Without one it goes on to what is wrong next.
+    // Without one it goes on to what is wrong next: a time shorter than the deadline of PostgreSQL.
     let (code, said) = start(&["--postgres-url", "postgres://till@db/logs"]);
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("SHUTDOWN_TIMEOUT"), "{said}");
