@@ -9,11 +9,10 @@ mod read;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use krafka::Kafka;
@@ -27,6 +26,8 @@ use rustix::process::Signal;
 pub(crate) use cluster::Cluster;
 use guarded::Guarded;
 pub(crate) use read::{Record, read_all, read_by_java};
+
+use super::ports;
 
 /// A broker has this long to answer after its start, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -189,17 +190,9 @@ fn format(home: &Path, data: &Path, id: u16) {
     fs::write(&properties, lines.collect::<String>()).unwrap();
 }
 
-/// A pair of neighbouring free ports below 32768, where no client's own port comes from.
+/// A pair of neighbouring ports below 32768, where no client's own port comes from.
 fn free_ports() -> u16 {
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() % 5_000) as u16 * 2));
-    for _ in 0..5_000 {
-        let port = 20_000 + next.fetch_add(2, Ordering::Relaxed) % 10_000;
-        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            return port;
-        }
-    }
-    panic!("no two neighbouring ports of 20000-29999 are free");
+    ports::claim(20_000..30_000, 2)
 }
 
 /// A running broker. Dropped, it is killed and its folder removed.

@@ -17,6 +17,7 @@ pub(crate) mod ledger;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod notify;
+pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod random;

@@ -7,11 +7,9 @@ mod certificates;
 mod guarded;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
@@ -19,6 +17,8 @@ use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 
 use guarded::Guarded;
+
+use super::ports;
 
 /// A server has this long to answer after its start, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ impl Builder {
 
     /// A server that does not run yet, without a cluster.
     fn prepare(mut self) -> Server {
-        let port = free_port();
+        let port = ports::claim(12_000..19_000, 1);
         let folder = super::folder_of_a_server("pg", port);
         if self.tls {
             let own = certificates::make(&folder);
@@ -132,19 +132,6 @@ fn programs() -> PathBuf {
         String::from_utf8(output.stdout).unwrap().trim().into()
     };
     FOUND.get_or_init(find).clone()
-}
-
-/// A free port below those that clients and brokers get.
-fn free_port() -> u16 {
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new((std::process::id() % 7_000) as u16));
-    for _ in 0..7_000 {
-        let port = 12_000 + next.fetch_add(1, Ordering::Relaxed) % 7_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port of 12000-18999 is free");
 }
 
 /// A running server. Dropped, it is stopped and its folder removed.
