@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use super::crash::Answered;
 use super::*;
 use crate::support::{poll, shim};
 
@@ -125,11 +126,11 @@ fn a_power_cut_at_any_moment_loses_no_answered_event() {
     let cuts = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 2_000 } else { 40 };
     let moments: BTreeSet<usize> = (0..cuts).map(|_| random.index(notes.len())).collect();
     let (mut database, mut log) = (Image::default(), Image::default());
-    let mut answered = BTreeSet::new();
+    let mut answered = Answered::default();
     let mut torn = 0;
     for (moment, (file, note)) in notes.into_iter().enumerate() {
         match note {
-            Note::Said(text) => hear(&text, &mut answered),
+            Note::Said(text) => text.lines().for_each(|line| answered.hear(line.trim_end_matches('.'))),
             note if file == b'd' => database.add(note),
             note => log.add(note),
         }
@@ -138,31 +139,26 @@ fn a_power_cut_at_any_moment_loses_no_answered_event() {
         }
         torn += database.since.len() + log.since.len();
         let nothing = |_: &Note| None;
-        survives(&format!("{moment}: nothing"), &database.cut(nothing), &log.cut(nothing), &answered);
+        survives(&format!("{moment}: nothing"), &database.cut(nothing), &log.cut(nothing), answered.there());
         let mut some = |note: &Note| match note {
             Note::Write { bytes, .. } if random.index(2) == 0 => {
                 Some(random.index(bytes.len() / SECTOR + 1) * SECTOR)
             }
             _ => (random.index(2) == 0).then_some(usize::MAX),
         };
-        survives(&format!("{moment}: some"), &database.cut(&mut some), &log.cut(&mut some), &answered);
+        survives(&format!("{moment}: some"), &database.cut(&mut some), &log.cut(&mut some), answered.there());
         // The log ends at any byte behind its last sync.
         let whole = log.cut(|_| Some(usize::MAX));
         let end = log.synced.len() + random.index(whole.len().saturating_sub(log.synced.len()) + 1);
         let cut = &whole[..end.min(whole.len())];
-        survives(&format!("{moment}: cut at {end}"), &database.cut(|_| Some(usize::MAX)), cut, &answered);
+        survives(
+            &format!("{moment}: cut at {end}"),
+            &database.cut(|_| Some(usize::MAX)),
+            cut,
+            answered.there(),
+        );
     }
-    assert!(syncs > 100 && answered.len() > 500, "{syncs} syncs, {} answers", answered.len());
+    let answers = answered.there().len();
+    assert!(syncs > 100 && answers > 500, "{syncs} syncs, {answers} answers");
     assert!(torn > cuts / 4, "only {torn} writes were in doubt in {cuts} cuts");
-}
-
-/// Lines of the process: what it was told is stored, and what it was about to release.
-fn hear(text: &str, answered: &mut BTreeSet<u64>) {
-    for line in text.lines() {
-        match line.trim_end_matches('.').split_once(' ') {
-            Some(("stored", number)) => drop(answered.insert(number.parse().unwrap())),
-            Some(("releasing", number)) => drop(answered.remove(&number.parse().unwrap())),
-            _ => {}
-        }
-    }
 }
