@@ -39,7 +39,7 @@ fn the_readmes_first_curl_is_stored_and_its_next_line_shows_the_event() {
         "{answer}"
     );
     let next = readme.lines().skip_while(|line| *line != curl).nth(1).unwrap();
-    assert_eq!(next, "target/release/logs-ingest events --last 5");
+    assert_eq!(next, "./scripts/run events --last 5");
     let shown = show_events(&daemon, &["--last", "5"]);
     assert!(shown.contains("r-1") && shown.contains("Sale completed"), "{shown}");
 }

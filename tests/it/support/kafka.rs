@@ -265,9 +265,13 @@ impl Broker {
 
     fn wait_until_it_answers(&self) {
         let end = Instant::now() + START_LIMIT;
-        while !answers(&self.address()) {
+        loop {
+            let answers = answers(&self.address());
             let gone = self.guarded.as_ref().is_none_or(Guarded::has_ended);
             assert!(!gone && Instant::now() < end, "no broker on port {}: {}", self.port, self.log());
+            if answers {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -13,7 +13,7 @@ mod checks;
 mod pump;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crossbeam_channel::{Sender, bounded};
 use logs_ingest::host::thread;
 
 use super::kafka::{Broker, Builder};
+use super::ports;
 use pump::{Pump, Wire, reset_on_close};
 
 const CONNECTIONS_MAX: usize = 256;
@@ -109,20 +110,7 @@ impl Proxy {
     /// A loopback port that nobody listens on, below 32768: ports above it are handed out to
     /// outgoing connections and would be taken. No port is given twice in one run.
     pub(crate) fn reserve() -> u16 {
-        // The brokers' own ports are below.
-        const FIRST: u16 = 30_000;
-        const COUNT: u16 = 2_000;
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        // Test processes that run side by side begin at different places.
-        let offset = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below COUNT");
-        for _ in 0..COUNT {
-            let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-            let port = FIRST + (offset.wrapping_mul(7) + step) % COUNT;
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
-        panic!("no free port from {FIRST} to {}", FIRST + COUNT);
+        ports::claim(30_000..32_000, 1)
     }
 
     pub(crate) fn start(target: SocketAddr) -> Self {
