@@ -89,13 +89,13 @@ struct AttemptLog {
 
 impl AttemptLog {
     fn failed(&mut self, error: &StoreError) {
-        let (text, now) = (error.to_string(), self.clock.now());
-        if self.troubles.is_new(&text, now)
+        let now = self.clock.now();
+        if self.troubles.is_new(error, now)
             && let Some(suppressed) = self.lines.pass(now)
         {
-            warn!("{} cannot be used now: {text}{suppressed}", self.store.name());
+            warn!("{} cannot be used now: {error}{suppressed}", self.store.name());
         }
-        self.vitals.not_connected(text);
+        self.vitals.not_connected(error.to_string());
     }
 
     fn connected(&mut self, connected: &Connected) {
@@ -112,18 +112,18 @@ impl AttemptLog {
 /// Which troubles are worth a line. Pure: time is a parameter.
 #[derive(Debug, Default)]
 struct Troubles {
-    last: Option<String>,
+    last: Option<StoreError>,
     well_since: Option<Instant>,
 }
 
 impl Troubles {
     /// Whether this trouble is another one than the last, or the last is over: not one that comes and goes.
-    fn is_new(&mut self, text: &str, now: Instant) -> bool {
+    fn is_new(&mut self, error: &StoreError, now: Instant) -> bool {
         let is_over = self.well_since.take().is_some_and(|since| now - since >= STEADY_AFTER);
-        if self.last.as_deref() == Some(text) && !is_over {
+        if self.last.as_ref() == Some(error) && !is_over {
             return false;
         }
-        self.last = Some(text.to_owned());
+        self.last = Some(error.clone());
         true
     }
 
@@ -135,21 +135,26 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Cause;
     use std::time::Duration;
 
     #[test]
     fn a_trouble_that_comes_and_goes_is_reported_once() {
         let (mut troubles, mut now) = (Troubles::default(), Instant::now());
-        assert!(troubles.is_new("refused", now));
+        let (refused, unknown) = (
+            StoreError::unavailable(Cause::Unreachable, "connection refused"),
+            StoreError::unavailable(Cause::TopicUnknown, "no such topic"),
+        );
+        assert!(troubles.is_new(&refused, now));
         for _ in 0..100 {
             now += Duration::from_secs(2);
-            assert!(!troubles.is_new("refused", now));
+            assert!(!troubles.is_new(&refused, now));
             now += Duration::from_secs(2);
             troubles.is_well(now);
         }
-        assert!(troubles.is_new("no such topic", now));
+        assert!(troubles.is_new(&unknown, now));
         troubles.is_well(now);
         troubles.is_well(now + STEADY_AFTER);
-        assert!(troubles.is_new("no such topic", now + STEADY_AFTER), "it was over");
+        assert!(troubles.is_new(&unknown, now + STEADY_AFTER), "it was over");
     }
 }

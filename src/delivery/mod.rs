@@ -1,4 +1,4 @@
-//! The way of an event from the queue to a store, and back to Kafka from where it had to wait.
+//! The path of an event from the queue to a store, and to Kafka from where it had to wait.
 //!
 //! Invariants: one queue, bounded; one thread writes live events; an event is answered when it is stored, not
 //! before; nothing here knows HTTP. Time is a parameter: each loop is a step that says when it is to be called

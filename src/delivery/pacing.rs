@@ -1,4 +1,4 @@
-//! How fast held events go back to Kafka. Pure: time comes in.
+//! How fast held events go back to Kafka. Pure: time is a parameter.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// So many events a second; 0 is unlimited.
+    /// At most this many events per second; 0 is unlimited.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
         Self { per_second, next_at: None }

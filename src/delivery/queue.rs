@@ -46,7 +46,7 @@ impl From<StoreError> for Outcome {
 
 /// Takes the outcomes to whoever waits for them.
 pub trait Settle: Send {
-    /// Called once, with one outcome an event, in the submission's order.
+    /// Called once, with one outcome per event, in the submission's order.
     fn settle(self: Box<Self>, outcomes: &[Outcome]);
 }
 
@@ -213,7 +213,7 @@ impl Level {
 /// What came out of the queue.
 #[derive(Debug)]
 pub enum Taken {
-    /// The oldest submission. It counts as waiting until [`Outlet::lower`] is told of its events.
+    /// The oldest submission. It counts as waiting until [`Outlet::lower`] is called for its events.
     Submission(Submission),
     /// Nothing came in time.
     Nothing,
@@ -222,7 +222,7 @@ pub enum Taken {
 }
 
 impl Outlet {
-    /// Events waiting: those in the queue, and those taken that [`Outlet::lower`] was not told of.
+    /// Events waiting: those in the queue, and those taken for which [`Outlet::lower`] was not called.
     #[must_use]
     pub fn events(&self) -> usize {
         self.level.events.load(Ordering::Relaxed)
@@ -251,7 +251,7 @@ impl Outlet {
         self.receiver.try_recv().ok()
     }
 
-    /// So much of what was taken waits no longer: it is being written, or given up.
+    /// This much of what was taken waits no longer: it is being written, or given up.
     pub fn lower(&self, events: usize, bytes: usize) {
         self.level.lower(events, bytes);
     }

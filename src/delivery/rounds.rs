@@ -3,7 +3,7 @@
 //!
 //! Invariants: the events of one request go in their order; one request's slices come before those of the next;
 //! a request is settled once, when each of its events has an outcome; after the first of them that no store
-//! took, the rest is not tried, for its sender has to come back anyway.
+//! took, the rest is not tried, because its sender has to come back anyway.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -154,8 +154,8 @@ impl Rounds {
         large.under_way += round.parts.slice;
     }
 
-    /// Tells everyone whose events are all through. Rounds are settled in the order in which they were made.
-    /// `outcomes`: one an event of the round, in its order. Returns how many more events than those were given up.
+    /// Settles every request whose events all have an outcome. Rounds are settled in the order in which they were made.
+    /// `outcomes`: one per event of the round, in its order. Returns how many more events than those were given up.
     pub fn settle(&mut self, round: Round, outcomes: &[Outcome]) -> usize {
         let Parts { whole, slice } = round.parts;
         let mut rest = outcomes;

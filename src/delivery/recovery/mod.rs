@@ -27,7 +27,7 @@ use crate::delivery::link::Link;
 use crate::delivery::pacing::Pace;
 use crate::event::Event;
 use crate::host::clock::Clock;
-use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_TICK};
+use crate::limits::{RECOVERY_BYTES_MAX, RECOVERY_EVENTS_MAX, RECOVERY_TICK};
 use crate::store::StoredIn;
 use crate::store::spool::Spool;
 use crate::store::{Batch, Connected, Standing, Store, StoreError, postgres};
@@ -47,7 +47,7 @@ pub struct Recovery {
     client: Option<Box<dyn Store>>,
     down_since: Option<Instant>,
     pub(in crate::delivery) passes: Passes,
-    /// Rows that are to leave their stores, which could not be told so yet.
+    /// Rows that are to leave their stores, and could not yet.
     pub(in crate::delivery) leaving: Option<Leaving>,
 }
 
@@ -163,10 +163,12 @@ impl Recovery {
         }
         self.down_since = None;
         let most = self.pace.portion(self.passes.most());
+        // Rows that wait behind their key risk nothing: they are passed over a whole page at a time.
+        let rows = if self.passes.has_blocked() { RECOVERY_EVENTS_MAX } else { most };
         let mut pages = Vec::with_capacity(self.backlogs.len());
         let cursors = self.passes.cursors(self.backlogs.len());
         for (backlog, after) in self.backlogs.iter_mut().zip(cursors) {
-            match backlog.page(after, most, RECOVERY_BYTES_MAX, now) {
+            match backlog.page(after, rows, RECOVERY_BYTES_MAX, now) {
                 Ok(page) => pages.push(page),
                 Err(error) => {
                     self.passes.trouble(backlog.store(), &error, now);
@@ -182,11 +184,12 @@ impl Recovery {
             }
             return if self.passes.begin_again() { Step::Stuck } else { Step::Empty };
         }
-        let picked = merge::oldest(pages, most);
-        self.send(picked)
+        let picked = merge::oldest(pages, rows);
+        self.send(picked, most)
     }
 
-    fn send(&mut self, picked: Vec<Picked>) -> Step {
+    /// Sends the first `most` of these rows that do not wait behind their key.
+    fn send(&mut self, picked: Vec<Picked>, most: usize) -> Step {
         let Some(client) = &mut self.client else { return Step::Stuck };
         let mut leaving = Leaving::new(self.backlogs.len());
         let mut blocked = Vec::new();
@@ -195,6 +198,7 @@ impl Recovery {
         for Picked { backlog, row } in picked {
             match row.event {
                 Ok(event) if self.passes.is_blocked(&event) => blocked.push((backlog, row.seq)),
+                Ok(_) if events.len() == most => break,
                 Ok(event) => {
                     places.push((backlog, row.seq));
                     events.push(event);

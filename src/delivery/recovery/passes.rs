@@ -35,7 +35,7 @@ pub(in crate::delivery) struct Passes {
     blocked: HashSet<Bytes>,
     began: Option<Instant>,
     pub(in crate::delivery) moved: u64,
-    last_trouble: Option<String>,
+    last_trouble: Option<StoreError>,
     edges: Throttle,
     letters: Throttle,
 }
@@ -69,7 +69,12 @@ impl Passes {
 
     /// Whether an older event of the same key still waits.
     pub(in crate::delivery) fn is_blocked(&self, event: &Event) -> bool {
-        !self.blocked.is_empty() && self.blocked.contains(event.key())
+        self.has_blocked() && self.blocked.contains(event.key())
+    }
+
+    /// Whether events of any key wait.
+    pub(in crate::delivery) fn has_blocked(&self) -> bool {
+        !self.blocked.is_empty()
     }
 
     /// Leaves a row for the next pass.
@@ -150,15 +155,15 @@ impl Passes {
 
     /// One line per trouble, until everything is drained or it changes.
     pub(in crate::delivery) fn trouble(&mut self, store: StoredIn, error: &StoreError, now: Instant) {
-        let text = error.to_string();
-        if self.last_trouble.as_deref() == Some(&text) {
+        if self.last_trouble.as_ref() == Some(error) {
             return;
         }
         if let Some(suppressed) = self.edges.pass(now) {
             let (target, store) = (self.target.name(), store.name());
-            warn!("held events cannot go to {target} yet store={store} cause={text:?}{suppressed}");
+            let why = error.text();
+            warn!("held events cannot go to {target} yet store={store} cause={why:?}{suppressed}");
         }
-        self.last_trouble = Some(text);
+        self.last_trouble = Some(error.clone());
     }
 
     /// These rows of `store` became dead letters.

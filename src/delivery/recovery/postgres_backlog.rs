@@ -45,7 +45,8 @@ pub(in crate::delivery) struct PostgresBacklog {
     sweep_at: Instant,
     counted: Arc<Counted>,
     count_at: Instant,
-    trouble: Option<String>,
+    /// The last one that was logged.
+    trouble: Option<StoreError>,
 }
 
 /// Makes its connections.
@@ -169,7 +170,7 @@ impl Backlog for PostgresBacklog {
         if now < self.count_at {
             return;
         }
-        // A server that has no time for it keeps its connection's other work waiting, too: not so soon again.
+        // A server that is too busy to count keeps its connection's other work waiting as well: later next time.
         let had_client = self.client.is_some();
         match self.call(Postgres::counts) {
             Ok(figures) => {
@@ -190,10 +191,9 @@ impl Backlog for PostgresBacklog {
             return Ok(Page::default());
         }
         self.read(after, rows, bytes, now).or_else(|error| {
-            let text = error.to_string();
-            if self.trouble.as_deref() != Some(&text) {
-                warn!("events held in postgres cannot be read now cause={text:?}");
-                self.trouble = Some(text);
+            if self.trouble.as_ref() != Some(&error) {
+                warn!("events held in postgres cannot be read now cause={:?}", error.text());
+                self.trouble = Some(error);
             }
             self.lose();
             Ok(Page::default())

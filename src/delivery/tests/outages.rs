@@ -8,6 +8,7 @@ use super::site::Site;
 use super::world::{Mood, look};
 use super::{Random, with_seeds};
 use crate::host::clock::Clock;
+use crate::limits::RECOVERY_EVENTS_MAX;
 use crate::store::StoredIn;
 
 const SEEDS: u64 = 1;
@@ -93,6 +94,26 @@ fn check_full(site: &mut Site, began_ms: i64, hours: u64) {
     assert!((0..hour_ms).contains(&(oldest_ms - began_ms)), "the first hour is kept: {figures:?}");
     assert!(site.clock.wall_ms() - oldest_ms > (hours as i64 - 1) * hour_ms, "days ago: {figures:?}");
     site.daemon().assert_balanced();
+}
+
+/// Few keys have a long backlog, and the broker answers no: what waits behind a key is passed over page by page.
+#[test]
+fn a_backlog_of_few_keys_is_not_read_row_by_row_while_the_broker_refuses() {
+    const ROWS: usize = 2_000;
+    let mut site = Site::open("refusing", Options::default());
+    site.is_plain = true;
+    site.set_kafka(Mood::Down);
+    (0..ROWS / 50).for_each(|_| drop(site.post(50)));
+    assert_eq!(look(&site.world).held.len(), ROWS);
+    let before = look(&site.world).pages;
+    site.run_for(Duration::from_secs(60));
+    let pages = look(&site.world).pages - before;
+    // Four attempts per second, and at most one pass per second.
+    let most = 60 * (4 + ROWS / RECOVERY_EVENTS_MAX + 2);
+    assert!(pages <= most, "{pages} pages in a minute, at most {most}");
+    site.recover_within(Duration::from_secs(60));
+    site.assert_kept();
+    site.close();
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub(super) struct World {
     /// Rows that wait, by sequence.
     pub(super) held: BTreeMap<i64, Event>,
     pub(super) dead: Vec<u128>,
+    /// How often recovery has read a page of them.
+    pub(super) pages: usize,
     known: BTreeSet<u128>,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn world() -> SharedWorld {
         recovered: Vec::new(),
         held: BTreeMap::new(),
         dead: Vec::new(),
+        pages: 0,
         known: BTreeSet::new(),
     }))
 }
@@ -277,7 +280,8 @@ impl Backlog for PostgresRows {
 
     fn page(&mut self, after: i64, rows: usize, _: usize, _: Instant) -> Result<Page, StoreError> {
         // As the real one: while the server is down there is no page.
-        let Ok(world) = self.reach() else { return Ok(Page::default()) };
+        let Ok(mut world) = self.reach() else { return Ok(Page::default()) };
+        world.pages += 1;
         let behind = world.held.range(after + 1..).take(rows);
         let rows: Vec<HeldRow> =
             behind.map(|(seq, event)| HeldRow { seq: *seq, event: Ok(event.clone()) }).collect();
