@@ -145,8 +145,8 @@ pub struct Outlet {
     level: Arc<Level>,
 }
 
-/// A queue for at most so many events and bytes, and for [`QUEUE_REQUESTS_MAX`] requests: the channel's room
-/// is memory from the start.
+/// A queue for at most this many events and bytes, and for [`QUEUE_REQUESTS_MAX`] requests: the channel takes its
+/// memory at the start.
 #[must_use]
 pub fn bounded(events_max: usize, bytes_max: usize) -> (Inlet, Outlet) {
     let (sender, receiver) = crossbeam_channel::bounded(events_max.min(QUEUE_REQUESTS_MAX));

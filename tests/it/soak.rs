@@ -1,5 +1,6 @@
-//! A shop's days in short (F21): steady events, random faults of every part, and in the end every event is in
-//! Kafka, the books balance, and the daemon is no larger than before.
+//! A shop's days in short (F21): steady events, faults of every part, and in the end every event is in
+//! Kafka, the books balance, and the daemon is no larger than before. What hours of outages do to the order, the cap
+//! and the rate of events is shown in virtual time, by `src/delivery/tests/`.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -150,8 +151,8 @@ fn faults_of_every_part_under_steady_load_lose_nothing_and_leave_nothing_behind(
     let mut shop = Shop::open();
     let load = Load::start(shop.daemon.addr(), 8, Until::Stopped, paced(RATE));
     shop.until_stored("stored_kafka", 400);
-    // The daemon's own ends come first, so that its size can be compared; then each other fault twice, in any order.
-    let mut faults: Vec<u64> = (0..4).flat_map(|fault| [fault, fault]).collect();
+    // The daemon's own ends come first, so that its size can be compared; then each other fault, in any order.
+    let mut faults: Vec<u64> = (0..4).collect();
     for fault in [5, 4] {
         shop.suffer(fault);
         shop.calm();

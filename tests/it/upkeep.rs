@@ -143,7 +143,7 @@ fn a_socket_folder_below_the_temporary_one_is_found_again_after_a_kill() {
     assert_eq!(folders(), 0);
 }
 
-/// A closed spool of some 150 MB whose header is damaged.
+/// A closed spool of some 75 MB whose header is damaged.
 fn large_and_damaged(dir: &Path) -> u64 {
     let spool = Spool::open(&Settings {
         dir: dir.to_owned(),
@@ -167,14 +167,14 @@ fn large_and_damaged(dir: &Path) -> u64 {
         };
         Event::restored(arrival, id.into(), payload.into())
     };
-    for start in (0..2_400).step_by(100) {
+    for start in (0..1_200).step_by(100) {
         let batch: Batch = (start..start + 100).map(event).collect();
         let outcomes = spool.append(&batch, Standing::Home, "a test");
         assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
     }
     assert!(spool.close(LIMIT));
     change(dir, |bytes| bytes[..64].fill(0xa5));
-    2_400
+    1_200
 }
 
 #[test]

@@ -281,7 +281,7 @@ impl Daemon {
         }
     }
 
-    /// What recovery could not tell a store.
+    /// Rows that could not leave their stores yet.
     pub(super) fn unsettled(&mut self) -> Unsettled {
         let spooled = self.spooled();
         let seqs = |backlog: usize| {

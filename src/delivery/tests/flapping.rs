@@ -51,16 +51,16 @@ fn flap(seed: u64, both: bool) {
     log_lines::begin();
     let (mut passed, mut flaps) = (Duration::ZERO, 0);
     while passed < TIME {
-        let (away, there) = (second(&mut random), second(&mut random));
+        let (down, up) = (second(&mut random), second(&mut random));
         site.set_kafka(fault(&mut random));
         if both && random.below(2) == 0 {
             site.set_postgres(fault(&mut random));
         }
-        site.sell_for(away, every);
+        site.sell_for(down, every);
         site.set_kafka(Mood::Works);
-        site.sell_for(there, every);
+        site.sell_for(up, every);
         site.set_postgres(Mood::Works);
-        passed += away + there;
+        passed += down + up;
         flaps += 1;
     }
     let lines = log_lines::take();

@@ -25,8 +25,8 @@ pub(super) enum Operation {
     /// Time passes.
     Rest,
     Drain,
-    /// Postgres goes down when a drain tells it what was forwarded.
-    DrainUntold,
+    /// Postgres goes down when a drain marks there what was forwarded.
+    DrainUnmarked,
     /// From here to the next start the spool takes and gives back nothing.
     SpoolEnds,
     Restart,
@@ -45,7 +45,7 @@ impl Random {
             9..=10 => Operation::Postgres(self.pick(&[Mood::Works, Mood::Down, Mood::Silent])),
             11..=13 => Operation::Rest,
             14..=15 => Operation::Drain,
-            16 => Operation::DrainUntold,
+            16 => Operation::DrainUnmarked,
             17 if self.below(3) == 0 => Operation::SpoolEnds,
             17 => Operation::Restart,
             18 => {
@@ -87,7 +87,7 @@ impl Run {
                 self.model.rest();
             }
             Operation::Drain => self.drain(),
-            Operation::DrainUntold => {
+            Operation::DrainUnmarked => {
                 look(&self.site.world).fails_at_release = true;
                 self.drain();
                 look(&self.site.world).fails_at_release = false;

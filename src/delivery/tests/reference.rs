@@ -33,7 +33,7 @@ pub(super) struct Places {
     pub(super) dead: usize,
 }
 
-/// Rows that are to leave their stores, which could not be told so yet.
+/// Rows that are to leave their stores, and could not yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsettled {
     pub(super) in_spool: BTreeSet<u128>,
@@ -169,7 +169,7 @@ impl Model {
 
     /// Recovery works until nothing moves any more. False: how far it comes is not for this model to say.
     pub(super) fn drain(&mut self) -> bool {
-        if !self.tell() {
+        if !self.release() {
             return true;
         }
         let mut rows: Vec<u128> = self.places.spool.iter().copied().collect();
@@ -195,8 +195,8 @@ impl Model {
         true
     }
 
-    /// Stores that can be told what became of their rows are told. False: one can't.
-    fn tell(&mut self) -> bool {
+    /// What is to leave its store does, where the store works. False: some could not.
+    fn release(&mut self) -> bool {
         if self.spool_is_open {
             settle(&mut self.unsettled.in_spool, &mut self.places.spool, &mut self.places.dead);
         }

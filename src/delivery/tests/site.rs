@@ -25,7 +25,7 @@ pub(super) struct Site {
     pub(super) is_plain: bool,
     /// Where the events that were answered are, by their answer.
     pub(super) answered: Vec<(u128, StoredIn)>,
-    /// Events whose senders were told to send them again.
+    /// Events that no store took: their senders have to send them again.
     pub(super) refused: Vec<u128>,
     /// An answer of Kafka's was lost, or the process died with one: copies are allowed.
     pub(super) copies: bool,
@@ -64,7 +64,7 @@ impl Site {
 
     /// An orderly stop, and a new start.
     pub(super) fn restart(&mut self) {
-        // What Kafka has and a store could not be told is sent again.
+        // What Kafka has and could not leave its store is sent again.
         self.copies |= self.daemon().recovery.leaving.is_some();
         self.daemon.take().expect("it runs").end();
         self.start();

@@ -55,7 +55,7 @@ pub(super) struct World {
     pub(super) kafka: Mood,
     pub(super) postgres: Mood,
     pub(super) crash: Option<Crash>,
-    /// Postgres goes down when it is told what was forwarded.
+    /// Postgres goes down when it is to mark what was forwarded.
     pub(super) fails_at_release: bool,
     /// How long a write takes that is answered.
     pub(super) latency: Duration,

@@ -81,7 +81,7 @@ pub(super) fn remove_expired(
     }
 }
 
-/// The last row, in order of arrival, that is too old for sure. Wall clocks jump, the order doesn't: a
+/// The last row, in order of arrival, that is certainly too old. Wall clocks jump, the order does not: a
 /// row is only as old as every row before it allows, and a date in the future says nothing by itself.
 fn expired_up_to(rows: &[(i64, Option<i64>)], cutoff_ms: i64, now_ms: i64) -> Option<i64> {
     let mut expired = None;

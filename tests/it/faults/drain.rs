@@ -1,5 +1,6 @@
 //! A backlog goes back to Kafka while tills go on (F11): paced, in order, without slowing them down, and
-//! kill -9 in the middle costs nothing.
+//! kill -9 in the middle costs nothing. Rates and orders of all kinds are played in virtual time by
+//! `src/delivery/tests/pace.rs`.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -79,7 +80,7 @@ fn fastest_second(daemon: &Daemon, until: u64) -> u64 {
 
 #[test]
 fn a_backlog_is_drained_at_its_rate_in_order_beside_live_events_and_through_kill_9() {
-    let (rows, spooled) = if is_long() { (60_000, 6_000) } else { (12_000, 1_000) };
+    let (rows, spooled) = if is_long() { (60_000, 6_000) } else { (8_000, 200) };
     let mut broker = Broker::start(Version::V3_9);
     let mut server = Server::start();
     let mut daemon = daemon_of(&broker.address(), Some(&server))
@@ -89,7 +90,7 @@ fn a_backlog_is_drained_at_its_rate_in_order_beside_live_events_and_through_kill
         .start();
     state_is(&daemon, "kafka", "up");
     state_is(&daemon, "postgres", "up");
-    let calm = Load::run(daemon.addr(), 4, Until::Elapsed(Duration::from_secs(4)), paced_events);
+    let calm = Load::run(daemon.addr(), 4, Until::Elapsed(Duration::from_secs(2)), paced_events);
     broker.kill();
     server.kill();
     let mut sent = Report::default();

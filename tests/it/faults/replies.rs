@@ -71,7 +71,7 @@ fn a_broker_that_throttles_is_waited_for_within_the_deadline_and_loses_nothing()
     let daemon = daemon_of(&broker.address(), None).start();
     state_is(&daemon, "kafka", "up");
     broker.limit_producers("logs-ingest", Some(2_000));
-    let mut sent = Load::run(daemon.addr(), 4, Until::Elapsed(Duration::from_secs(8)), paced_events);
+    let mut sent = Load::run(daemon.addr(), 4, Until::Elapsed(Duration::from_secs(5)), paced_events);
     assert_eq!(sent.with_status(202), sent.answers.len());
     let slowest = sent.percentile(1.0);
     assert!(slowest < Duration::from_secs(2 * 3) + MARGIN, "{slowest:?}");

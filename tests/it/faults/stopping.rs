@@ -81,8 +81,8 @@ fn a_stop_while_postgres_is_drained_forgets_nothing() {
         .env("KAFKA_DEADLINE", "1s")
         .start();
     state_is(&daemon, "kafka", "down");
-    let mut sent = Load::run(daemon.addr(), 8, Until::Count(800), valid_events);
-    assert_eq!(sent.with_status(202), 800);
+    let mut sent = Load::run(daemon.addr(), 8, Until::Count(500), valid_events);
+    assert_eq!(sent.with_status(202), 500);
     broker.restart();
     daemon.wait_for("/stats", PATIENCE, |stats| stats["counters"]["recovered_postgres"].as_u64() > Some(50));
     let load = Load::start(daemon.addr(), 8, Until::Stopped, paced_events);
