@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::Base;
 use crate::config::Config;
 use crate::delivery::queue::Inlet;
 use crate::door::entrance::{self, Entrance};
@@ -12,11 +13,8 @@ use crate::host::reload::Reloads;
 use crate::host::thread;
 use crate::http::idempotency::RememberedAnswers;
 use crate::http::{Context, HttpServer};
-use crate::store::spool::Spool;
-use crate::telemetry::health::Health;
 use crate::telemetry::history::History;
 use crate::telemetry::skews::Skews;
-use crate::telemetry::stats::Stats;
 use crate::telemetry::timings::Timings;
 use crate::wire::keys::Guard;
 
@@ -24,16 +22,6 @@ use crate::wire::keys::Guard;
 const SLOW_MARGIN: Duration = Duration::from_secs(2);
 /// The same for the answer's time, before the loop counts as stuck.
 const STUCK_MARGIN: Duration = Duration::from_secs(5);
-
-/// What the endpoints need from the other rooms.
-pub(super) struct Needs<'a> {
-    pub(super) inlet: &'a Inlet,
-    pub(super) spool: &'a Spool,
-    pub(super) health: &'a Arc<Health>,
-    pub(super) stats: &'a Arc<Stats>,
-    pub(super) timings: &'a Timings,
-    pub(super) held_at_start: u64,
-}
 
 /// The sockets, bound and not yet served.
 pub(super) struct Bound {
@@ -52,17 +40,17 @@ impl Bound {
     }
 
     /// Starts the inner server, then the door, and lets clients in.
-    pub(super) fn serve(self, config: &Config, needs: &Needs<'_>) -> Result<Front, StartError> {
+    pub(super) fn serve(self, config: &Config, base: &Base, inlet: &Inlet) -> Result<Front, StartError> {
         let Self { guard, entrance: Entrance { listeners, address, socket_file } } = self;
         let context = Arc::new(Context {
-            inlet: needs.inlet.clone(),
-            gauge: needs.inlet.gauge(),
-            stats: Arc::clone(needs.stats),
-            health: Arc::clone(needs.health),
+            inlet: inlet.clone(),
+            gauge: inlet.gauge(),
+            stats: Arc::clone(&base.stats),
+            health: Arc::clone(&base.health),
             guard: guard.clone(),
-            spool: needs.spool.clone(),
-            held_at_start: needs.held_at_start,
-            timings: needs.timings.clone(),
+            spool: base.spool.clone(),
+            held_at_start: base.held_at_start,
+            timings: base.timings.clone(),
             door: Watch::default(),
             max_connections: config.door.max_connections,
             rules: config.rules,
@@ -77,7 +65,7 @@ impl Bound {
         let (workers, requests) = (config.http.workers(), config.door.upstream_connections);
         let http = HttpServer::start(&config.data_dir(), workers, requests, Arc::clone(&context))
             .map_err(|error| StartError::system("cannot start the inner server", &error))?;
-        let settings = config.door(&guard, needs.timings);
+        let settings = config.door(&guard, &base.timings);
         let door = Door::start(listeners, http.inner(), settings, &context.door)
             .map_err(|error| StartError::system("cannot open the door", &error))?;
         entrance::tell(&config.listen, &config.data_dir(), address, &guard);
