@@ -68,7 +68,7 @@ impl Bound {
         let settings = config.door(&guard, &base.timings);
         let door = Door::start(listeners, http.inner(), settings, &context.door)
             .map_err(|error| StartError::system("cannot open the door", &error))?;
-        entrance::tell(&config.listen, &config.data_dir(), address, &guard);
+        entrance::log_addresses(&config.listen, &config.data_dir(), address, &guard);
         Ok(Front { http, door, socket_file, context: Arc::downgrade(&context) })
     }
 }

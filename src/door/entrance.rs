@@ -1,5 +1,5 @@
-//! The public sockets: TCP for the shop's network, under TLS where a certificate is set, and a Unix socket
-//! for programs on the same machine; and what the door needs to know and to have.
+//! The public sockets: TCP for the shop's network, under TLS where a certificate is set, and a Unix socket for programs on
+//! the same machine; and the file descriptors that connections need.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,19 +16,20 @@ use crate::host::systemd::Handed;
 use crate::limits::{DESCRIPTORS_RESERVED, LISTEN_BACKLOG};
 use crate::wire::keys::Guard;
 
-/// All of them, bound.
+/// The public sockets, bound.
 pub struct Entrance {
     /// For the door.
     pub listeners: Vec<Listener>,
     /// The TCP socket's address.
     pub address: SocketAddr,
-    /// Removes the Unix socket's file when it goes.
+    /// Removes the file of the Unix socket when it is dropped.
     pub socket_file: Option<SocketFile>,
 }
 
-/// Binds what the settings name. Certificates are read again by `reloads`.
+/// Binds what the settings name. `reloads` reloads the certificates.
 ///
-/// Errors: what can't be had or used, in one sentence.
+/// # Errors
+/// What is unavailable or cannot be used, in one sentence.
 pub fn open(options: &ListenOptions, reloads: &mut Reloads) -> Result<Entrance, StartError> {
     let unusable = |error| StartError::system("the listening socket", &error);
     let certificates = match options.tls.files() {
@@ -39,7 +40,7 @@ pub fn open(options: &ListenOptions, reloads: &mut Reloads) -> Result<Entrance, 
     if handed.tcp.is_empty() {
         handed.tcp.push(bind(options)?);
     } else {
-        info!("the service manager listens by TCP for the daemon: HOST and PORT mean nothing now");
+        info!("HOST and PORT are ignored: the service manager listens on TCP for the daemon");
     }
     let address = handed.tcp[0].local_addr().map_err(unusable)?;
     if let Some(certificates) = &certificates {
@@ -53,7 +54,7 @@ pub fn open(options: &ListenOptions, reloads: &mut Reloads) -> Result<Entrance, 
     let mut socket_file = None;
     let own = options.unix_socket.as_ref().filter(|_| handed.unix.is_empty());
     for listener in handed.unix {
-        info!("the service manager listens on a Unix socket for the daemon: UNIX_SOCKET means nothing now");
+        info!("UNIX_SOCKET is ignored: the service manager listens on a Unix socket for the daemon");
         listeners.push(Listener::unix(listener).map_err(unusable)?);
     }
     if let Some(path) = own {
@@ -70,20 +71,21 @@ fn bind(options: &ListenOptions) -> Result<TcpListener, StartError> {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there: stop it or set PORT",
             io::ErrorKind::AddrNotAvailable => "this machine has no such address: set HOST",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need a right that this user lacks: set PORT",
+            io::ErrorKind::PermissionDenied => "this user may not use ports below 1024: set PORT",
             _ => "set HOST and PORT",
         };
-        StartError::unavailable(format!("can't listen on {address}: {error}; {advice}"))
+        StartError::unavailable(format!("cannot listen on {address}: {error}; {advice}"))
     })?;
-    // std lets 128 connections wait to be accepted; of a larger burst the kernel would keep some waiting for seconds.
+    // std allows 128 connections to wait until they are accepted; of a larger burst some clients would wait for seconds.
     rustix::net::listen(&listener, LISTEN_BACKLOG)
         .map_err(|error| StartError::system("the listening socket", &error.into()))?;
     Ok(listener)
 }
 
-/// Raises the descriptor limit to what connections need, or says that it can't be.
+/// Raises the limit of file descriptors to what connections need.
 ///
-/// Errors: the system allows too few.
+/// # Errors
+/// The system allows too few.
 pub fn make_room(door: &super::Settings) -> Result<(), StartError> {
     let need = (door.descriptors() + DESCRIPTORS_RESERVED) as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -103,8 +105,8 @@ pub fn make_room(door: &super::Settings) -> Result<(), StartError> {
     )))
 }
 
-/// Where it listens, and who may come in.
-pub fn tell(options: &ListenOptions, data_dir: &Path, address: SocketAddr, guard: &Guard) {
+/// Logs where the daemon listens, and who may send.
+pub fn log_addresses(options: &ListenOptions, data_dir: &Path, address: SocketAddr, guard: &Guard) {
     let tls = if options.tls.files().is_some() { "on" } else { "off" };
     info!("listening on {address} tls={tls} data_dir={data_dir:?}");
     if let Some(path) = &options.unix_socket {

@@ -65,31 +65,30 @@ use crate::limits::{DOOR_REFUSED_CONNECTIONS_MAX, DOOR_START_TIMEOUT};
 use crate::telemetry::timings::Histogram;
 use crate::wire::keys::Guard;
 
-/// Poll, waker, a listener for each address family, the Unix socket, the inner listener; some to spare.
+/// For the poll (two), the waker, a listener per address family, the Unix socket, the inner listener; some to spare.
 const OWN_DESCRIPTORS: usize = 12;
 
-/// What the door works by.
+/// What the door needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What clients may take up.
     pub options: Options,
-    /// The inner server answers within this.
+    /// How long the inner server may take for an answer.
     pub upstream_timeout: Duration,
-    /// And a batch within this.
+    /// And for the answer to a batch.
     pub batch_timeout: Duration,
     /// The largest body with one event, as sent.
     pub body_bytes_max: usize,
-    /// Who is let in to what.
+    /// Which key admits to what.
     pub guard: Guard,
-    /// The largest body with many.
+    /// The largest body with many events.
     pub batch_bytes_max: usize,
-    /// Takes the time from each ingest request's last byte to its answer.
+    /// Gets the time from the last byte of each ingest request to its answer.
     pub answers: Histogram,
 }
 
 impl Settings {
-    /// Descriptors that the door and the inner server take at most: what the limit of open files has
-    /// to leave for them.
+    /// File descriptors that the door and the inner server need at most.
     #[must_use]
     pub fn descriptors(&self) -> usize {
         let clients = self.options.max_connections + DOOR_REFUSED_CONNECTIONS_MAX;
@@ -97,7 +96,7 @@ impl Settings {
     }
 }
 
-/// What the handle and the thread share. No locks.
+/// What the door's thread and its handles share, without locks.
 #[derive(Debug)]
 struct DoorState {
     started: Instant,
@@ -107,12 +106,12 @@ struct DoorState {
     drained: AtomicBool,
 }
 
-/// Sees the door's figures from another thread.
+/// Reads the door's figures from another thread.
 #[derive(Clone, Debug)]
 pub struct Watch(Arc<DoorState>);
 
 impl Default for Watch {
-    /// Of a door that is still to be started.
+    /// For a door that has not started yet.
     fn default() -> Self {
         Self(Arc::new(DoorState {
             started: Instant::now(),
@@ -125,7 +124,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// What the door counted, and where it stands.
+    /// The door's figures now.
     #[must_use]
     pub fn figures(&self) -> DoorFigures {
         self.0.counters.snapshot()
@@ -137,7 +136,7 @@ impl Watch {
         self.since(self.figures().heartbeat_ms)
     }
 
-    /// How long ago the server inside, whose workers make the answers, last gave one.
+    /// How long ago the inner server, whose workers make the answers, last gave one.
     #[must_use]
     pub fn server_silence(&self) -> Duration {
         self.since(self.figures().answered_ms)
@@ -191,7 +190,7 @@ impl Door {
         }
     }
 
-    /// What the door counted, and where it stands.
+    /// The door's figures now.
     #[must_use]
     pub fn figures(&self) -> DoorFigures {
         self.shared.counters.snapshot()
@@ -204,7 +203,7 @@ impl Door {
         self.wake();
     }
 
-    /// After [`Door::close_listeners`]: has every client its answer, and is its connection closed?
+    /// After [`Door::close_listeners`]: does every client have its answer, and is its connection closed?
     #[must_use]
     pub fn drained(&self) -> bool {
         self.shared.drained.load(Ordering::Acquire)
@@ -217,8 +216,8 @@ impl Door {
 
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
-            // The loop looks by itself, once in each turn.
-            log::debug!("the door can't be woken: {error}");
+            // The loop checks by itself, once per turn.
+            log::debug!("the door cannot be woken: {error}");
         }
     }
 
