@@ -259,7 +259,7 @@ pub const SPOOL_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 /// About this much is written to the write-ahead log before it is copied into the spool's file.
 pub const SPOOL_CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// A larger write-ahead log is warned about: a program that never ends its read keeps it from being reset.
-pub const SPOOL_LOG_SAY_BYTES: u64 = 16 * SPOOL_CHECKPOINT_BYTES;
+pub const SPOOL_LOG_REPORT_BYTES: u64 = 16 * SPOOL_CHECKPOINT_BYTES;
 /// A spool up to this size is checked whole at start; a larger one by its ends and its rows' checksums.
 pub const SPOOL_CHECK_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Rows that one transaction removes to keep the spool within its age or size.

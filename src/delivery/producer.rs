@@ -209,7 +209,7 @@ impl Producer {
 
     /// In the spool, for which no server needs to be up; where that is not possible, in Postgres.
     fn keep_letters(&mut self, letters: &[(Event, Arc<str>)]) -> WriteResult {
-        let mut kept = self.spool.dead_letter(letters);
+        let mut kept = self.spool.keep_letters(letters);
         for route in self.routes.iter_mut().filter(|route| route.place() != StoredIn::Kafka) {
             let Err(before) = kept else { break };
             let both =

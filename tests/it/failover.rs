@@ -28,7 +28,7 @@ fn drained(daemon: &Daemon, limit: Duration) {
     });
 }
 
-/// Posts one event, notes it as sent, and tells where it is.
+/// Posts one event, notes it as sent, and returns where it is.
 fn stored_in(daemon: &Daemon, sent: &mut Report) -> String {
     let event = events::event();
     sent.unanswered.push(event["request_id"].as_str().unwrap().to_owned());

@@ -1,4 +1,4 @@
-//! Dead letters: what Kafka refuses for its own sake is kept, and costs its neighbours nothing, whether it comes
+//! Dead letters: what Kafka refuses as it is gets kept, and costs its neighbours nothing, whether it comes
 //! live or out of a backlog.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ fn one_bad_in_500(daemon: &Daemon) -> Report {
     report
 }
 
-/// A daemon whose broker is away, and events that wait for it.
+/// A daemon whose broker is down, and events that wait for it.
 fn backlog(daemon: Builder, place: &str) -> (Broker, Daemon, Report) {
     let mut broker = Broker::start(Version::V3_9);
     broker.create_topic(TOPIC, 1, &[SMALL]);
@@ -141,7 +141,7 @@ fn a_spool_without_room_leaves_dead_letters_to_postgres() {
     assert_eq!(daemon.stats()["counters"]["kafka_lost"], 0);
 }
 
-/// What one refusal tells of the larger ones holds on real brokers: nothing that fits is taken for too large.
+/// On real brokers too, one refusal implies that of larger events only: nothing that fits is taken for too large.
 #[test]
 fn many_events_too_large_for_the_topic_are_told_from_those_that_fit() {
     let broker = Broker::start(Version::V3_9);

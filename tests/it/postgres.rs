@@ -1,8 +1,8 @@
-//! PostgreSQL as a store, on real servers: what goes in comes out, and no fault of the server's holds
-//! the caller longer than the deadline.
+//! PostgreSQL as a store, on real servers: what goes in comes out, and no trouble of the server holds the caller longer
+//! than the deadline.
 
-mod drain;
 mod faults;
+mod held;
 mod outages;
 mod rows;
 mod schema;

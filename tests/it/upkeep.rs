@@ -188,7 +188,7 @@ fn the_repair_of_a_large_spool_ends_at_once_when_the_daemon_is_stopped() {
     let status = daemon.wait_for_exit(LIMIT);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(status.code(), Some(0), "{}", daemon.log_text());
-    let broken_off = daemon.logged("is broken off, for the daemon is told to stop");
+    let broken_off = daemon.logged("is interrupted, because the daemon stops");
     assert!(broken_off && !daemon.logged("listening on"), "{}", daemon.log_text());
     daemon.restart();
     let spool = daemon.health()["spool"].clone();

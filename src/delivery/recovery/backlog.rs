@@ -82,6 +82,6 @@ impl Backlog for SpoolBacklog {
     }
 
     fn dead_letter(&mut self, rows: Vec<(i64, Arc<str>)>) -> WriteResult {
-        self.spool.bury(rows)
+        self.spool.dead_letter(rows)
     }
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL: where events wait while Kafka is away, and their home where none is configured.
+//! PostgreSQL: where events wait while Kafka is down, and their home where none is configured.
 //!
 //! The client has no time limits of its own, so a [`Postgres`] is the owner's side of a connection on a helper thread:
 //! work goes there as closures, and the owner waits until the deadline.

@@ -1,7 +1,7 @@
-//! The spool's files, and the few steps that touch them without SQLite.
+//! The spool's files, and what is done to them without SQLite.
 //!
-//! Invariant: nothing here opens the database itself while a connection to it may be open in this
-//! process: closing any descriptor of a file drops the process's POSIX locks on it, SQLite's too.
+//! Invariant: nothing here opens the database itself while this process may have a connection to it: closing any
+//! descriptor of a file drops the process's POSIX locks on it, SQLite's too.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, FallocateFlags, access, fallocate, statvfs};
 
-use super::mend::{self, Page};
 use crate::limits::SPOOL_RESERVE_BYTES;
 
 /// The name that administrators and other programs know.
@@ -26,14 +25,14 @@ pub(super) struct Files {
     pub(super) dir: PathBuf,
     pub(super) database: PathBuf,
     pub(super) lock: PathBuf,
-    /// Takes up room that deletes may need on a full disk.
+    /// Takes room that deletes may need on a full disk.
     reserve: PathBuf,
-    /// A fresh spool while readable rows of a damaged one are copied into it.
+    /// A fresh spool, while readable rows of a damaged one are copied into it.
     pub(super) rescue: PathBuf,
-    /// A copy of a damaged database whose first page was put right, for reading.
+    /// A copy of a damaged database with a mended first page, for reading.
     pub(super) mended: PathBuf,
-    /// The rescue once it is whole: its name is what says so.
-    rescued: PathBuf,
+    /// The rescue once it is whole: its name says so.
+    pub(super) rescued: PathBuf,
 }
 
 impl Files {
@@ -49,7 +48,7 @@ impl Files {
         }
     }
 
-    /// Makes the folder, for this user only, if it is missing.
+    /// Makes the folder, for this user alone, if it is missing.
     pub(super) fn make_dir(&self) -> io::Result<()> {
         if self.dir.is_dir() {
             return Ok(());
@@ -61,7 +60,7 @@ impl Files {
         }
     }
 
-    /// Takes the right to read the spool from other users, where an older version or a copy has left it.
+    /// Takes the right to read the spool from other users, which an older version or a copy may have left.
     pub(super) fn close_to_others(&self) -> io::Result<()> {
         let companions = COMPANIONS.map(|suffix| with_suffix(&self.database, suffix));
         for path in companions.iter().chain([&self.database, &self.lock, &self.reserve]) {
@@ -77,7 +76,7 @@ impl Files {
         Ok(())
     }
 
-    /// Creates an empty database for this user only; SQLite gives its companions the same mode.
+    /// Creates an empty database for this user alone; SQLite gives its companions the same mode.
     pub(super) fn make_database(&self, path: &Path) -> io::Result<()> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(file) => file.sync_all().and_then(|()| sync(&self.dir)),
@@ -92,12 +91,12 @@ impl Files {
         len(&self.database) + len(&with_suffix(&self.database, "-wal"))
     }
 
-    /// Whether this user may write to the database, as far as its mode and its mount are concerned.
+    /// Whether this user may write to the database, by its mode and its mount.
     pub(super) fn writable(&self) -> bool {
         access(&self.database, Access::WRITE_OK).is_ok()
     }
 
-    /// Bytes of the disk, whoever has them.
+    /// Bytes of the disk, used or free.
     pub(super) fn disk_bytes(&self) -> u64 {
         statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
     }
@@ -107,63 +106,7 @@ impl Files {
         statvfs(&self.dir).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    /// Removes what an interrupted rescue left half done, and completes what it left whole.
-    pub(super) fn resume_rescue(&self) -> io::Result<()> {
-        remove_with_companions(&self.rescue)?;
-        remove_with_companions(&self.mended)?;
-        if self.rescued.exists() {
-            log::warn!("completing the rescue of {} that was interrupted", self.database.display());
-            self.swap()?;
-        }
-        Ok(())
-    }
-
-    /// The rescue is whole: sets the damaged file aside and puts the fresh one in its place. Whatever
-    /// step this is cut off at, [`Files::resume_rescue`] goes on from there. Returns where the damaged one is.
-    pub(super) fn adopt_rescue(&self) -> io::Result<PathBuf> {
-        File::open(&self.rescue)?.sync_all()?;
-        fs::rename(&self.rescue, &self.rescued)?;
-        sync(&self.dir)?;
-        self.swap()
-    }
-
-    fn swap(&self) -> io::Result<PathBuf> {
-        let aside = self.unused_aside();
-        for suffix in ["", COMPANIONS[0], COMPANIONS[1]] {
-            match fs::rename(with_suffix(&self.database, suffix), with_suffix(&aside, suffix)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        // The log must be known to be gone before a new file takes the name that it belongs to.
-        sync(&self.dir)?;
-        fs::rename(&self.rescued, &self.database)?;
-        sync(&self.dir)?;
-        Ok(aside)
-    }
-
-    /// A database that can't be one: too short for a header, though something is or was in it. SQLite
-    /// would start anew in it and delete the log that belongs to it.
-    pub(super) fn is_stump(&self) -> bool {
-        let len = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-        let log = len(&with_suffix(&self.database, COMPANIONS[0]));
-        let database = len(&self.database);
-        database < 512 && (database > 0 || log > 32)
-    }
-
-    /// A copy of the damaged database with the first page of a fresh one, and of its log, if the first page
-    /// is the trouble.
-    pub(super) fn mend(&self, fresh: &Page) -> io::Result<bool> {
-        remove_with_companions(&self.mended)?;
-        let mended = mend::mend(&self.database, &self.mended, fresh)?;
-        let log = with_suffix(&self.database, COMPANIONS[0]);
-        if mended && log.exists() {
-            fs::copy(log, with_suffix(&self.mended, COMPANIONS[0]))?;
-        }
-        Ok(mended)
-    }
-
-    /// Takes the reserve's room, if it isn't taken yet.
+    /// Takes the reserve's room, if it is not taken yet.
     pub(super) fn reserve(&self) -> io::Result<()> {
         if fs::metadata(&self.reserve).is_ok_and(|meta| meta.len() >= SPOOL_RESERVE_BYTES) {
             return Ok(());
@@ -181,13 +124,13 @@ impl Files {
         taken
     }
 
-    /// Gives the reserve's room to whoever needs it now. `false`: there was none.
+    /// Gives the reserve's room to what needs it now. `false`: there was none.
     pub(super) fn release_reserve(&self) -> bool {
         fs::remove_file(&self.reserve).is_ok()
     }
 }
 
-/// Removes a database that was never in use.
+/// Removes a database that was never in use, and its companions.
 pub(super) fn remove_with_companions(path: &Path) -> io::Result<()> {
     for suffix in ["", COMPANIONS[0], COMPANIONS[1]] {
         match fs::remove_file(with_suffix(path, suffix)) {
@@ -204,7 +147,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes names in a folder last.
-fn sync(dir: &Path) -> io::Result<()> {
+/// Makes the names in a folder durable.
+pub(super) fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

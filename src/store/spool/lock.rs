@@ -1,5 +1,5 @@
-//! `spool.lock`: one daemon a spool. The lock is the kernel's, so that it ends with the process
-//! however that ends; the file stays and holds the pid of its last holder, for people.
+//! `spool.lock`: one daemon per spool. The lock is the kernel's, so it ends with the process however that ends; the file
+//! stays and has the pid of its last holder, for people.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -8,13 +8,13 @@ use std::path::Path;
 
 use super::OpenError;
 
-/// Held as long as it lives.
+/// The lock is held as long as this lives.
 #[derive(Debug)]
 pub(super) struct Lock(File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing is not enough where a child process that is just being started still has the descriptor.
+        // Closing is not enough while a child process that is just starting still has the descriptor.
         let _ = self.0.unlock();
     }
 }
@@ -23,7 +23,7 @@ impl Lock {
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let unusable = |error: std::io::Error| {
             OpenError::Unusable(format!(
-                "can't use the lock file {}: {error}: let the daemon's user write there, or set another DATA_DIR",
+                "cannot use the lock file {}: {error}: let the daemon's user write there, or set another DATA_DIR",
                 path.display()
             ))
         };
@@ -40,13 +40,13 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut file)),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        // The pid is for people: a disk that has no room for it is no reason not to start.
+        // The pid is for people: the daemon starts also when the disk has no room for it.
         let noted = file
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         if let Err(error) = noted {
-            log::warn!("can't note the pid in {}: {error}", path.display());
+            log::warn!("cannot write the pid to {}: {error}", path.display());
         }
         Ok(Self(file))
     }

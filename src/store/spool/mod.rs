@@ -1,46 +1,27 @@
-//! The spool: events kept on this machine's disk, in SQLite, while Kafka is away or for good.
+//! The spool: events kept on this machine's disk, in SQLite, while Kafka is down or for good.
 //!
-//! One thread writes (`writer`); every [`Spool`] handle sends it commands and waits for the answer, for
-//! a bounded time. Readers have connections of their own and page by `seq` in short reads.
+//! One thread writes; every [`Spool`] handle sends it commands and waits for the answer, for a bounded time. Readers
+//! have connections of their own and read by `seq`, some rows at a time.
 //!
-//! - `schema` connections and the schema's versions; `row` events as rows, with their checksum
-//! - `write` and `letters` what each command does to the tables; `keep` limits of size and age; `clock_trust`
-//!   whether to trust the wall clock
-//! - `writer` the thread; `work` what it is asked; `tend` what it does when idle; `failing` when writes fail
-//! - `drain` reading held rows for Kafka; `journal`, `browse`, `audit` and `recount` reading all of them
-//!   for people
-//! - `repair`, `mend`, `salvage`, `aside` damaged files; `files`, `lock` everything around the database; `fault`
-//!   SQLite's errors
+//! - `write` the one writer and its upkeep; `read` all readers; `repair` damaged files
+//! - `schema` connections and the schema's versions; `row` events as rows, with their checksum; `counts` the counts in
+//!   the file
+//! - `files` and `lock` the files around the database; `errors` SQLite's errors; `figures` how the spool stands
 //!
-//! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows
-//! leave only by [`Spool::release`] or to the dead letters; a damaged file is set aside, and the youngest are kept.
+//! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows leave only
+//! by [`Spool::release`] or to the dead letters; a damaged file is set aside, and the youngest of them are kept.
 
-mod aside;
-mod audit;
-mod browse;
-mod clock_trust;
-mod drain;
-mod failing;
-mod fault;
+mod counts;
+mod errors;
 mod figures;
 mod files;
-mod inspect;
-mod journal;
-mod keep;
-mod letters;
 mod lock;
-mod mend;
 mod options;
-mod outlook;
-mod recount;
+mod read;
 mod repair;
 mod row;
-mod salvage;
 mod schema;
-mod tend;
-mod work;
 mod write;
-mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -51,21 +32,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-pub use self::audit::{Problem, Sizes, Table};
-pub use self::drain::Reader;
 pub use self::figures::Figures;
-pub use self::inspect::{Inspection, inspect};
-pub use self::journal::{Entry, Journal, JournalError};
-pub use self::letters::Fate;
 pub use self::options::{FolderOptions, Options};
-pub use self::recount::{Recount, recount};
+pub use self::read::{
+    Entry, Inspection, Journal, JournalError, Reader, Recount, RowProblem, Sizes, Table, inspect, recount,
+};
 pub use self::row::checksum;
+pub use self::write::Fate;
 
-use self::figures::Shared;
+use self::figures::SpoolState;
 use self::files::Files;
 use self::lock::Lock;
-use self::work::{Claim, Command, Outcomes, Work};
-use self::writer::Writer;
+use self::write::{AnswerClaim, Command, Results, Work, Writer};
 use crate::event::Event;
 use crate::host::clock::Clock;
 use crate::host::thread;
@@ -87,20 +65,20 @@ pub struct Settings {
     pub clock_trusted_after: Duration,
     /// The name of this daemon, noted in each row.
     pub instance: String,
-    /// The daemon is told to stop: a repair breaks off, and the next start begins it anew.
+    /// The daemon stops: a repair is interrupted, and the next start begins it again.
     pub stopping: Arc<AtomicBool>,
 }
 
-/// Why a spool can't be opened. The text names the file and what to do.
+/// Why a spool cannot be opened. The text names the file and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
     /// Another daemon has it.
     InUse(String),
     /// A newer release made it.
     Newer(String),
-    /// It can't be read or written.
+    /// It cannot be read or written.
     Unusable(String),
-    /// It was being repaired when the daemon was told to stop.
+    /// The daemon stopped during a repair.
     Stopped(String),
 }
 
@@ -136,14 +114,14 @@ pub struct Spool {
 #[derive(Debug)]
 struct Inner {
     commands: Sender<Command>,
-    shared: Arc<Shared>,
+    state: Arc<SpoolState>,
     files: Files,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Spool {
-    /// Opens the spool in the settings' folder and starts its writer. Creates what is missing; sets a
-    /// damaged file aside and keeps its readable rows.
+    /// Opens the spool in the settings' folder and starts its writer. Makes what is missing; sets a damaged file aside and
+    /// keeps its readable rows.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -151,7 +129,7 @@ impl Spool {
         let files = Files::in_dir(&settings.dir);
         files.make_dir().map_err(|error| {
             OpenError::Unusable(format!(
-                "can't create {}: {error}: create it for the daemon's user, or set another DATA_DIR",
+                "cannot create {}: {error}: create it for the daemon's user, or set another DATA_DIR",
                 settings.dir.display()
             ))
         })?;
@@ -159,34 +137,34 @@ impl Spool {
         if let Err(error) = files.close_to_others() {
             log::warn!("other users may read the spool in {}: {error}", settings.dir.display());
         }
-        let shared = Arc::new(Shared::default());
+        let state = Arc::new(SpoolState::default());
         let (commands, inbox) = bounded(SPOOL_COMMANDS_MAX);
-        let writer = Writer::open(settings, files.clone(), lock, Arc::clone(&shared))?;
+        let writer = Writer::open(settings, files.clone(), lock, Arc::clone(&state))?;
         // Essential: nothing else may write here, and the spool is what is left when all else is down.
         let thread = thread::essential("spool", move || writer.run(&inbox))
-            .map_err(|error| OpenError::Unusable(format!("can't start the spool's thread: {error}")))?;
-        Ok(Self { inner: Arc::new(Inner { commands, shared, files, thread: Mutex::new(Some(thread)) }) })
+            .map_err(|error| OpenError::Unusable(format!("cannot start the spool's thread: {error}")))?;
+        Ok(Self { inner: Arc::new(Inner { commands, state, files, thread: Mutex::new(Some(thread)) }) })
     }
 
-    /// Stores the batch in one fsynced transaction; one outcome an event, in order.
+    /// Stores the batch in one fsynced transaction; one result per event, in order.
     #[must_use]
     pub fn append(&self, batch: &Batch, standing: Standing, reason: &str) -> Vec<WriteResult> {
         let work = Work::Append { batch: Arc::clone(batch), standing, reason: Arc::from(reason) };
         match self.command(work) {
-            Ok(outcomes) => outcomes,
+            Ok(results) => results,
             Err(error) => vec![Err(error); batch.len()],
         }
     }
 
-    /// Keeps events that no broker will have, each with its error.
+    /// Keeps dead letters, each with its error.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: none of them is kept.
-    pub fn dead_letter(&self, letters: &[(Event, Arc<str>)]) -> WriteResult {
-        self.command(Work::DeadLetter { letters: letters.to_vec() }).and_then(single)
+    pub fn keep_letters(&self, letters: &[(Event, Arc<str>)]) -> WriteResult {
+        self.command(Work::KeepLetters { letters: letters.to_vec() }).and_then(single)
     }
 
-    /// Deletes rows that are safe elsewhere. Rows that are gone already are no error.
+    /// Deletes rows that are safe elsewhere. Rows that are gone already are not an error.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still here, and may be released again.
@@ -198,26 +176,35 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: they are still held.
-    pub fn bury(&self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
-        self.command(Work::Bury { seqs }).and_then(single)
+    pub fn dead_letter(&self, seqs: Vec<(i64, Arc<str>)>) -> WriteResult {
+        self.command(Work::DeadLetter { seqs }).and_then(single)
+    }
+
+    /// Settles the dead letters with these ids, in one transaction; one result per id, in order.
+    /// [`StoreError::Rejected`]: there is no such letter, or it cannot be sent.
+    #[must_use]
+    pub fn settle_letters(&self, ids: Vec<String>, fate: Fate) -> Vec<WriteResult> {
+        let count = ids.len();
+        let results = self.command(Work::SettleLetters { ids, fate });
+        results.unwrap_or_else(|error| vec![Err(error); count])
     }
 
     /// A reader with a connection of its own.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file can't be opened.
+    /// [`StoreError::Unavailable`]: the file cannot be opened.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::open(&self.inner.files.database, Arc::clone(&self.inner.shared))
+        Reader::open(&self.inner.files.database, Arc::clone(&self.inner.state))
     }
 
     /// How the spool stands.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.inner.shared.figures()
+        self.inner.state.figures()
     }
 
-    /// Finishes what was commanded before, brings the log into the file and ends the writer. `false`:
-    /// the deadline passed first; what was answered `Ok` is safe all the same.
+    /// Finishes earlier commands, brings the log into the file and ends the writer. `false`: the deadline passed first;
+    /// what was answered `Ok` is safe all the same.
     #[must_use]
     pub fn close(&self, deadline: Duration) -> bool {
         let until = Instant::now() + deadline;
@@ -234,21 +221,21 @@ impl Spool {
         thread.is_none_or(|thread| thread.join().is_ok())
     }
 
-    fn command(&self, work: Work) -> Result<Outcomes, StoreError> {
+    fn command(&self, work: Work) -> Result<Results, StoreError> {
         let deadline = Instant::now() + SPOOL_DEADLINE;
         let (reply, answer) = bounded(1);
-        let claim = Claim::default();
+        let claim = AnswerClaim::default();
         let command = Command::Do { work, deadline, claim: claim.clone(), reply };
         self.inner
             .commands
             .send_deadline(command, deadline)
             .map_err(|error| self.no_answer(error.is_timeout()))?;
         match answer.recv_deadline(deadline) {
-            // The writer has claimed the answer in this very moment.
+            // The writer has just claimed the answer.
             Err(RecvTimeoutError::Timeout) if !claim.take() => {
                 answer.recv().map_err(|_| self.no_answer(false))
             }
-            outcomes => outcomes.map_err(|error| self.no_answer(error == RecvTimeoutError::Timeout)),
+            results => results.map_err(|error| self.no_answer(error == RecvTimeoutError::Timeout)),
         }
     }
 
@@ -267,6 +254,6 @@ impl Spool {
     }
 }
 
-fn single(mut outcomes: Outcomes) -> WriteResult {
-    outcomes.pop().expect("BUG: a command without an outcome")
+fn single(mut results: Results) -> WriteResult {
+    results.pop().expect("BUG: a command without a result")
 }

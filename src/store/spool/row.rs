@@ -1,7 +1,7 @@
 //! An event as a row, and a row as an event: the one place that knows the columns.
 //!
-//! Invariant: what comes back as an [`Event`] has the bytes that went in: a row whose checksum does
-//! not hold is reported, never passed on.
+//! Invariant: what comes back as an [`Event`] has the bytes that went in: a row whose checksum does not match is
+//! reported, never passed on.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,9 +44,9 @@ const INSERT_DEAD_LETTER: &str = concat!(
      ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27) ON CONFLICT (ingest_id) DO NOTHING"
 );
 
-/// What the daemon says of a row beside the event itself.
+/// What a row holds beside the event itself.
 pub(super) struct Label<'a> {
-    /// Its place in the order, where it has one already.
+    /// Its number in the order, if it has one already.
     pub(super) seq: Option<i64>,
     pub(super) standing: Standing,
     pub(super) reason: &'a str,
@@ -115,38 +115,38 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
     let text = |index: usize, name: &str| {
         row.get_ref(index).ok().and_then(|value| value.as_str().ok()).ok_or_else(|| damaged(name))
     };
-    let id = text(1, "ingest_id can't be read")?;
-    let ingest_id = Uuid::try_parse(id).map_err(|_| damaged("ingest_id is no UUID"))?;
-    let received_at = text(2, "received_at can't be read")?;
-    let received_at_ms = time_ms(received_at).ok_or_else(|| damaged("received_at is no time"))?;
+    let id = text(1, "ingest_id cannot be read")?;
+    let ingest_id = Uuid::try_parse(id).map_err(|_| damaged("ingest_id is not a UUID"))?;
+    let received_at = text(2, "received_at cannot be read")?;
+    let received_at_ms = time_ms(received_at).ok_or_else(|| damaged("received_at is not a time"))?;
     let traceparent = row
         .get_ref(3)
         .ok()
         .and_then(|value| value.as_str_or_null().ok())
-        .ok_or_else(|| damaged("traceparent can't be read"))?;
+        .ok_or_else(|| damaged("traceparent cannot be read"))?;
     let payload = row
         .get_ref(4)
         .ok()
         .and_then(|value| value.as_blob().ok())
         .map(Bytes::copy_from_slice)
-        .ok_or_else(|| damaged("payload can't be read"))?;
-    let crc: u32 = row.get(5).map_err(|_| damaged("crc can't be read"))?;
+        .ok_or_else(|| damaged("payload cannot be read"))?;
+    let crc: u32 = row.get(5).map_err(|_| damaged("crc cannot be read"))?;
     let arrival =
         Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from), x_request_id: None };
     let event = Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))?;
     if checksum_of(id, received_at, event.key(), event.payload(), traceparent) != crc {
-        return Err(damaged("its checksum doesn't fit its bytes"));
+        return Err(damaged("its checksum does not match its bytes"));
     }
     Ok(event)
 }
 
-/// What the column `state` says, whatever damage made of it.
+/// What the column `state` says, however damaged.
 pub(super) fn standing(row: &Row<'_>, index: usize) -> Standing {
     let state = row.get_ref(index).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
     Standing::of_column(state.unwrap_or_default())
 }
 
-/// A time as the column has it: such texts sort as the times do.
+/// A time as it stands in the column: such texts sort as the times do.
 pub(super) fn received_at(ms: i64) -> String {
     clock::rfc3339(ms.clamp(0, RECEIVED_MS_MAX))
 }
@@ -156,7 +156,7 @@ pub(super) fn time_ms(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
 }
 
-/// What a row notes beside its event.
+/// The checksum of an event's row.
 #[must_use]
 pub fn checksum(event: &Event) -> u32 {
     let mut id = Uuid::encode_buffer();
@@ -165,8 +165,8 @@ pub fn checksum(event: &Event) -> u32 {
     checksum_of(id, &received_at, event.key(), event.payload(), event.traceparent())
 }
 
-/// Over everything that makes the event, and nothing that its stay here changes. Lengths go in too,
-/// so that no byte can wander from one part to the next.
+/// Over everything that makes the event, and nothing that changes while it is kept. Lengths go in too, so that no byte
+/// can move from one part to the next unseen.
 fn checksum_of(id: &str, received_at: &str, key: &[u8], payload: &[u8], traceparent: Option<&str>) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     let traceparent = traceparent.unwrap_or_default();
@@ -187,8 +187,8 @@ fn shown<'a>(text: Option<&'a Cow<'_, str>>) -> Option<Cow<'a, str>> {
     })
 }
 
-/// What a row takes in the file, rounded up: the payload, its fields as columns, the indexes' entries,
-/// and the unused rest of the last page of a large one.
+/// The room of a row in the file, rounded up: the payload, its fields as columns, the entries of the indexes, and the
+/// unused rest of the last page of a large row.
 pub(super) fn row_bytes(event: &Event) -> u64 {
     let payload = event.payload().len() as u64;
     2 * payload + 500 + if payload > 1_500 { 4_096 } else { 0 }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_that_wanders_between_parts_changes_the_checksum_of() {
+    fn a_byte_that_moves_between_parts_changes_the_checksum() {
         let at = "2025-11-18T17:21:35.750Z";
         let one = checksum_of("id", at, b"ab", b"c", None);
         assert_ne!(one, checksum_of("id", at, b"a", b"bc", None));

@@ -1,7 +1,6 @@
 //! Connections to the spool's file: how they are set up, and which schema the file must have.
 //!
-//! Invariant: a connection that leaves this room for the writer is in WAL mode with fsync at each
-//! commit, and its file has the newest schema.
+//! Invariant: the writer's connection is in WAL mode with an fsync at each commit, and its file has the newest schema.
 
 use std::path::Path;
 
@@ -10,35 +9,37 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, ff
 
 use crate::limits::{SPOOL_BUSY, SPOOL_CHECKPOINT_BYTES};
 
-/// Older releases have a bug in restarting the write-ahead log that damages files with several readers.
+/// Older releases of SQLite have a bug that damages files with several readers when the write-ahead log restarts.
 const SQLITE_OLDEST: i32 = 3_051_003;
-/// "logs" in the file's header: `file` and we ourselves tell a spool from another program's file.
+/// "logs" in the file's header, by which `file` and this program know a spool.
 const APPLICATION_ID: i64 = 0x6c6f_6773;
-/// Versions beyond this are no release of ours: the four bytes in the header are damaged.
+/// No release has a version beyond this: then the four bytes in the header are damaged.
 const VERSION_PLAUSIBLE_MAX: i64 = 9_999;
-/// One file a version, oldest first. Never edited once released; a new version is a new file.
+/// One file per version, oldest first. Never edited once released; a new version is a new file.
 const MIGRATIONS: &[&str] =
     &[include_str!("../../../sql/spool/001.sql"), include_str!("../../../sql/spool/002.sql")];
+/// The size of a page, as SQLite makes it.
+pub(super) const PAGE_BYTES: usize = 4_096;
 /// The version that this program writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Why a file can't be used as it is.
-pub(super) enum Problem {
-    /// Made by a newer release, whose version this is.
+/// Why a file cannot be used as it is.
+pub(super) enum FileProblem {
+    /// A newer release made it, with this version.
     Newer(i64),
     /// Another program's database.
     Foreign,
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Problem {
+impl From<rusqlite::Error> for FileProblem {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-/// The writer's connection. Creates the file's structure where there is none.
-pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
+/// The writer's connection. Makes the tables in an empty file.
+pub(super) fn writer(path: &Path) -> Result<Connection, FileProblem> {
     assert!(
         rusqlite::version_number() >= SQLITE_OLDEST,
         "BUG: SQLite {} is linked, the spool needs 3.51.3 or newer",
@@ -59,7 +60,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
         return Err(sqlite(ffi::SQLITE_IOERR, &format!("its journal stays in mode {mode} instead of wal")));
     }
     db.pragma_update(None, "synchronous", "FULL")?;
-    // The writer brings the log into the file itself, after its answers; this is only the backstop.
+    // The writer brings the log into the file itself, after its answers; this is only in case it does not.
     db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     db.pragma_update(None, "journal_size_limit", SPOOL_CHECKPOINT_BYTES.cast_signed())?;
     db.pragma_update(None, "cache_size", -4_096)?;
@@ -73,7 +74,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Problem> {
     Ok(db)
 }
 
-/// A connection that can't write.
+/// A connection that cannot write.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
@@ -89,11 +90,11 @@ fn common(db: &Connection) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(32);
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "trusted_schema", false)?;
-    // A damaged page is found when it is read, not when it has spread.
+    // A damaged page is found when it is read, before it spreads.
     db.pragma_update(None, "cell_size_check", true)
 }
 
-/// The version noted in the file, for those who only read it. `None`: it is no spool.
+/// The version noted in the file, for readers. `None`: it is not a spool.
 pub(super) fn version_of(db: &Connection) -> rusqlite::Result<Option<i64>> {
     if !has_figures(db)? {
         return Ok(None);
@@ -105,26 +106,28 @@ fn has_figures(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'figures'", [], |row| row.get(0))
 }
 
-fn migrate(db: &mut Connection) -> Result<(), Problem> {
+fn migrate(db: &mut Connection) -> Result<(), FileProblem> {
     let in_header: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let application: i64 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let noted = version_of(db)?;
     if (VERSION + 1..=VERSION_PLAUSIBLE_MAX).contains(&in_header) && (noted.is_some() || tables == 0) {
-        return Err(Problem::Newer(in_header));
+        return Err(FileProblem::Newer(in_header));
     }
     let ours = |version: &i64| (1..=VERSION).contains(version);
     let have = match noted.filter(ours).or_else(|| Some(in_header).filter(ours)) {
         _ if tables == 0 => 0,
         Some(version) if noted.is_some() => version,
-        _ if application != APPLICATION_ID => return Err(Problem::Foreign),
+        _ if application != APPLICATION_ID => return Err(FileProblem::Foreign),
         _ => return Err(sqlite(ffi::SQLITE_CORRUPT, "its table of figures is damaged")),
     };
     if in_header == have && noted == Some(have) && application == APPLICATION_ID && have == VERSION {
         return Ok(());
     }
     if tables > 0 && (in_header != have || noted != Some(have) || application != APPLICATION_ID) {
-        log::warn!("the spool's header and its tables disagree on its version: both are set to {VERSION}");
+        log::warn!(
+            "the header and the tables of the spool have different versions: both are set to {VERSION}"
+        );
     }
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for sql in MIGRATIONS.iter().skip(usize::try_from(have).unwrap_or(0)) {
@@ -137,7 +140,7 @@ fn migrate(db: &mut Connection) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The statements that made our tables and indexes; others may have been added beside them.
+/// The statements that made our tables and indexes; other tables may have been added.
 fn statements(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let mut statement = db.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name IN \
@@ -146,7 +149,7 @@ fn statements(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// What [`statements`] gives for a sound file: one flipped letter in a column's name would fail every insert.
+/// What [`statements`] returns for a sound file: one flipped letter in a column's name would fail every insert.
 fn expected() -> rusqlite::Result<Vec<(String, String)>> {
     let db = Connection::open_in_memory()?;
     MIGRATIONS.iter().try_for_each(|sql| db.execute_batch(sql))?;
@@ -158,6 +161,6 @@ pub(super) fn sqlite_error(code: i32, message: &str) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message.to_owned()))
 }
 
-fn sqlite(code: i32, message: &str) -> Problem {
-    Problem::Sqlite(sqlite_error(code, message))
+fn sqlite(code: i32, message: &str) -> FileProblem {
+    FileProblem::Sqlite(sqlite_error(code, message))
 }

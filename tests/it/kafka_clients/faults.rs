@@ -23,7 +23,7 @@ fn a_frozen_broker_holds_a_write_for_the_deadline_and_a_connect_too() {
     let started = Instant::now();
     let why = refusal(&settings(&broker, "frozen", ClientChoice::Auto));
     assert_within(started, DEADLINE);
-    assert!(!why.contains("classic"), "silence is no answer that says unsupported: {why}");
+    assert!(!why.contains("classic"), "silence does not mean unsupported: {why}");
     broker.thaw();
     let mut connected = connected_soon(&broker, "frozen");
     assert_stored(&connected.store.write(&events("after", 10).into()), 10);
@@ -152,7 +152,7 @@ fn no_kafka(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn what_answers_and_is_no_kafka_is_told_in_time_by_every_choice() {
+fn what_answers_and_is_not_kafka_is_reported_in_time_by_every_choice() {
     let _alone = alone(&CLASSIC);
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..],

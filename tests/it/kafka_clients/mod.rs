@@ -1,4 +1,4 @@
-//! Both Kafka clients on real brokers: what they write, what they say when they can't, and when.
+//! Both Kafka clients on real brokers: what they write, and what they report, and when, if they cannot.
 
 mod faults;
 mod refusals;

@@ -1,4 +1,4 @@
-//! A broker that answers and refuses: one event for its own sake, or everything until someone acts.
+//! A broker that answers and refuses: one event, or everything until someone acts.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn one_bad_in_500_costs_no_neighbour() {
     let started = Instant::now();
     let outcomes = connected.store.write(&batch.clone().into());
     assert_within(started, DEADLINE);
-    // Found, and kept for when the clocks agree: a wrong clock is no fault of the event.
+    // Found, and kept until the clocks agree: the event is not to blame for a wrong clock.
     assert!(
         matches!(&outcomes[321], Err(StoreError::Unavailable(_, why)) if why.contains("message.timestamp"))
     );
@@ -83,7 +83,7 @@ fn a_batch_of_the_largest_size_goes_through() {
 }
 
 #[test]
-fn a_topic_that_may_not_be_written_is_no_fault_of_the_event() {
+fn the_event_is_not_to_blame_for_a_topic_that_may_not_be_written() {
     let broker = alone(&FRAGILE);
     broker.create_topic("forbidden", 1, &[]);
     broker.make_read_only("forbidden");

@@ -1,4 +1,4 @@
-//! The server answers, and says no: each time the right class, in words that tell what to do (F9).
+//! The server answers with an error: each has its class and a text that says what to do (F9).
 
 use super::*;
 

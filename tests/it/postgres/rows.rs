@@ -113,7 +113,7 @@ fn one_refused_row_in_500_costs_only_itself() {
 fn texts_too_long_for_an_index_that_somebody_added_cost_only_themselves() {
     let bench = Bench::new();
     let mut store = bench.connect();
-    // Digits of hashes can't be compressed to fit.
+    // Digits of hashes cannot be compressed to fit.
     let hashes = bench
         .server
         .value("SELECT string_agg(sha512(n::text::bytea)::text, '') FROM generate_series(1, 100) n");

@@ -65,9 +65,9 @@ fn plans_made_while_the_tables_were_empty_do_not_read_all_of_them_later() {
     drop(store);
     let scans = "SELECT relname || ' ' || idx_scan, seq_scan FROM pg_stat_user_tables \
                  WHERE relname IN ('raw_logs', 'dead_letters') AND idx_scan > 100 ORDER BY 1";
-    let told = poll(PATIENCE, "the figures of the ended session", || {
-        let told = bench.server.sql(scans);
-        (!told.is_empty()).then_some(told)
+    let scanned = poll(PATIENCE, "the statistics of the ended session", || {
+        let scanned = bench.server.sql(scans);
+        (!scanned.is_empty()).then_some(scanned)
     });
-    assert!(told.iter().all(|table| table[1] == "0"), "{told:?}");
+    assert!(scanned.iter().all(|table| table[1] == "0"), "{scanned:?}");
 }

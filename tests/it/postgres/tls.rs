@@ -6,7 +6,7 @@ const IS_ENCRYPTED: &str = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_a
      WHERE application_name = 'logs-ingest'";
 
 #[test]
-fn each_sslmode_believes_whom_it_says() {
+fn each_sslmode_trusts_as_it_says() {
     let bench = Bench::with(Server::builder().tls());
     let by_name = bench.server.url_as("till");
     let by_address = bench.server.url();

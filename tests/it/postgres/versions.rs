@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// Held events 1 and 2, 3 at home, 4 a dead letter, as the first release wrote them.
+/// Held events 1 and 2, home event 3, dead letter 4, as the first release wrote them.
 const ROWS: &str = "\
     INSERT INTO raw_logs (ingest_id, received_at, state, reason, instance, request_id, payload) \
     SELECT lpad(n::text, 32, '0')::uuid, now(), CASE n WHEN 3 THEN 'home' ELSE 'held' END, 'kafka is down', 'till-7', \

@@ -39,10 +39,10 @@ fn held_rows_fill_the_spool_to_its_limit_and_deletes_make_room() {
     assert!(figures.full && figures.writable);
     assert!(figures.bytes <= LIMIT, "{} bytes are used", figures.bytes);
     assert_eq!(figures.held, stored);
-    assert!(spool.dead_letter(&[(event(1 << 40), because("policy"))]).is_err());
+    assert!(spool.keep_letters(&[(event(1 << 40), because("policy"))]).is_err());
 
     let rows = held(&spool);
-    spool.bury(vec![(rows[0].0, because("poison"))]).unwrap();
+    spool.dead_letter(vec![(rows[0].0, because("poison"))]).unwrap();
     spool.release(rows[1..rows.len() / 2].iter().map(|(seq, _)| *seq).collect()).unwrap();
     assert!(!spool.figures().full);
     let (more, _) = fill(&spool, stored);

@@ -78,22 +78,25 @@ fn starts(what: &str, name: &str, how: &str, folder: &Folder) {
     let found = intact(&spool);
     let first: Vec<u64> = (0..found.len() as u64).collect();
     match name {
-        // Made anew from the log.
+        // Made again from the log.
         INDEX => assert_eq!(found, (0..ALL).collect::<Vec<_>>(), "{what}"),
         // A log ends where it is damaged, at the end of a transaction; all before is there.
         LOG => assert!(found == first && found.len() as u64 >= OLD, "{what}: {found:?}"),
-        // A flipped byte costs its own row, or the way to a page: then what was lost is told.
+        // A flipped byte costs its own row, or a page: then the loss is reported.
         _ => {
-            let told = spool.figures();
+            let figures = spool.figures();
             let whole = found.len() as u64 == ALL;
             assert!(
-                whole || told.rescues > 0 || told.held > found.len() as u64,
-                "{what}: {told:?} {found:?}"
+                whole || figures.rescues > 0 || figures.held > found.len() as u64,
+                "{what}: {figures:?} {found:?}"
             );
             assert!(how != "doubled" || whole, "{what}: what follows the end is of no account");
-            assert_eq!(told.damaged_files, told.rescues, "{what}");
+            assert_eq!(figures.damaged_files, figures.rescues, "{what}");
             // Of a missing database only the log can be set aside.
-            assert!(how == "missing" || told.rescues == folder.set_aside().len() as u64, "{what}: {told:?}");
+            assert!(
+                how == "missing" || figures.rescues == folder.set_aside().len() as u64,
+                "{what}: {figures:?}"
+            );
         }
     }
     hold(&spool, [1_000]);
@@ -112,7 +115,7 @@ fn a_spool_of_yesterday_beside_todays_log_is_not_mixed_up() {
     fs::write(folder.0.join(LOG), log).unwrap();
     let spool = folder.open();
     let found = intact(&spool);
-    // SQLite can't tell whose log it is: nothing in either may be read as another event, and it starts.
+    // SQLite cannot know whose log it is: nothing in either may be read as another event, and it starts.
     assert!(found.iter().all(|number| *number < ALL || (500..600).contains(number)), "{found:?}");
     hold(&spool, [1_000]);
     close(&spool);

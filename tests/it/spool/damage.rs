@@ -57,7 +57,7 @@ fn a_flipped_byte_in_a_payload_is_found_and_the_row_becomes_a_dead_letter() {
     let why = read[2].event.as_ref().unwrap_err();
     assert!(why.contains("checksum"), "{why}");
     assert_eq!(intact(&spool), [0, 1, 3, 4]);
-    spool.bury(vec![(rows[2].0, because("damaged"))]).unwrap();
+    spool.dead_letter(vec![(rows[2].0, because("damaged"))]).unwrap();
     let figures = spool.figures();
     assert_eq!((figures.held, figures.dead_letters, figures.damaged), (4, 1, 1));
     close(&spool);
@@ -175,7 +175,7 @@ fn no_flipped_byte_stops_the_start_or_changes_an_event() {
         });
         let spool = match Spool::open(&copy.settings()) {
             Ok(spool) => spool,
-            // These bytes are the version: a small one beyond ours is believed, for no release may touch newer files.
+            // These bytes are the version: a small one beyond ours is accepted, because no release may touch newer files.
             Err(OpenError::Newer(_)) if (60..64).contains(&at) => continue,
             Err(error) => panic!("byte {at} ^ {mask:#x}: {error}"),
         };
@@ -258,9 +258,9 @@ fn a_truncated_database_keeps_the_rows_that_are_left() {
 }
 
 #[test]
-fn an_interrupted_rescue_is_completed_or_begun_anew() {
+fn an_interrupted_rescue_is_completed_or_begun_again() {
     let (folder, rows) = filled("rescue", 50);
-    // Cut off while it was copied: thrown away.
+    // Interrupted while it was copied: thrown away.
     fs::write(folder.0.join("spool.sqlite3.rescue"), b"half").unwrap();
     let spool = folder.open();
     assert_eq!(held(&spool), rows);
@@ -315,8 +315,8 @@ fn of_many_damaged_files_the_youngest_are_kept() {
 }
 
 #[test]
-fn counts_that_do_not_fit_the_rows_are_made_anew() {
-    // Too large to be read whole at start, so that the noted counts are believed at first.
+fn counts_that_do_not_match_the_rows_are_made_again() {
+    // Too large to be read whole at start, so that the noted counts are trusted at first.
     let folder = Folder::new("counts");
     let spool = folder.open();
     let big = "x".repeat(30_000);

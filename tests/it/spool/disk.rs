@@ -98,7 +98,7 @@ fn live(settings: &Settings) -> Life {
     store(&[1, 2], Standing::Held);
     store(&[3], Standing::Home);
     store(&[4], Standing::Held);
-    life.dead = spool.dead_letter(&[(event(5), because("policy"))]).is_ok();
+    life.dead = spool.keep_letters(&[(event(5), because("policy"))]).is_ok();
     if let Ok(rows) = spool.reader().and_then(|mut reader| reader.held_after(0, 1, 1 << 20))
         && let Some(row) = rows.first()
     {

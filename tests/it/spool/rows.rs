@@ -123,9 +123,9 @@ fn dead_letters_keep_the_event_and_its_error() {
     let spool = folder.open();
     hold(&spool, 0..3);
     let rows = held(&spool);
-    spool.bury(vec![(rows[1].0, because("too large")), (999, because("not there"))]).unwrap();
-    spool.dead_letter(&[(event(7), because("policy"))]).unwrap();
-    spool.dead_letter(&[(event(7), because("policy"))]).unwrap();
+    spool.dead_letter(vec![(rows[1].0, because("too large")), (999, because("not there"))]).unwrap();
+    spool.keep_letters(&[(event(7), because("policy"))]).unwrap();
+    spool.keep_letters(&[(event(7), because("policy"))]).unwrap();
     let figures = spool.figures();
     assert_eq!((figures.held, figures.dead_letters, figures.damaged), (2, 2, 0));
     assert_eq!(numbers(&held(&spool)), [0, 2]);
@@ -192,7 +192,7 @@ fn a_spool_opened_again_has_its_rows_and_figures() {
     let spool = folder.open();
     hold(&spool, 0..5);
     all_ok(&spool.append(&batch(10..12), Standing::Home, "no kafka is configured"));
-    spool.dead_letter(&[(event(20), because("policy"))]).unwrap();
+    spool.keep_letters(&[(event(20), because("policy"))]).unwrap();
     let before = spool.figures();
     let rows = held(&spool);
     close(&spool);

@@ -7,7 +7,7 @@ use logs_ingest::store::spool::OpenError;
 
 use super::*;
 
-/// A spool as the first release left it: held events 1 and 2, 3 at home, 4 a dead letter.
+/// A spool as the first release left it: held events 1 and 2, home event 3, dead letter 4.
 const FIRST_RELEASE: &str = include_str!("version-1.sql");
 
 /// The version that this program writes: there is a file for each.
@@ -53,7 +53,7 @@ fn a_spool_of_the_first_release_is_brought_up_to_date_with_all_its_rows() {
 
 #[test]
 fn an_updated_spool_survives_the_loss_of_its_first_page() {
-    // Which is put right from a fresh spool's: both must have been made in the same way.
+    // It is mended from a fresh spool's: both must have been made in the same way.
     let folder = first_release(Folder::new("old-page"));
     close(&folder.open());
     let mut bytes = fs::read(folder.database()).unwrap();

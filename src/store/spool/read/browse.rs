@@ -1,26 +1,22 @@
-//! Reading rows with their events checked: for export, replay, and the dead letters.
+//! Rows with their events checked: for export, replay, and dead letters.
 //!
-//! Invariant: a call looks at a bounded number of rows and holds a bounded number of bytes, however
-//! few rows are wanted.
-
-use std::sync::Arc;
+//! Invariant: a call reads a bounded number of rows and holds a bounded number of bytes, however few rows are wanted.
 
 use rusqlite::{OptionalExtension, Row, params_from_iter};
 
-use super::journal::{Journal, JournalError, WANTED, Wish};
-use super::row::{self, RESTORE_COLUMNS};
+use super::journal::{FilterValues, Journal, JournalError, WANTED};
 use crate::event::Event;
 use crate::store::browse::{Kept, Letter, Page, Wanted};
+use crate::store::spool::row::{self, RESTORE_COLUMNS};
 
-/// What [`kept`] reads, the filter's verdict last; [`letter`] has two more in front of it.
+/// What [`kept`] reads after the event's own columns.
 const KEPT_COLUMNS: &str = "state, reason";
 
 impl Journal {
-    /// Wanted rows of `raw_logs` after `seq`, in order: of the next `max_rows` rows, and about `max_bytes`
-    /// of events.
+    /// Wanted rows of `raw_logs` after `seq`, in order: of the next `max_rows` rows, and about `max_bytes` of events.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn kept_after(
         &self,
         seq: i64,
@@ -32,14 +28,14 @@ impl Journal {
             "SELECT {RESTORE_COLUMNS}, {KEPT_COLUMNS}, {WANTED} FROM raw_logs WHERE seq > ?7 ORDER BY seq LIMIT ?8"
         );
         let max = max_rows.cast_signed();
-        let wish = Wish::of(wanted);
+        let filter = FilterValues::of(wanted);
         self.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
-            let mut found = statement.query(params_from_iter(wish.then(&[&seq, &max])))?;
+            let mut found = statement.query(params_from_iter(filter.then(&[&seq, &max])))?;
             let mut page = Page { rows: Vec::new(), next: None };
-            let (mut looked, mut bytes) = (0, 0);
+            let (mut read, mut bytes) = (0, 0);
             while let Some(row) = found.next()? {
-                (looked, page.next) = (looked + 1, Some(row.get(0)?));
+                (read, page.next) = (read + 1, Some(row.get(0)?));
                 if row.get(8)? {
                     let kept = kept(row);
                     bytes += kept.event.as_ref().map_or(0, Event::size_bytes);
@@ -49,7 +45,7 @@ impl Journal {
                     return Ok(page);
                 }
             }
-            page.next = page.next.filter(|_| looked == max_rows);
+            page.next = page.next.filter(|_| read == max_rows);
             Ok(page)
         })
     }
@@ -57,7 +53,7 @@ impl Journal {
     /// Wanted dead letters after `seq`, as [`Journal::kept_after`].
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn letters_after(
         &self,
         seq: i64,
@@ -70,10 +66,10 @@ impl Journal {
              WHERE {WANTED} AND seq > ?7 ORDER BY seq LIMIT ?8"
         );
         let max = max_rows.cast_signed();
-        let wish = Wish::of(wanted);
+        let filter = FilterValues::of(wanted);
         self.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
-            let mut found = statement.query(params_from_iter(wish.then(&[&seq, &max])))?;
+            let mut found = statement.query(params_from_iter(filter.then(&[&seq, &max])))?;
             let mut page = Page { rows: Vec::new(), next: None };
             let mut bytes = 0;
             while let Some(row) = found.next()? {
@@ -93,7 +89,7 @@ impl Journal {
     /// The dead letter with this id.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn letter(&self, ingest_id: &str) -> Result<Option<Letter>, JournalError> {
         let sql = format!(
             "SELECT {RESTORE_COLUMNS}, {KEPT_COLUMNS}, failed_at, error FROM dead_letters WHERE ingest_id = ?1"
@@ -104,7 +100,7 @@ impl Journal {
     /// The highest `seq` in `raw_logs`, 0 where it is empty.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn last_seq(&self) -> Result<i64, JournalError> {
         self.read(|db| db.query_row("SELECT coalesce(max(seq), 0) FROM raw_logs", [], |row| row.get(0)))
     }
@@ -129,13 +125,8 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Letter> {
     Ok(Letter { kept, failed_at: text(row, 8), error: text(row, 9), remains })
 }
 
-/// A column as text, whatever damage made of it.
+/// A column as text, however damaged.
 fn text(row: &Row<'_>, index: usize) -> String {
     let bytes = row.get_ref(index).ok().and_then(|value| value.as_bytes_or_null().ok().flatten());
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
-}
-
-/// What is wrong with a row, if anything is.
-pub(super) fn damage(row: &Row<'_>) -> Option<Arc<str>> {
-    row::restore(row).err()
 }

@@ -1,19 +1,27 @@
-//! Opening the file that is there, whatever state it is in. A damaged one is set aside, never
-//! overwritten and never deleted; its rows whose checksum holds go into a fresh one, and the daemon starts.
+//! Opens the spool's file in whatever state it is. A damaged one is set aside, never overwritten and never deleted; its
+//! rows whose checksum matches are copied into a fresh one, and the daemon starts.
 //!
-//! Invariant: at no moment are rows in no file that a later start would look at: the fresh file takes
-//! the old one's name only when it is whole (see [`Files::adopt_rescue`]).
+//! - `salvage` copies rows; `first_page` makes a file readable whose header is damaged
+//! - `swap` puts the fresh file in place; `aside` keeps the damaged ones
+//!
+//! Invariant: at every moment each row is in a file that a later start reads: the fresh file takes the old one's name
+//! only when it is whole (see `swap`).
+
+pub(super) mod aside;
+mod first_page;
+mod salvage;
+mod swap;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, ffi};
 
-use super::fault::{self, Fault};
+use self::first_page::FirstPage;
+use super::errors::{self, Fault};
 use super::files::{self, Files};
-use super::mend::{self, Page};
-use super::schema::{self, Problem};
-use super::{OpenError, salvage, write};
+use super::schema::{self, FileProblem};
+use super::{OpenError, counts};
 use crate::limits::SPOOL_CHECK_BYTES_MAX;
 
 /// An open spool, and what had to be done to get it.
@@ -23,13 +31,12 @@ pub(super) struct Opened {
     pub(super) rescued: bool,
     /// Rows that could not be kept, where the file was damaged.
     pub(super) lost: u64,
-    /// The file was small enough to be read whole, so its figures are worth counting anew.
+    /// The file was small enough to be read whole, so its rows are counted again.
     pub(super) checked_whole: bool,
 }
 
-/// Opens the spool, or sets a damaged one aside and opens what could be saved of it. `damage` was met
-/// while it was in use, where no look at the file may find it again. New rows come after `seq_floor`,
-/// whatever could be read.
+/// Opens the spool, or sets a damaged one aside and opens what could be saved of it. `damage` was found while the file
+/// was in use, and may not be found again. New rows get numbers after `seq_floor`, whatever could be read.
 pub(super) fn open(
     files: &Files,
     seq_floor: i64,
@@ -38,23 +45,24 @@ pub(super) fn open(
 ) -> Result<Opened, OpenError> {
     let io = |error: std::io::Error| {
         OpenError::Unusable(format!(
-            "can't prepare the spool {}: {error}: check DATA_DIR, its disk and its owner",
+            "cannot prepare the spool {}: {error}: check DATA_DIR, its disk and its owner",
             files.database.display()
         ))
     };
-    files.resume_rescue().map_err(io)?;
+    swap::resume(files).map_err(io)?;
     let in_use = damage.is_some();
     let stump =
-        files.is_stump().then(|| schema::sqlite_error(ffi::SQLITE_NOTADB, "most of the file is gone"));
+        swap::is_stump(files).then(|| schema::sqlite_error(ffi::SQLITE_NOTADB, "most of the file is gone"));
     let damage = damage.or(stump);
     if damage.is_none() {
         files.make_database(&files.database).map_err(io)?;
     }
     let bytes = files.bytes();
-    let first = damage.map_or_else(|| try_open(&files.database, bytes), |error| Err(Problem::Sqlite(error)));
+    let first =
+        damage.map_or_else(|| try_open(&files.database, bytes), |error| Err(FileProblem::Sqlite(error)));
     match first {
         Ok(db) => Ok(Opened { db, rescued: false, lost: 0, checked_whole: bytes <= SPOOL_CHECK_BYTES_MAX }),
-        Err(Problem::Sqlite(error)) if is_damage(files, &error) => {
+        Err(FileProblem::Sqlite(error)) if is_damage(files, &error) => {
             let lost = rescue(files, &error, seq_floor, in_use, stopping)?;
             match try_open(&files.database, bytes) {
                 Ok(db) => Ok(Opened { db, rescued: true, lost, checked_whole: true }),
@@ -65,11 +73,11 @@ pub(super) fn open(
     }
 }
 
-/// At the opening more errors say so than in use: a file that SQLite calls read-only though this user may
-/// write to it, or of an unknown format, or without a column of ours, is not what we have written.
+/// At the opening more errors mean damage than in use: a file that SQLite calls read-only although this user may write to
+/// it, or of an unknown format, or without one of our columns, is not what we have written.
 fn is_damage(files: &Files, error: &rusqlite::Error) -> bool {
     match error {
-        // Statements that hold in a sound file.
+        // The statements are right in a sound file.
         Error::SqlInputError { .. } => true,
         _ => match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => files.writable(),
@@ -79,28 +87,30 @@ fn is_damage(files: &Files, error: &rusqlite::Error) -> bool {
     }
 }
 
-fn refusal(path: &Path, problem: Problem) -> OpenError {
+fn refusal(path: &Path, problem: FileProblem) -> OpenError {
     let path_shown = path.display();
     match problem {
-        Problem::Newer(version) => OpenError::Newer(format!(
+        FileProblem::Newer(version) => OpenError::Newer(format!(
             "the spool {path_shown} has schema version {version}, this release knows up to {}: start the newer \
              release that made it, or move the file away to start with an empty spool",
             schema::VERSION
         )),
-        Problem::Foreign => OpenError::Unusable(format!(
+        FileProblem::Foreign => OpenError::Unusable(format!(
             "{path_shown} is another program's database: move it away, or set another DATA_DIR"
         )),
-        Problem::Sqlite(error) => OpenError::Unusable(fault::text("can't open the spool", path, &error)),
+        FileProblem::Sqlite(error) => {
+            OpenError::Unusable(errors::text("cannot open the spool", path, &error))
+        }
     }
 }
 
-fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
+fn try_open(path: &Path, bytes: u64) -> Result<Connection, FileProblem> {
     let db = schema::writer(path)?;
     if bytes <= SPOOL_CHECK_BYTES_MAX {
-        // Unlike quick_check it also sees an index that has lost a row.
+        // Unlike quick_check it also finds an index that has lost a row.
         let verdict: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
-            return Err(Problem::Sqlite(schema::sqlite_error(ffi::SQLITE_CORRUPT, &verdict)));
+            return Err(FileProblem::Sqlite(schema::sqlite_error(ffi::SQLITE_CORRUPT, &verdict)));
         }
     } else {
         for sql in [
@@ -116,8 +126,8 @@ fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
         }
     }
     let last: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM raw_logs", [], |row| row.get(0))?;
-    if last.max(write::last_seq(&db)?) > write::SEQ_MAX {
-        return Err(Problem::Sqlite(schema::sqlite_error(
+    if last.max(counts::last_seq(&db)?) > counts::SEQ_MAX {
+        return Err(FileProblem::Sqlite(schema::sqlite_error(
             ffi::SQLITE_CORRUPT,
             "the order of its rows is damaged",
         )));
@@ -125,7 +135,7 @@ fn try_open(path: &Path, bytes: u64) -> Result<Connection, Problem> {
     Ok(db)
 }
 
-/// Copies what can be read into a fresh file and swaps the two. Returns how many rows were not kept.
+/// Copies what can be read into a fresh file and swaps the two. Returns how many rows were lost.
 fn rescue(
     files: &Files,
     why: &rusqlite::Error,
@@ -134,17 +144,19 @@ fn rescue(
     stopping: &AtomicBool,
 ) -> Result<u64, OpenError> {
     let path = &files.database;
-    log::error!("{}", fault::text("the spool is damaged:", path, why));
+    log::error!("{}", errors::text("the spool is damaged:", path, why));
     let fresh_error = |error: &rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => OpenError::Stopped(format!(
-            "the repair of the spool {} is broken off, for the daemon is told to stop: the next start begins it anew",
+            "the repair of the spool {} is interrupted, because the daemon stops: the next start begins it again",
             path.display()
         )),
-        _ => OpenError::Unusable(fault::text("can't save the damaged spool's rows to", &files.rescue, error)),
+        _ => {
+            OpenError::Unusable(errors::text("cannot save the damaged spool's rows to", &files.rescue, error))
+        }
     };
     let fresh_io = |error: std::io::Error| {
         OpenError::Unusable(format!(
-            "can't save the damaged spool's rows to {}: {error}: free room on that disk, check its owner",
+            "cannot save the damaged spool's rows to {}: {error}: free room on that disk, check its owner",
             files.rescue.display()
         ))
     };
@@ -152,13 +164,13 @@ fn rescue(
     files.make_database(&files.rescue).map_err(fresh_io)?;
     let create = || schema::writer(&files.rescue).map_err(|problem| refusal(&files.rescue, problem));
     create()?.close().map_err(|(_, error)| fresh_error(&error))?;
-    let page = mend::first_page(&files.rescue).map_err(fresh_io)?;
+    let page = first_page::read(&files.rescue).map_err(fresh_io)?;
     let fresh = create()?;
     let source = if mended(files, &page, in_use) { &files.mended } else { path };
     let salvage = salvage::run(source, &fresh, seq_floor, stopping).map_err(|error| fresh_error(&error))?;
     fresh.close().map_err(|(_, error)| fresh_error(&error))?;
     files::remove_with_companions(&files.mended).map_err(fresh_io)?;
-    let aside = files.adopt_rescue().map_err(fresh_io)?;
+    let aside = swap::adopt_rescue(files).map_err(fresh_io)?;
     log::error!(
         "the damaged spool is kept as {}: {} rows were saved from it, {} could not be read",
         aside.display(),
@@ -168,17 +180,15 @@ fn rescue(
     Ok(salvage.lost)
 }
 
-/// Whether there is a copy to read from because the file's first page is damaged. Not while the file is in use:
-/// readers in this process have locks on it that a look at its bytes would drop.
-fn mended(files: &Files, fresh: &Page, in_use: bool) -> bool {
+/// Whether there is a copy to read from, because the file's first page is damaged. Not while the file is in use: a look
+/// at its bytes would drop the locks of this process's readers.
+fn mended(files: &Files, fresh: &FirstPage, in_use: bool) -> bool {
     if in_use {
         return false;
     }
-    files.mend(fresh).unwrap_or_else(|error| {
+    first_page::mend(files, fresh).unwrap_or_else(|error| {
         let path = files.mended.display();
-        log::error!(
-            "can't put the damaged first page right in a copy, {path}: {error}: free room on that disk"
-        );
+        log::error!("cannot mend the damaged first page in a copy, {path}: {error}: free room on that disk");
         false
     })
 }

@@ -1,26 +1,26 @@
-//! Room and age: what the spool may take, and which home rows go first.
+//! Room and age: what the spool may hold, and which home rows are removed first.
 //!
-//! Invariants: a held row is never removed to make room; every removal of home rows is bounded in one
-//! transaction; free pages go back to the disk in small steps.
+//! Invariants: a held row is never removed to make room; a transaction removes a bounded number of home rows; free
+//! pages go back to the disk in small steps.
 
 use rusqlite::Connection;
 
-use super::row;
-use super::write::Tally;
+use super::tables::Changes;
 use crate::event::Event;
 use crate::limits::{
     SPOOL_DEFAULT_BYTES, SPOOL_DISK_SHARE, SPOOL_GIVE_BACK_PAGES, SPOOL_REMOVE_ROWS, SPOOL_SPARE_PAGES,
 };
+use crate::store::spool::row;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// What the spool may hold: as it is set, or else what leaves a small disk to others.
-pub(super) fn limit(set: Option<u64>, disk_bytes: u64) -> u64 {
+/// What the spool may hold: the setting, or else the default and at most a share of a small disk.
+pub(in crate::store::spool) fn limit(set: Option<u64>, disk_bytes: u64) -> u64 {
     set.unwrap_or_else(|| SPOOL_DEFAULT_BYTES.min(disk_bytes / SPOOL_DISK_SHARE))
 }
 
 /// Bytes of the file that hold data.
-pub(super) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
+pub(in crate::store::spool) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let pages = pragma(db, "PRAGMA page_count")?;
     let free = pragma(db, "PRAGMA freelist_count")?;
     Ok(pages.saturating_sub(free) * pragma(db, "PRAGMA page_size")?)
@@ -30,22 +30,22 @@ fn pragma(db: &Connection, sql: &str) -> rusqlite::Result<u64> {
     db.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
-/// How many of the events, from the first on, may go in now. Removes the oldest home rows where that
-/// makes room; a file far above its limit (the limit was lowered) shrinks step by step while home
-/// rows are left, and new events go in meanwhile.
+/// How many of the events, from the first on, may go in now. Removes the oldest home rows if that makes room; a file far
+/// above its limit (after the limit was lowered) shrinks step by step while home rows are left, and new events go in
+/// meanwhile.
 pub(super) fn make_room<'a>(
     tx: &Connection,
     events: impl Iterator<Item = &'a Event> + Clone,
     max_bytes: u64,
-    tally: &mut Tally,
+    changes: &mut Changes,
 ) -> rusqlite::Result<usize> {
     let need: u64 = events.clone().map(row::row_bytes).sum();
     let before = used_bytes(tx)?;
     let mut used = before;
     let mut home_left = true;
-    // Twice what is needed comes down to the limit in time, and one step stays short.
+    // Removing twice what is needed brings the file down to the limit in time, and one step stays short.
     while used.saturating_add(need) > max_bytes && home_left && before.saturating_sub(used) < 2 * need {
-        home_left = remove_oldest_home(tx, i64::MAX, 64, tally)? > 0;
+        home_left = remove_oldest_home(tx, i64::MAX, 64, changes)? > 0;
         used = used_bytes(tx)?;
     }
     if home_left && used.saturating_add(need) > max_bytes && used < before {
@@ -66,7 +66,7 @@ pub(super) fn remove_expired(
     tx: &Connection,
     cutoff_ms: i64,
     now_ms: i64,
-    tally: &mut Tally,
+    changes: &mut Changes,
 ) -> rusqlite::Result<usize> {
     let sql = "SELECT seq, received_at FROM raw_logs WHERE state = 'home' ORDER BY seq LIMIT ?1";
     let mut statement = tx.prepare_cached(sql)?;
@@ -76,13 +76,13 @@ pub(super) fn remove_expired(
         })?
         .collect::<rusqlite::Result<Vec<(i64, Option<i64>)>>>()?;
     match expired_up_to(&rows, cutoff_ms, now_ms) {
-        Some(seq) => remove_oldest_home(tx, seq, SPOOL_REMOVE_ROWS, tally),
+        Some(seq) => remove_oldest_home(tx, seq, SPOOL_REMOVE_ROWS, changes),
         None => Ok(0),
     }
 }
 
-/// The last row, in order of arrival, that is certainly too old. Wall clocks jump, the order does not: a
-/// row is only as old as every row before it allows, and a date in the future says nothing by itself.
+/// The last row, in order of arrival, that is too old for sure. Wall clocks jump, the order does not: a row is only as
+/// old as every row before it allows, and a date in the future means nothing by itself.
 fn expired_up_to(rows: &[(i64, Option<i64>)], cutoff_ms: i64, now_ms: i64) -> Option<i64> {
     let mut expired = None;
     for &(seq, received_at_ms) in rows {
@@ -100,14 +100,14 @@ fn remove_oldest_home(
     tx: &Connection,
     up_to: i64,
     rows: usize,
-    tally: &mut Tally,
+    changes: &mut Changes,
 ) -> rusqlite::Result<usize> {
     let sql = "DELETE FROM raw_logs WHERE seq IN \
                (SELECT seq FROM raw_logs WHERE state = 'home' AND seq <= ?1 ORDER BY seq LIMIT ?2)";
     let removed = tx.prepare_cached(sql)?.execute((up_to, rows.cast_signed()))?;
-    tally.home -= i64::try_from(removed).unwrap_or(0);
-    tally.removed += removed as u64;
-    tally.bytes += 1_000 * removed as u64;
+    changes.home -= i64::try_from(removed).unwrap_or(0);
+    changes.removed += removed as u64;
+    changes.bytes += 1_000 * removed as u64;
     Ok(removed)
 }
 

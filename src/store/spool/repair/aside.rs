@@ -1,7 +1,7 @@
-//! Damaged files that were set aside, for whoever wants to look at them. Their readable rows are in the
-//! spool; what is left in them is kept as long as there is room for it.
+//! Damaged files that were set aside, for people to look at. Their readable rows are in the spool; the files are kept
+//! while there is room.
 //!
-//! Invariant: the youngest is never removed; the others stay below a number and below the spool's own limit.
+//! Invariant: the youngest is never removed; the others stay below a number and below the spool's own size limit.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,55 +9,52 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 
-use super::files::{COMPANIONS, DATABASE, Files, remove_with_companions, with_suffix};
 use crate::limits::SPOOL_ASIDE_MAX;
+use crate::store::spool::files::{COMPANIONS, DATABASE, Files, remove_with_companions, with_suffix};
 
-/// Between the spool's name and a stamp.
+/// Between the spool's name and the time.
 const ASIDE: &str = ".damaged-";
 /// `20251118T172135Z`: sorts by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 const STAMP_CHARS: usize = 16;
 
-/// A file that was set aside: the stamp, the count behind it, the database's name. In the order of age.
+/// A file that was set aside: its time, the number after it, the database's name. They sort by age.
 type Aside = (String, u32, String);
 
-impl Files {
-    /// `spool.sqlite3.damaged-20251118T172135Z`: after every name that is in use, wherever the clock went.
-    pub(super) fn unused_aside(&self) -> PathBuf {
-        let now = Utc::now().format(STAMP).to_string();
-        let (stamp, count) = match self.aside().pop() {
-            Some((stamp, count, _)) if stamp >= now => (stamp, count + 1),
-            _ => (now, 1),
-        };
-        let count = if count == 1 { String::new() } else { format!("-{count}") };
-        with_suffix(&self.database, &format!("{ASIDE}{stamp}{count}"))
-    }
+/// `spool.sqlite3.damaged-20251118T172135Z`: after every name that is in use, wherever the clock went.
+pub(super) fn unused(files: &Files) -> PathBuf {
+    let now = Utc::now().format(STAMP).to_string();
+    let (stamp, count) = match all(files).pop() {
+        Some((stamp, count, _)) if stamp >= now => (stamp, count + 1),
+        _ => (now, 1),
+    };
+    let count = if count == 1 { String::new() } else { format!("-{count}") };
+    with_suffix(&files.database, &format!("{ASIDE}{stamp}{count}"))
+}
 
-    /// Removes the oldest damaged files beyond what is kept. Returns how many are left.
-    pub(super) fn thin_out_aside(&self, max_bytes: u64) -> u64 {
-        let mut aside: Vec<PathBuf> =
-            self.aside().into_iter().map(|(_, _, name)| self.dir.join(name)).collect();
-        let sizes: Vec<u64> = aside.iter().map(|path| bytes_with_companions(path)).collect();
-        for path in aside.drain(..beyond(&sizes, max_bytes)) {
-            match remove_with_companions(&path) {
-                Ok(()) => log::warn!(
-                    "removed the damaged spool {}: younger ones take the room that such files may have",
-                    path.display()
-                ),
-                Err(error) => log::warn!("can't remove the damaged spool {}: {error}", path.display()),
-            }
+/// Removes the oldest damaged files beyond what is kept. Returns how many are left.
+pub(in crate::store::spool) fn thin_out(files: &Files, max_bytes: u64) -> u64 {
+    let mut aside: Vec<PathBuf> = all(files).into_iter().map(|(_, _, name)| files.dir.join(name)).collect();
+    let sizes: Vec<u64> = aside.iter().map(|path| bytes_with_companions(path)).collect();
+    for path in aside.drain(..beyond(&sizes, max_bytes)) {
+        match remove_with_companions(&path) {
+            Ok(()) => log::warn!(
+                "removed the damaged spool {}: younger ones take the room that such files may have",
+                path.display()
+            ),
+            Err(error) => log::warn!("cannot remove the damaged spool {}: {error}", path.display()),
         }
-        aside.len() as u64
     }
+    aside.len() as u64
+}
 
-    /// The damaged files that are here, oldest first. A log without its database counts too.
-    fn aside(&self) -> Vec<Aside> {
-        let names = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        let mut found: Vec<Aside> = names.filter_map(|name| age_order(&name)).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
+/// The damaged files that are there, oldest first. A log without its database counts too.
+fn all(files: &Files) -> Vec<Aside> {
+    let names = fs::read_dir(&files.dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut found: Vec<Aside> = names.filter_map(|name| age_order(&name)).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn age_order(name: &OsStr) -> Option<Aside> {
@@ -105,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sort_by_age_and_strangers_are_none() {
+    fn names_sort_by_age_and_other_names_are_none() {
         let order = |name: &str| age_order(OsStr::new(name));
         let name = "spool.sqlite3.damaged-20251118T172135Z";
         assert_eq!(order(name), Some(("20251118T172135Z".into(), 1, name.into())));

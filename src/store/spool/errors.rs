@@ -1,4 +1,4 @@
-//! SQLite's errors, sorted by what to do about them, in words that say what to do.
+//! SQLite's errors, sorted by what to do, in texts that say what to do.
 
 use std::fmt;
 use std::path::Path;
@@ -8,20 +8,20 @@ use rusqlite::{Error, ErrorCode, ffi};
 use crate::store::error::one_line;
 use crate::store::{Cause, StoreError};
 
-/// What a failed statement or commit asks for.
+/// What to do after a failed statement or commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// One row's own fault: the others may still go in.
     Row,
     /// No room on the disk: nothing is wrong with the connection.
     Full,
-    /// The disk failed, or the file can't be written. What the connection has cached is not to be trusted.
+    /// The disk failed, or the file cannot be written. The connection's cache is not to be trusted.
     Disk,
-    /// The file's structure is damaged.
+    /// The file is damaged.
     Damaged,
     /// Another program holds the file's lock.
     Busy,
-    /// Anything else: nothing is known to be wrong with the file.
+    /// Anything else: the file may be sound.
     Other,
 }
 
@@ -32,7 +32,7 @@ impl Fault {
                 Self::of_code(failure)
             }
             Error::ToSqlConversionFailure(_) => Self::Row,
-            // A column of another type than the schema's, or text that is none: SQLite never wrote it so.
+            // A column of another type than the schema's, or text that is not text: SQLite did not write that.
             Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) | Error::Utf8Error(..) => {
                 Self::Damaged
             }
@@ -56,7 +56,7 @@ impl Fault {
         }
     }
 
-    /// The same for a caller who keeps the event.
+    /// The cause for a caller who keeps the event.
     pub(super) fn cause(self) -> Cause {
         match self {
             Self::Full => Cause::Full,
@@ -69,7 +69,7 @@ impl Fault {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::Row => "this event can't be kept as it is",
+            Self::Row => "this event cannot be kept as it is",
             Self::Full => "free room on that disk",
             Self::Disk => "check the disk, its mount and the file's owner",
             Self::Damaged => "the file is set aside and its readable rows are saved",
@@ -81,19 +81,19 @@ impl Fault {
     }
 }
 
-/// "what on path: SQLite's words: what to do".
+/// "what on path: SQLite's message: what to do".
 pub(super) fn text(doing: &str, path: &Path, error: &Error) -> String {
     let fault = Fault::of(error);
     let said = Words(error).to_string();
     format!("{doing} {}: {}: {}", path.display(), one_line(&said), fault.advice())
 }
 
-/// As [`text`], for a caller who keeps the event.
+/// The same, for a caller who keeps the event.
 pub(super) fn unavailable(doing: &str, path: &Path, error: &Error) -> StoreError {
     StoreError::unavailable(Fault::of(error).cause(), text(doing, path, error))
 }
 
-/// SQLite's words and its extended code, which tells a failed fsync from a failed write.
+/// SQLite's message and its extended code, which is different for a failed fsync and a failed write.
 struct Words<'a>(&'a Error);
 
 impl fmt::Display for Words<'_> {
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_text_names_the_path_and_what_to_do() {
-        let said = text("can't write to", Path::new("/data/spool.sqlite3"), &failure(ffi::SQLITE_FULL));
-        assert!(said.starts_with("can't write to /data/spool.sqlite3: "), "{said}");
+        let said = text("cannot write to", Path::new("/data/spool.sqlite3"), &failure(ffi::SQLITE_FULL));
+        assert!(said.starts_with("cannot write to /data/spool.sqlite3: "), "{said}");
         assert!(said.ends_with(": free room on that disk"), "{said}");
     }
 }

@@ -1,27 +1,30 @@
-//! The first page of the file: SQLite's header and the schema. One wrong byte there can hide every row
-//! behind it from SQLite, yet but for a few counters it is the same in every spool of a version. So a copy
-//! of the file with the first page of a fresh spool is readable again.
+//! The first page of the file: SQLite's header and the schema. One wrong byte there can hide every row from SQLite, but
+//! except for a few counters the page is the same in every spool of a version. So a copy of the file with the first page
+//! of a fresh spool is readable again.
 //!
-//! Holds as long as every migration makes its tables in the order in which a fresh file gets them.
+//! Invariant: every migration makes its tables in the order in which a fresh file gets them.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-pub(super) const PAGE_BYTES: usize = 4_096;
+use crate::store::spool::files::{self, COMPANIONS, Files, with_suffix};
+use crate::store::spool::schema::PAGE_BYTES;
+
 /// Change counter, size in pages, free pages, cookie of the schema.
 const COUNTERS: std::ops::Range<usize> = 24..44;
 /// The size in pages, among them.
 const SIZE: std::ops::Range<usize> = 28..32;
-/// The change counter that the size is valid for, and the SQLite that wrote it.
+/// The change counter for which the size is valid, and the version of SQLite that wrote it.
 const WRITTEN: std::ops::Range<usize> = 92..100;
 
 /// The first page of a file.
-pub(super) type Page = [u8; PAGE_BYTES];
+pub(super) type FirstPage = [u8; PAGE_BYTES];
 
-/// Reads the first page; what the file is too short for is zero. Never of a file that is open in SQLite here.
-pub(super) fn first_page(database: &Path) -> io::Result<Page> {
+/// Reads the first page; what a short file lacks of it is zero. Never call it for a file that this process has open in
+/// SQLite.
+pub(super) fn read(database: &Path) -> io::Result<FirstPage> {
     let mut page = [0; PAGE_BYTES];
     let mut found = Vec::with_capacity(PAGE_BYTES);
     match File::open(database) {
@@ -33,13 +36,23 @@ pub(super) fn first_page(database: &Path) -> io::Result<Page> {
     Ok(page)
 }
 
-/// Makes `copy` of a database whose first page is damaged, with that of a fresh spool. `false`: the first
-/// page is not the trouble, and nothing was made.
-pub(super) fn mend(database: &Path, copy: &Path, fresh: &Page) -> io::Result<bool> {
-    let found = first_page(database)?;
+/// A copy of the damaged database with the first page of a fresh one, and of its log, if the first page is damaged.
+/// `false`: it is not, and nothing was made.
+pub(super) fn mend(files: &Files, fresh: &FirstPage) -> io::Result<bool> {
+    files::remove_with_companions(&files.mended)?;
+    let mended = copy_mended(&files.database, &files.mended, fresh)?;
+    let log = with_suffix(&files.database, COMPANIONS[0]);
+    if mended && log.exists() {
+        fs::copy(log, with_suffix(&files.mended, COMPANIONS[0]))?;
+    }
+    Ok(mended)
+}
+
+fn copy_mended(database: &Path, copy: &Path, fresh: &FirstPage) -> io::Result<bool> {
+    let found = read(database)?;
     let bytes = fs::metadata(database).map_or(0, |meta| meta.len()).max(PAGE_BYTES as u64);
     let sound = with_size(fresh, bytes / PAGE_BYTES as u64);
-    // A size beyond the end of the file, cut or flipped, makes SQLite refuse all of it.
+    // A size beyond the end of a cut file makes SQLite refuse all of it.
     if same_but_counters(&found, fresh) && found[SIZE] == sound[SIZE] {
         return Ok(false);
     }
@@ -52,8 +65,8 @@ pub(super) fn mend(database: &Path, copy: &Path, fresh: &Page) -> io::Result<boo
     Ok(true)
 }
 
-fn same_but_counters(one: &Page, other: &Page) -> bool {
-    let parts = |page: &Page| {
+fn same_but_counters(one: &FirstPage, other: &FirstPage) -> bool {
+    let parts = |page: &FirstPage| {
         [
             page[..COUNTERS.start].to_vec(),
             page[COUNTERS.end..WRITTEN.start].to_vec(),
@@ -63,8 +76,8 @@ fn same_but_counters(one: &Page, other: &Page) -> bool {
     parts(one) == parts(other)
 }
 
-/// A first page for a file of so many pages, none of them known to be free.
-fn with_size(fresh: &Page, pages: u64) -> Page {
+/// A first page for a file with this number of pages, none of them free.
+fn with_size(fresh: &FirstPage, pages: u64) -> FirstPage {
     let mut page = *fresh;
     page[SIZE].copy_from_slice(&u32::try_from(pages).unwrap_or(u32::MAX).to_be_bytes());
     page[32..40].fill(0);
@@ -77,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_no_damage_and_everything_else_is() {
+    fn counters_may_differ_and_everything_else_is_damage() {
         let page = [7; PAGE_BYTES];
         for at in 0..PAGE_BYTES {
             let mut changed = page;

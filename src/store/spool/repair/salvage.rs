@@ -1,34 +1,33 @@
-//! Reading what can be read of a damaged file, row by row, into a fresh one.
+//! Copies what can be read of a damaged file, row by row, into a fresh one.
 //!
-//! Invariant: only rows whose checksum holds are copied, and each keeps its place in the order.
+//! Invariant: only rows whose checksum matches are copied, and each keeps its number in the order.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, OptionalExtension, ffi};
 
-use super::fault::Fault;
-use super::row::{self, Failure, Label};
-use super::{fault, schema, write};
 use crate::event::Event;
 use crate::store::Standing;
+use crate::store::spool::errors::{self, Fault};
+use crate::store::spool::row::{self, Failure, Label};
+use crate::store::spool::{counts, schema};
 
-/// Rows that one read of a damaged file asks for.
-const PAGE_ROWS: usize = 200;
-/// Such reads that share one commit of the fresh file.
-const PAGES_A_COMMIT: u64 = 25;
-/// Rows whose place in the order is damaged; one flipped byte makes one.
+/// Rows of one read of a damaged file.
+const READ_ROWS: usize = 200;
+/// Reads that share one commit of the fresh file.
+const READS_PER_COMMIT: u64 = 25;
+/// Rows whose number is damaged; one flipped byte makes one.
 const STRAYS_MAX: usize = 1_000;
 
-/// What came of it.
+/// How many rows were copied, and how many were lost.
 #[derive(Default)]
 pub(super) struct Salvage {
     pub(super) kept: u64,
     pub(super) lost: u64,
 }
 
-/// Errors are the fresh file's, or say that the daemon is stopping: whatever the damaged file says only
-/// ends what can be read of it.
+/// Errors are those of the fresh file, or the daemon's stop: an error of the damaged file only ends what can be read of it.
 pub(super) fn run(
     damaged: &Path,
     fresh: &Connection,
@@ -36,14 +35,14 @@ pub(super) fn run(
     stopping: &AtomicBool,
 ) -> rusqlite::Result<Salvage> {
     let mut total = Salvage::default();
-    // Cut off at any moment the fresh file is thrown away, so it is committed in parts that keep its log small.
+    // An interrupted fresh file is deleted, so it may be committed in parts, which keep its log small.
     fresh.execute_batch("BEGIN")?;
     fresh.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('raw_logs', ?1)", [seq_floor])?;
     match schema::reader(damaged) {
         Ok(old) => {
-            // A page with one bad cell still has good ones; every row proves itself by its checksum.
+            // A page with one damaged cell still has good ones; the checksum proves every row.
             if let Err(error) = old.pragma_update(None, "cell_size_check", false) {
-                log::warn!("{}", fault::text("can't read all of the damaged spool", damaged, &error));
+                log::warn!("{}", errors::text("cannot read all of the damaged spool", damaged, &error));
             }
             for table in ["raw_logs", "dead_letters"] {
                 let salvage = salvage_table(&old, fresh, table, stopping)?;
@@ -53,15 +52,15 @@ pub(super) fn run(
             total.lost = total.lost.max(noted_rows(&old).saturating_sub(total.kept));
         }
         Err(error) => {
-            log::error!("{}", fault::text("nothing can be read from the damaged spool", damaged, &error))
+            log::error!("{}", errors::text("nothing can be read from the damaged spool", damaged, &error))
         }
     }
-    write::recount(fresh)?;
+    counts::recount(fresh)?;
     fresh.execute_batch("COMMIT")?;
     Ok(total)
 }
 
-/// How many rows the damaged file believed to have, where it still says.
+/// How many rows the damaged file had by its own counts, if they can be read.
 fn noted_rows(old: &Connection) -> u64 {
     let sql = "SELECT coalesce(sum(value), 0) FROM figures WHERE name <> 'schema_version'";
     old.query_row(sql, [], |row| row.get::<_, i64>(0)).map_or(0, i64::unsigned_abs)
@@ -81,10 +80,10 @@ fn salvage_table(
         if stopping.load(Ordering::Acquire) {
             return Err(schema::sqlite_error(ffi::SQLITE_INTERRUPT, "the daemon is stopping"));
         }
-        if count.is_multiple_of(PAGES_A_COMMIT) {
+        if count.is_multiple_of(READS_PER_COMMIT) {
             fresh.execute_batch("COMMIT; BEGIN")?;
         }
-        let page = copy_page(old, fresh, table, after, PAGE_ROWS, &mut strays)?;
+        let page = copy_page(old, fresh, table, after, READ_ROWS, &mut strays)?;
         salvage.kept += page.kept;
         salvage.lost += page.bad;
         let progress = page.last.is_some_and(|last| last > after);
@@ -99,7 +98,7 @@ fn salvage_table(
         let single = copy_page(old, fresh, table, next - 1, 1, &mut strays)?;
         salvage.kept += single.kept;
         salvage.lost += single.bad + u64::from(single.broke_off);
-        // A damaged order may answer with a row from before: it still goes forward, and not for ever.
+        // A damaged order may return an earlier row: the search still moves forward, and ends.
         stalls = if next > after { 0 } else { stalls + 1 };
         if stalls > STRAYS_MAX {
             break;
@@ -115,7 +114,7 @@ fn salvage_table(
 #[derive(Default)]
 struct Copied {
     kept: u64,
-    /// Rows that were read and whose checksum doesn't hold.
+    /// Rows that were read and whose checksum does not match.
     bad: u64,
     last: Option<i64>,
     broke_off: bool,
@@ -157,9 +156,11 @@ fn copy_page(
         let label = Label { seq: Some(seq), standing, reason: text(7), instance: text(8) };
         let failure = Failure { failed_at: text(9), error: text(10) };
         let failure = (table == "dead_letters").then_some(&failure);
-        let inserted = match (1..=write::SEQ_MAX).contains(&seq) {
+        let inserted = match (1..=counts::SEQ_MAX).contains(&seq) {
             true => row::insert(fresh, &event, &label, failure),
-            false => Err(schema::sqlite_error(ffi::SQLITE_CONSTRAINT_ROWID, "no place in the order")),
+            false => {
+                Err(schema::sqlite_error(ffi::SQLITE_CONSTRAINT_ROWID, "its number in the order is damaged"))
+            }
         };
         match inserted {
             Ok(inserted) => page.kept += u64::from(inserted),
@@ -173,7 +174,7 @@ fn copy_page(
     }
 }
 
-/// An intact event whose place in the order is damaged or taken: it comes after all others.
+/// An intact event whose number is damaged or taken: it comes after all others.
 struct Stray {
     event: Event,
     standing: Standing,
@@ -191,8 +192,8 @@ impl Stray {
     }
 }
 
-/// The first row after `after` whose page can be reached: the distance is doubled until a read
-/// succeeds, then halved to where the damage ends.
+/// The first row after `after` that can be read: the distance is doubled until a read succeeds, then halved to where the
+/// damage ends.
 fn next_reachable(old: &Connection, table: &str, after: i64) -> Option<i64> {
     let sql = format!("SELECT seq FROM {table} NOT INDEXED WHERE seq >= ?1 ORDER BY seq LIMIT 1");
     let probe = |from: i64| -> Result<Option<i64>, rusqlite::Error> {

@@ -1,4 +1,4 @@
-//! Reading held rows for Kafka, oldest first.
+//! Held rows for Kafka, oldest first.
 //!
 //! Invariant: no read transaction outlives a call, so that checkpoints get through.
 
@@ -7,25 +7,25 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::fault::{self, Fault};
-use super::figures::Shared;
-use super::row::{self, RESTORE_COLUMNS};
-use super::schema;
 use crate::event::Event;
+use crate::store::spool::errors::{self, Fault};
+use crate::store::spool::figures::SpoolState;
+use crate::store::spool::row::{self, RESTORE_COLUMNS};
+use crate::store::spool::schema;
 use crate::store::{HeldRow, StoreError};
 
 /// A read-only connection to the spool, for one thread.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    shared: Arc<Shared>,
+    state: Arc<SpoolState>,
     generation: u64,
     db: Option<Connection>,
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path, shared: Arc<Shared>) -> Result<Self, StoreError> {
-        let mut reader = Self { path: path.to_owned(), generation: shared.generation(), shared, db: None };
+    pub(in crate::store::spool) fn open(path: &Path, state: Arc<SpoolState>) -> Result<Self, StoreError> {
+        let mut reader = Self { path: path.to_owned(), generation: state.generation(), state, db: None };
         reader.connection()?;
         Ok(reader)
     }
@@ -33,7 +33,7 @@ impl Reader {
     /// Held rows after `seq`, in order: at most `max_rows`, and about `max_bytes` of events, but at least one.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file can't be read now.
+    /// [`StoreError::Unavailable`]: the file cannot be read now.
     pub fn held_after(
         &mut self,
         seq: i64,
@@ -41,24 +41,24 @@ impl Reader {
         max_bytes: usize,
     ) -> Result<Vec<HeldRow>, StoreError> {
         let path = self.path.clone();
-        let shared = Arc::clone(&self.shared);
+        let state = Arc::clone(&self.state);
         let rows = read(self.connection()?, seq, max_rows, max_bytes);
         rows.map_err(|error| {
             match Fault::of(&error) {
                 Fault::Damaged => {
-                    shared.suspect(self.generation);
+                    state.suspect(self.generation);
                     self.db = None;
                 }
                 Fault::Disk => self.db = None,
                 _ => {}
             }
-            fault::unavailable("can't read held events from", &path, &error)
+            errors::unavailable("cannot read held events from", &path, &error)
         })
     }
 
-    /// The connection to the file that now has the name.
+    /// The connection to the file that has the name now.
     fn connection(&mut self) -> Result<&Connection, StoreError> {
-        let generation = self.shared.generation();
+        let generation = self.state.generation();
         if generation != self.generation {
             self.db = None;
             self.generation = generation;
@@ -66,7 +66,7 @@ impl Reader {
         let db = match self.db.take() {
             Some(db) => db,
             None => schema::reader(&self.path).map_err(|error| {
-                fault::unavailable("can't open the spool for reading", &self.path, &error)
+                errors::unavailable("cannot open the spool for reading", &self.path, &error)
             })?,
         };
         Ok(self.db.insert(db))

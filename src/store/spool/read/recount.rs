@@ -1,4 +1,4 @@
-//! Counting the spool's rows for people, one by one, beside a running daemon or without one.
+//! Counts the spool's rows one by one, beside a running daemon or without one.
 //!
 //! Invariant: read-only, in short reads, one row in memory at a time.
 
@@ -7,14 +7,14 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::journal::{Journal, JournalError};
-use super::row::{self, RESTORE_COLUMNS};
-use super::write::{self, Counts};
 use crate::store::Standing;
+use crate::store::spool::counts::{self, Counts};
+use crate::store::spool::row::{self, RESTORE_COLUMNS};
 
-/// Rows that one read goes through.
-const PAGE: u32 = 1_000;
+/// Rows of one read.
+const READ_ROWS: u32 = 1_000;
 
-/// What is really in the file, and what the file says is in it.
+/// What is in the file, and what the file's own counts say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recount {
     /// Rows that wait for Kafka.
@@ -25,14 +25,14 @@ pub struct Recount {
     pub dead_letters: u64,
     /// Rows among the held and the home ones whose checksum does not hold.
     pub damaged: u64,
-    /// Held, home and dead letters as the file's own figures have them. None: they can't be read.
+    /// Held, home and dead letters by the file's own counts. None: they cannot be read.
     pub noted: Option<(u64, u64, u64)>,
 }
 
 /// Reads every row of the spool in `dir`. Rows that move meanwhile may be missed or counted twice.
 ///
 /// # Errors
-/// No spool is there, or it can't be read by this user or this release.
+/// There is no spool, or this user or this release cannot read it.
 pub fn recount(dir: &Path) -> Result<Recount, JournalError> {
     Journal::open(dir)?.read(count)
 }
@@ -44,7 +44,7 @@ fn count(db: &Connection) -> rusqlite::Result<Recount> {
     let mut after = i64::MIN;
     loop {
         let before = after;
-        let mut rows = statement.query((after, PAGE))?;
+        let mut rows = statement.query((after, READ_ROWS))?;
         while let Some(row) = rows.next()? {
             after = row.get(0)?;
             found.damaged += u64::from(row::restore(row).is_err());
@@ -59,6 +59,6 @@ fn count(db: &Connection) -> rusqlite::Result<Recount> {
     }
     let letters: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
     found.dead_letters = letters.unsigned_abs();
-    found.noted = write::counts(db)?.map(|Counts { held, home, dead_letters }| (held, home, dead_letters));
+    found.noted = counts::read(db)?.map(|Counts { held, home, dead_letters }| (held, home, dead_letters));
     Ok(found)
 }

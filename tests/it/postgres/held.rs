@@ -22,7 +22,11 @@ fn forwarded_rows_are_not_read_again() {
         .sql("SELECT seq, forwarded_at FROM raw_logs WHERE forwarded_at IS NOT NULL ORDER BY seq");
     assert_eq!(first, again, "the first acknowledgement counts");
     hold(&mut store, 0..10);
-    assert_eq!(numbers(&held(&mut store)), [0, 2, 4, 6, 8], "a repeat of a forwarded event is not held anew");
+    assert_eq!(
+        numbers(&held(&mut store)),
+        [0, 2, 4, 6, 8],
+        "a repeat of a forwarded event is not held again"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reading the spool for people, beside a running daemon or without one.
+//! The spool as commands read it, beside a running daemon or without one.
 //!
 //! Invariant: read-only, in short reads, a bounded number of rows at a time.
 
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
 
-use super::fault::{self, Fault};
-use super::files::DATABASE;
-use super::{row, schema};
 use crate::store::Standing;
 use crate::store::browse::Wanted;
+use crate::store::spool::errors::{self, Fault};
+use crate::store::spool::files::DATABASE;
+use crate::store::spool::{row, schema};
 
-/// An event as people read it. A field that can't be read, in a damaged row, is absent.
+/// An event as people read it. A field that cannot be read, in a damaged row, is absent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its place in the order.
+    /// Its number in the order.
     pub seq: i64,
     /// The answer's `X-Ingest-Id`.
     pub ingest_id: String,
     /// When it was received, in UTC, as `2025-11-18T17:21:35.750Z`.
     pub received_at: String,
-    /// What it is here for.
+    /// What it is kept for.
     pub standing: Standing,
     /// The event's level.
     pub level: Option<String>,
@@ -40,7 +40,7 @@ pub struct Entry {
     pub payload: Option<Vec<u8>>,
 }
 
-/// Why the spool can't be read: what, where, and what to do.
+/// Why the spool cannot be read: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalError(String);
 
@@ -56,7 +56,7 @@ impl std::error::Error for JournalError {}
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    /// Which file the name meant when it was opened.
+    /// The file that had the name when it was opened.
     identity: Option<(u64, u64)>,
     db: Connection,
 }
@@ -65,7 +65,7 @@ impl Journal {
     /// Opens the spool in `dir`, whether a daemon has it or not.
     ///
     /// # Errors
-    /// No spool is there, or it can't be read by this user or this release.
+    /// There is no spool, or this user or this release cannot read it.
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let path = dir.join(DATABASE);
         let identity = identity(&path);
@@ -84,7 +84,7 @@ impl Journal {
             ))),
             Some(_) => Ok(Self { path, identity, db }),
             None => Err(JournalError(format!(
-                "{} is no spool of this daemon: set DATA_DIR to the folder that it uses",
+                "{} is not a spool of this daemon: set DATA_DIR to the folder that it uses",
                 path.display()
             ))),
         }
@@ -93,22 +93,22 @@ impl Journal {
     /// The seq before the first of the last `count` wanted events.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn before_last(&self, count: u32, wanted: &Wanted) -> Result<i64, JournalError> {
         let sql = format!(
             "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM raw_logs)) FROM \
              (SELECT seq FROM raw_logs WHERE {WANTED} ORDER BY seq DESC LIMIT ?7)"
         );
-        let wish = Wish::of(wanted);
+        let filter = FilterValues::of(wanted);
         self.read(|db| {
-            db.prepare_cached(&sql)?.query_row(params_from_iter(wish.then(&[&count])), |row| row.get(0))
+            db.prepare_cached(&sql)?.query_row(params_from_iter(filter.then(&[&count])), |row| row.get(0))
         })
     }
 
     /// Wanted events after `seq`, in order of arrival, at most `max`, with their payload or without.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn after(
         &self,
         seq: i64,
@@ -120,10 +120,10 @@ impl Journal {
             "SELECT seq, ingest_id, received_at, state, level, service, action, request_id, message, \
              CASE WHEN ?9 THEN payload END FROM raw_logs WHERE {WANTED} AND seq > ?7 ORDER BY seq LIMIT ?8"
         );
-        let wish = Wish::of(wanted);
+        let filter = FilterValues::of(wanted);
         self.read(|db| {
             db.prepare_cached(&sql)?
-                .query_map(params_from_iter(wish.then(&[&seq, &max, &payload])), |row| Ok(entry(row)))?
+                .query_map(params_from_iter(filter.then(&[&seq, &max, &payload])), |row| Ok(entry(row)))?
                 .collect()
         })
     }
@@ -134,7 +134,7 @@ impl Journal {
         &self.path
     }
 
-    /// Runs a short read; what goes wrong is told with the file's name and what to do.
+    /// Runs a short read; an error has the file's name and what to do.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -142,7 +142,7 @@ impl Journal {
         read(&self.db).map_err(|error| unreadable(&self.path, &error))
     }
 
-    /// Opens the file anew if the name means another one: the daemon has set a damaged file aside.
+    /// Opens the file again if another one has the name now: the daemon has set a damaged file aside.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -155,15 +155,15 @@ impl Journal {
     }
 }
 
-/// The filter's parts as parameters 1 to 6.
+/// The filter; its parts are parameters 1 to 6.
 pub(super) const WANTED: &str = "(?1 IS NULL OR request_id = ?1) AND (?2 IS NULL OR service = ?2) \
      AND (?3 IS NULL OR level IN (SELECT value FROM json_each(?3))) AND (?4 IS NULL OR state = ?4) \
      AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)";
 
-/// What [`WANTED`] compares with.
-pub(super) struct Wish([Option<String>; 6]);
+/// The parameters of [`WANTED`].
+pub(super) struct FilterValues([Option<String>; 6]);
 
-impl Wish {
+impl FilterValues {
     pub(super) fn of(wanted: &Wanted) -> Self {
         let levels = (!wanted.levels.is_empty()).then(|| serde_json::json!(wanted.levels).to_string());
         Self([
@@ -176,7 +176,7 @@ impl Wish {
         ])
     }
 
-    /// The parameters of a statement that has others behind these.
+    /// The parameters of a statement that has others after these.
     pub(super) fn then<'a>(&'a self, others: &[&'a dyn ToSql]) -> Vec<&'a dyn ToSql> {
         self.0.iter().map(|part| part as &dyn ToSql).chain(others.iter().copied()).collect()
     }
@@ -211,7 +211,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 }
 
 fn unreadable(path: &Path, error: &rusqlite::Error) -> JournalError {
-    let mut text = fault::text("can't read the spool", path, error);
+    let mut text = errors::text("cannot read the spool", path, error);
     if Fault::of(error) == Fault::Disk {
         text.push_str(", or run this as the daemon's user");
     }

@@ -1,27 +1,27 @@
-//! Is every row what it was? How many are there of what? Reading the whole spool in short reads.
+//! Whether every row is what it was, and how many rows there are of which kind: the whole spool, in short reads.
 //!
-//! Invariant: only SQLite's own check reads the file in one go; everything else goes page by page, so that
-//! the daemon's log can be brought into the file meanwhile.
+//! Invariant: only SQLite's own check reads the file in one go; everything else reads some rows at a time, so that the
+//! daemon's log can be brought into the file meanwhile.
 
 use std::fs;
 use std::path::Path;
 
-use super::browse;
-use super::files::Files;
 use super::journal::{Journal, JournalError};
-use super::row::{self, RESTORE_COLUMNS};
 use crate::store::Standing;
 use crate::store::browse::Page;
+use crate::store::spool::files::Files;
+use crate::store::spool::row::{self, RESTORE_COLUMNS};
+use crate::store::spool::write::keep;
 
-/// SQLite stops its check after so many complaints.
+/// SQLite stops its check after this many problems.
 const COMPLAINTS_MAX: u32 = 100;
 
 /// The tables that hold events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Events that wait or are at home.
+    /// Held and home rows.
     Logs,
-    /// Events that no broker will have as they are.
+    /// Dead letters.
     DeadLetters,
 }
 
@@ -36,23 +36,23 @@ impl Table {
     }
 }
 
-/// A row that is not what it was.
+/// A damaged row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct RowProblem {
     /// Which row.
     pub seq: i64,
     /// What is wrong with it.
     pub what: String,
-    /// Damaged rows are moved to the dead letters: then this one is known.
+    /// It is a dead letter already, and so reported.
     pub known: bool,
 }
 
-/// What a row counts as, in `spool stats`.
+/// What `spool stats` counts of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// When the event was received.
     pub received_at: String,
-    /// What the event is here for.
+    /// What the event is kept for.
     pub standing: Standing,
     /// The event's service.
     pub service: Option<String>,
@@ -63,16 +63,16 @@ pub struct Sizes {
 }
 
 impl Journal {
-    /// Checks the next `max_rows` rows after `seq`. With the rows that are wrong: how many were checked.
+    /// Checks the next `max_rows` rows after `seq`. Returns the damaged ones, and how many were checked.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn check_after(
         &self,
         table: Table,
         seq: i64,
         max_rows: usize,
-    ) -> Result<(Page<Problem, i64>, u64), JournalError> {
+    ) -> Result<(Page<RowProblem, i64>, u64), JournalError> {
         let known = match table {
             Table::Logs => "0",
             Table::DeadLetters => "error LIKE 'the row is damaged:%'",
@@ -89,8 +89,8 @@ impl Journal {
             while let Some(row) = found.next()? {
                 let seq = row.get(0)?;
                 (checked, page.next) = (checked + 1, Some(seq));
-                if let Some(what) = browse::damage(row) {
-                    page.rows.push(Problem { seq, what: what.to_string(), known: row.get(6)? });
+                if let Err(what) = row::restore(row) {
+                    page.rows.push(RowProblem { seq, what: what.to_string(), known: row.get(6)? });
                 }
             }
             page.next = page.next.filter(|_| checked == max_rows as u64);
@@ -98,22 +98,22 @@ impl Journal {
         })
     }
 
-    /// What SQLite's own check finds wrong with the file's structure and its indexes.
+    /// What SQLite's own check finds wrong with the structure of the file and its indexes.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn check_structure(&self) -> Result<Vec<String>, JournalError> {
         self.read(|db| {
             let mut statement = db.prepare(&format!("PRAGMA integrity_check({COMPLAINTS_MAX})"))?;
-            let said = statement.query_map([], |row| row.get::<_, String>(0))?;
-            said.filter(|line| !matches!(line, Ok(line) if line == "ok")).collect()
+            let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+            lines.filter(|line| !matches!(line, Ok(line) if line == "ok")).collect()
         })
     }
 
     /// The next `max_rows` rows after `seq`, as `spool stats` counts them. Payloads are not read.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn sizes_after(
         &self,
         table: Table,
@@ -147,9 +147,9 @@ impl Journal {
     /// Bytes of the file that hold data, and of the file and its log on the disk.
     ///
     /// # Errors
-    /// The file can't be read.
+    /// The file cannot be read.
     pub fn bytes(&self) -> Result<(u64, u64), JournalError> {
-        let used = self.read(super::keep::used_bytes)?;
+        let used = self.read(keep::used_bytes)?;
         let folder = self.path().parent().unwrap_or_else(|| Path::new("."));
         Ok((used, Files::in_dir(folder).bytes()))
     }

@@ -1,30 +1,30 @@
-//! What can be seen of a spool from outside, for `check-config`: beside a running daemon, and before there is one.
+//! What the folder of a spool shows, for `check-config`: beside a running daemon, and before there is one.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use super::keep;
+use crate::store::spool::write::keep;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// The folder, or the one in which it would be made.
     pub folder: PathBuf,
-    /// The spool's own folder is there.
+    /// The spool's own folder exists.
     pub exists: bool,
     /// This user may write there.
     pub writable: bool,
     /// A daemon has the spool.
     pub in_use: bool,
-    /// What this user may still write to the disk.
+    /// Bytes that this user may still write to the disk.
     pub free_bytes: u64,
-    /// Data that the spool may hold.
+    /// Bytes of data that the spool may hold.
     pub max_bytes: u64,
 }
 
-/// Looks. Writes nothing; `set` is `SPOOL_MAX_BYTES`.
+/// Looks, and writes nothing; `set` is `SPOOL_MAX_BYTES`.
 #[must_use]
 pub fn inspect(dir: &Path, set: Option<u64>) -> Inspection {
     let exists = dir.is_dir();
@@ -43,13 +43,13 @@ pub fn inspect(dir: &Path, set: Option<u64>) -> Inspection {
     }
 }
 
-/// The folder, or the first above it that is there.
+/// The folder, or the first above it that exists.
 fn nearest(dir: &Path) -> PathBuf {
     let here = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     here.ancestors().find(|folder| folder.exists()).map_or_else(|| here.clone(), Path::to_owned)
 }
 
-/// A lock that readers share: a daemon that has the spool refuses it and does not notice.
+/// A shared lock, which fails while a daemon has the spool, and does not disturb it.
 fn in_use(lock: &Path) -> bool {
     let Ok(file) = File::open(lock) else { return false };
     let taken = file.try_lock_shared();
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
+    fn a_missing_folder_is_judged_by_the_one_above() {
         let base = std::env::temp_dir().canonicalize().unwrap();
         let dir = base.join("no-such-folder/deeper");
         let found = inspect(&dir, Some(1 << 20));
