@@ -29,13 +29,18 @@ impl StoreConnector {
     /// Makes Kafka clients.
     #[must_use]
     pub fn kafka(settings: kafka::Settings) -> Self {
-        Self { attempt: Box::new(move || kafka::connect(&settings)), log: None }
+        Self::new(Box::new(move || kafka::connect(&settings)))
     }
 
     /// Makes Postgres clients for live events.
     #[must_use]
     pub fn postgres(settings: postgres::Settings, standing: Standing) -> Self {
-        Self { attempt: Box::new(move || postgres::connect_live(&settings, standing)), log: None }
+        Self::new(Box::new(move || postgres::connect_live(&settings, standing)))
+    }
+
+    /// Makes clients by `attempt`.
+    pub(in crate::delivery) fn new(attempt: Attempt) -> Self {
+        Self { attempt, log: None }
     }
 
     /// Also keeps `vitals` up to date and logs changes: for the live path's connection. `address` is for people.

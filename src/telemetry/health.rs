@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::host::clock::{self, Clock};
 use crate::store::StoredIn;
 use crate::store::postgres::RowCounts;
+use crate::store::spool::Figures;
 
 /// The state of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -214,6 +215,21 @@ impl Health {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.clock.now() - self.started
+    }
+
+    /// Whether events reach the store that they are meant for, as far as the daemon knows. A fallback that is down does not
+    /// degrade anything yet.
+    #[must_use]
+    pub fn is_well(&self, spool: &Figures) -> bool {
+        let meant_for = if self.kafka.state() == RemoteState::Off { &self.postgres } else { &self.kafka };
+        matches!(meant_for.state(), RemoteState::Off | RemoteState::Up) && spool.writable && !spool.full
+    }
+
+    /// Whether no store would take the next event.
+    #[must_use]
+    pub fn refuses(&self, spool: &Figures) -> bool {
+        let one_is_up = [&self.kafka, &self.postgres].iter().any(|remote| remote.state() == RemoteState::Up);
+        !one_is_up && (spool.full || !spool.writable)
     }
 
     /// The thread that owns `beat` moves.

@@ -9,7 +9,7 @@
 pub(in crate::delivery) mod backlog;
 pub(in crate::delivery) mod merge;
 mod passes;
-mod postgres_backlog;
+pub(in crate::delivery) mod postgres_backlog;
 
 use std::io;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ use crate::limits::{
     POSTGRES_COUNT_AGAIN, POSTGRES_COUNT_EVERY, POSTGRES_LOOK, POSTGRES_SWEEP, POSTGRES_SWEEP_PAUSE,
     POSTGRES_SWEEP_ROWS, POSTGRES_YIELD,
 };
-use crate::store::postgres::{self, Connected, Postgres, Settings};
-use crate::store::{Cause, Standing, StoreError, StoredIn, WriteResult};
+use crate::store::postgres::{self, Postgres, RowCounts, Settings};
+use crate::store::{Cause, HeldRow, Standing, StoreError, StoredIn, WriteResult};
 use crate::telemetry::health::Counted;
 use crate::telemetry::stats::Stats;
 
@@ -35,8 +35,8 @@ pub struct Retention {
 
 /// See the module.
 pub(in crate::delivery) struct PostgresBacklog {
-    link: Link<Connected>,
-    client: Option<Postgres>,
+    link: Link<Box<dyn Tables>>,
+    client: Option<Box<dyn Tables>>,
     /// Where there is no Kafka, rows are at home: nothing to drain.
     standing: Standing,
     retention: Retention,
@@ -49,17 +49,65 @@ pub(in crate::delivery) struct PostgresBacklog {
     trouble: Option<StoreError>,
 }
 
+/// What it asks of a connection.
+pub(in crate::delivery) trait Tables: Send {
+    /// See [`Postgres::take_drain_lock`].
+    fn take_drain_lock(&mut self) -> Result<bool, StoreError>;
+    /// See [`Postgres::held_after`].
+    fn held_after(&mut self, seq: i64, rows: usize, bytes: usize) -> Result<Vec<HeldRow>, StoreError>;
+    /// See [`Postgres::forwarded`].
+    fn forwarded(&mut self, seqs: &[i64]) -> WriteResult;
+    /// See [`Postgres::dead_letter`].
+    fn dead_letter(&mut self, rows: &[(i64, Arc<str>)]) -> WriteResult;
+    /// See [`Postgres::sweep`].
+    fn sweep(&mut self, forwarded: Duration, home: Duration, most: usize) -> Result<usize, StoreError>;
+    /// See [`Postgres::trim`].
+    fn trim(&mut self, bytes: u64, most: usize) -> Result<usize, StoreError>;
+    /// See [`Postgres::counts`].
+    fn counts(&mut self) -> Result<RowCounts, StoreError>;
+}
+
+impl Tables for Postgres {
+    fn take_drain_lock(&mut self) -> Result<bool, StoreError> {
+        Self::take_drain_lock(self)
+    }
+
+    fn held_after(&mut self, seq: i64, rows: usize, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
+        Self::held_after(self, seq, rows, bytes)
+    }
+
+    fn forwarded(&mut self, seqs: &[i64]) -> WriteResult {
+        Self::forwarded(self, seqs)
+    }
+
+    fn dead_letter(&mut self, rows: &[(i64, Arc<str>)]) -> WriteResult {
+        Self::dead_letter(self, rows)
+    }
+
+    fn sweep(&mut self, forwarded: Duration, home: Duration, most: usize) -> Result<usize, StoreError> {
+        Self::sweep(self, forwarded, home, most)
+    }
+
+    fn trim(&mut self, bytes: u64, most: usize) -> Result<usize, StoreError> {
+        Self::trim(self, bytes, most)
+    }
+
+    fn counts(&mut self) -> Result<RowCounts, StoreError> {
+        Self::counts(self)
+    }
+}
+
 /// Makes its connections.
 struct BacklogConnector(Settings);
 
 impl Connect for BacklogConnector {
-    type Client = Connected;
+    type Client = Box<dyn Tables>;
 
-    fn connect(&mut self) -> Result<Connected, StoreError> {
-        postgres::connect(&self.0)
+    fn connect(&mut self) -> Result<Self::Client, StoreError> {
+        postgres::connect(&self.0).map(|connected| Box::new(connected.store) as Self::Client)
     }
 
-    fn ended(&mut self, _: Result<&Connected, &StoreError>) {
+    fn ended(&mut self, _: Result<&Self::Client, &StoreError>) {
         // The live path's connector reports the same server.
     }
 }
@@ -72,8 +120,20 @@ impl PostgresBacklog {
         counted: Arc<Counted>,
         now: Instant,
     ) -> std::io::Result<Self> {
-        Ok(Self {
-            link: Link::start("pg-probe-r", BacklogConnector(settings))?,
+        let link = Link::start("pg-probe-r", BacklogConnector(settings))?;
+        Ok(Self::new(link, standing, retention, counted, now))
+    }
+
+    /// The backlog behind `link`.
+    pub(in crate::delivery) fn new(
+        link: Link<Box<dyn Tables>>,
+        standing: Standing,
+        retention: Retention,
+        counted: Arc<Counted>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            link,
             client: None,
             standing,
             retention,
@@ -83,14 +143,14 @@ impl PostgresBacklog {
             counted,
             count_at: now,
             trouble: None,
-        })
+        }
     }
 
     /// The connection, once it has the lock. None: another daemon drains, or the server is down.
-    fn drainer(&mut self, now: Instant) -> Result<Option<&mut Postgres>, StoreError> {
+    fn drainer(&mut self, now: Instant) -> Result<Option<&mut Box<dyn Tables>>, StoreError> {
         if self.client.is_none() {
             self.is_drainer = false;
-            self.client = self.link.take().map(|connected| connected.store);
+            self.client = self.link.take();
         }
         let Some(client) = &mut self.client else { return Ok(None) };
         if !self.is_drainer {
@@ -138,13 +198,13 @@ impl PostgresBacklog {
 
     fn call<T>(
         &mut self,
-        work: impl FnOnce(&mut Postgres) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut dyn Tables) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // What is to be noted there was acknowledged already: any connection will do.
         if self.client.is_none() {
-            self.client = self.link.take().map(|connected| connected.store);
+            self.client = self.link.take();
         }
-        let Some(client) = &mut self.client else {
+        let Some(client) = self.client.as_deref_mut() else {
             return Err(StoreError::unavailable(Cause::Unreachable, "there is no connection to postgres"));
         };
         let result = work(client);
@@ -172,7 +232,7 @@ impl Backlog for PostgresBacklog {
         }
         // A server that is too busy to count keeps its connection's other work waiting as well: later next time.
         let had_client = self.client.is_some();
-        match self.call(Postgres::counts) {
+        match self.call(|client| client.counts()) {
             Ok(figures) => {
                 self.counted.note(figures);
                 self.count_at = now + POSTGRES_COUNT_EVERY;

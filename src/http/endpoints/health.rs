@@ -123,10 +123,7 @@ pub fn sentence(context: &Context) -> String {
 pub(super) fn reply(context: &Context) -> Reply {
     let figures = context.spool.figures();
     let (kafka, postgres) = (&context.health.kafka, &context.health.postgres);
-    // The store that events are meant for. A fallback that is down does not degrade anything yet.
-    let home = if kafka.state() == RemoteState::Off { postgres } else { kafka };
-    let well =
-        matches!(home.state(), RemoteState::Off | RemoteState::Up) && figures.writable && !figures.full;
+    let well = context.health.is_well(&figures);
     let now = clock::record_ms();
     let in_postgres = context.health.postgres_rows.last();
     let body = HealthBody {

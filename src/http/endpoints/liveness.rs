@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::json;
 use crate::http::Context;
-use crate::telemetry::health::RemoteState;
 use crate::wire::reply::{Reply, retry_after};
 
 /// The answer to a probe.
@@ -63,9 +62,7 @@ pub(super) fn readyz(context: &Context) -> Reply {
         return fail("not ready", detail);
     }
     let figures = context.spool.figures();
-    let remotes = [&context.health.kafka, &context.health.postgres];
-    let one_is_up = remotes.iter().any(|remote| remote.state() == RemoteState::Up);
-    if !one_is_up && (figures.full || !figures.writable) {
+    if context.health.refuses(&figures) {
         let why = figures.last_error.unwrap_or_else(|| "the spool is full".into());
         return fail("not ready", why.to_string());
     }
