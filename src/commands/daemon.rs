@@ -1,9 +1,9 @@
 //! A running daemon, as commands ask it: one small HTTP client whose times and sizes are bounded.
 //!
-//! Over TLS it trusts the certificate that the settings name, or, where they name none, public authorities.
+//! Over TLS it trusts the certificate that the settings name, or, if they name none, public CAs.
 //!
-//! Invariants: no proxy of the environment, no redirect is followed, so that nothing but the daemon named
-//! is asked; what went wrong is told with the address and what to do.
+//! Invariants: no proxy of the environment is used, no redirect is followed, so that only the named daemon is
+//! asked; an error names the address and what to do.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -20,11 +20,11 @@ use crate::config::{RawSettings, local_url, own_certificate};
 use crate::limits::PEM_BYTES_MAX;
 use crate::wire::keys;
 
-/// To be connected; loopback and local networks take milliseconds.
+/// For the connection; loopback and local networks take milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// For the whole answer: what commands ask for, the daemon has at hand.
+/// For the whole answer: the daemon has it ready.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// The same for events that are to be stored: longer than the daemon itself takes at the most.
+/// The same for events that are to be stored: longer than the daemon itself takes at most.
 const STORED_LIMIT: Duration = Duration::from_secs(60);
 /// The largest answer to a command is some kilobytes.
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -35,20 +35,20 @@ pub struct DaemonArgs {
     /// The running daemon [default: http://127.0.0.1:PORT, or HOST's own address; https:// with TLS_CERT]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// File that holds the API key to show it, alone; needed where its status is protected
+    /// File that holds the API key for it and nothing else; needed if its status is protected
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Certificate to trust with https:// [default: TLS_CERT, else public authorities]
+    /// Certificate to trust with https:// [default: TLS_CERT, else public CAs]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
 
-/// What the daemon said.
+/// What the daemon answered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// What it says of coming again, in seconds.
+    /// Its `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
     /// The body.
     pub json: Value,
@@ -57,16 +57,16 @@ pub struct Answer {
 /// Why there is no answer. The text is for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskError {
-    /// Nothing listens there, or nothing is there at all.
-    Away(String),
-    /// Something is there, but it does not answer as a daemon does.
+    /// No connection: nothing listens there, or there is no such host.
+    Unreachable(String),
+    /// Something answers, but not as a daemon does.
     Strange(String),
 }
 
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(why) | Self::Strange(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Strange(why) => f.write_str(why),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Daemon {
     /// The daemon that the arguments name, or the one of these settings on this machine. Asks nothing yet.
     ///
     /// # Errors
-    /// A text for people: the URL, the key's file or TLS_CERT can't be used, or the settings name none.
+    /// A text for people: the URL, the key's file or TLS_CERT cannot be used, or the settings name none.
     pub fn new(args: &DaemonArgs, settings: &RawSettings) -> Result<Self, String> {
         let url = match args.url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => checked(url)?,
@@ -133,6 +133,21 @@ impl Daemon {
         self.understood(path, request.call(), ANSWER_LIMIT)
     }
 
+    /// The answer to `path` where that is 200.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub fn read(&self, path: &str) -> Result<Value, AskError> {
+        let Answer { status, json, .. } = self.get(path)?;
+        match status {
+            200 => Ok(json),
+            _ => {
+                let why = json["detail"].as_str().unwrap_or("no reason given");
+                Err(AskError::Strange(format!("{} answers {path} with {status}: {why}", self.url)))
+            }
+        }
+    }
+
     /// Sends a body, gzip, under an Idempotency-Key, and waits until it is stored; whatever the status of the answer.
     ///
     /// # Errors
@@ -170,7 +185,7 @@ impl Daemon {
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         let body = body.map_err(|error| self.trouble(&error, limit))?;
         let json = serde_json::from_slice(&body).map_err(|_| {
-            let text = format!("{} answers {path} with {status} and no JSON", self.url);
+            let text = format!("{} answers {path} with {status} and not with JSON", self.url);
             AskError::Strange(format!("{text}: is that logs-ingest? name the daemon by --url"))
         })?;
         Ok(Answer { status, retry_after, json })
@@ -178,22 +193,22 @@ impl Daemon {
 
     fn trouble(&self, error: &Error, limit: Duration) -> AskError {
         let url = &self.url;
-        let away = |why: &str| {
-            AskError::Away(format!(
-                "can't reach the daemon at {url}: {why}: is it running? set PORT as the daemon has it, or use --url"
+        let unreachable = |why: &str| {
+            AskError::Unreachable(format!(
+                "cannot reach the daemon at {url}: {why}: is it running? set PORT as the daemon has it, or use --url"
             ))
         };
         match error {
-            Error::Io(error) if is_away(error.kind()) => away(&error.to_string()),
-            Error::HostNotFound => away("no such host"),
+            Error::Io(error) if is_unreachable(error.kind()) => unreachable(&error.to_string()),
+            Error::HostNotFound => unreachable("no such host"),
             Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                away(&format!("no connection within {CONNECT_LIMIT:?}"))
+                unreachable(&format!("no connection within {CONNECT_LIMIT:?}"))
             }
             Error::Timeout(_) => {
                 AskError::Strange(format!("the daemon at {url} did not answer within {limit:?}: see its log"))
             }
             error => AskError::Strange(format!(
-                "the daemon at {url} can't be understood: {error}: is that logs-ingest?"
+                "cannot understand the daemon at {url}: {error}: is that logs-ingest?"
             )),
         }
     }
@@ -201,7 +216,7 @@ impl Daemon {
 
 /// The certificates of a PEM file.
 fn trusted(name: &str, path: &Path) -> Result<RootCerts, String> {
-    let unusable = |why: String| format!("{name} {} can't be used: {why}", path.display());
+    let unusable = |why: String| format!("{name} {} cannot be used: {why}", path.display());
     let mut pem = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
     file.take(PEM_BYTES_MAX).read_to_end(&mut pem).map_err(|error| unusable(error.to_string()))?;
@@ -214,7 +229,7 @@ fn trusted(name: &str, path: &Path) -> Result<RootCerts, String> {
     Ok(certificates.into())
 }
 
-fn is_away(kind: ErrorKind) -> bool {
+fn is_unreachable(kind: ErrorKind) -> bool {
     use ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
     matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
 }
@@ -225,7 +240,7 @@ fn checked(url: &str) -> Result<String, String> {
     let rest = bare.strip_prefix("http://").or_else(|| bare.strip_prefix("https://"));
     match rest {
         Some(host) if !host.is_empty() && !host.contains(['@', '?', '#', ' ']) => Ok(bare.to_owned()),
-        _ => Err("--url can't be used: write http://host:port, without a user name".to_owned()),
+        _ => Err("--url cannot be used: write http://host:port, without a user name".to_owned()),
     }
 }
 
@@ -242,7 +257,7 @@ mod tests {
         Daemon::new(&args, &RawSettings::default()).unwrap()
     }
 
-    /// Something that is no daemon of ours: it says `text` to whoever asks, then closes.
+    /// Something that is not a daemon of ours: it sends `text` to whoever asks, then closes.
     fn stranger(text: &'static str) -> (Daemon, std::thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let daemon = at(listener.local_addr().unwrap());
@@ -288,9 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_does_not_run_is_told_from_a_strange_one() {
+    fn a_daemon_that_does_not_run_and_a_strange_one_are_different_errors() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let Err(AskError::Away(why)) = at(free).get("/stats") else { panic!("nothing listens at {free}") };
+        let Err(AskError::Unreachable(why)) = at(free).get("/stats") else {
+            panic!("nothing listens at {free}")
+        };
         assert!(why.contains(&free.to_string()) && why.contains("is it running?"), "{why}");
         for text in [
             "SSH-2.0-OpenSSH_9.2\r\n",

@@ -7,34 +7,34 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local};
 
-use super::line;
+use super::exported;
 use super::output::{Output, visible};
 use super::selection::Selection;
 use crate::store::spool::{Entry, Journal};
 
 /// Events that are read at once.
 const PAGE: u32 = 100;
-/// `--follow` looks for new events this often: another process's commits wake nobody.
+/// `--follow` looks for new events this often: commits of another process wake nobody.
 const FOLLOW_EVERY: Duration = Duration::from_millis(250);
-/// The width of a terminal that doesn't tell its own.
+/// The width of a terminal that does not report its own.
 const WIDTH_DEFAULT: usize = 160;
 
 /// Show the events in the spool, oldest first.
 ///
 /// Reads DATA_DIR/spool.sqlite3 beside a running daemon or without one. Events that went to Kafka or to
-/// Postgres are not here: with KAFKA_BROKERS set the spool has only what still waits for Kafka, without it
+/// PostgreSQL are not here: with KAFKA_BROKERS set the spool has only what still waits for Kafka, without it
 /// every event of the last KEEP_DAYS.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EventsArgs {
-    /// How many events, counted from the newest
+    /// Number of events, counted from the newest
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     pub last: u32,
 
-    /// Go on with new events as they arrive, until interrupted
+    /// Continue with new events as they arrive, until interrupted
     #[arg(short, long)]
     pub follow: bool,
 
-    /// One JSON object a line: {"ingest_id":..,"received_at":..,"state":"held"|"home","event":{as stored}}
+    /// One JSON object per line: {"ingest_id":..,"received_at":..,"state":"held"|"home","event":{as stored}}
     #[arg(long)]
     pub json: bool,
 
@@ -43,12 +43,7 @@ pub struct EventsArgs {
     pub which: Selection,
 }
 
-/// Runs the command on the spool in `dir`, to standard output.
-///
-/// # Errors
-/// A text for people, when the spool can't be read or the output can't be written. A reader of the output
-/// that goes away (`| head`) is no error.
-pub fn run(args: &EventsArgs, dir: &Path) -> Result<(), String> {
+pub(super) fn run(args: &EventsArgs, dir: &Path) -> Result<(), String> {
     let width = io::stdout().is_terminal().then(terminal_width);
     show(args, dir, &mut Output::stdout(), width)
 }
@@ -60,12 +55,12 @@ fn show<W: Write>(
     width: Option<usize>,
 ) -> Result<(), String> {
     let wanted = args.which.wanted();
-    let mut journal = Journal::open(dir).map_err(|error| error.to_string())?;
-    let mut seq = journal.before_last(args.last, &wanted).map_err(|error| error.to_string())?;
+    let mut journal = Journal::open(dir)?;
+    let mut seq = journal.before_last(args.last, &wanted)?;
     loop {
-        let page = journal.after(seq, PAGE, &wanted, args.json).map_err(|error| error.to_string())?;
+        let page = journal.after(seq, PAGE, &wanted, args.json)?;
         for entry in &page {
-            let line = if args.json { line::of_entry(entry) } else { human_line(entry, width) };
+            let line = if args.json { exported::of_entry(entry) } else { human_line(entry, width) };
             if !out.line(line)? {
                 return Ok(());
             }
@@ -77,7 +72,7 @@ fn show<W: Write>(
             Some(entry) => seq = entry.seq,
             None if args.follow => {
                 std::thread::sleep(FOLLOW_EVERY);
-                journal.refresh().map_err(|error| error.to_string())?;
+                journal.refresh()?;
             }
             None => return Ok(()),
         }
@@ -158,12 +153,12 @@ mod tests {
     #[test]
     fn json_keeps_the_payload_on_one_line() {
         let payload = Some(b"{\"raw_data\":{\n\"a\" : 1.10}}".to_vec());
-        let line = line::of_entry(&Entry { payload, ..entry() });
+        let line = exported::of_entry(&Entry { payload, ..entry() });
         assert_eq!(
             line,
             r#"{"ingest_id":"0190","received_at":"2025-11-18T17:21:35.750Z","state":"home","event":{"raw_data":{ "a" : 1.10}}}"#
         );
-        let damaged = line::of_entry(&Entry { payload: Some(b"{\"a".to_vec()), ..entry() });
+        let damaged = exported::of_entry(&Entry { payload: Some(b"{\"a".to_vec()), ..entry() });
         assert!(damaged.ends_with(r#""event":null}"#), "{damaged}");
     }
 

@@ -9,16 +9,17 @@ use clap_complete::Shell;
 
 use super::Cli;
 use crate::config::definitions;
+use crate::host::exit::Exit;
 
-/// Write the manual pages, one a command, into a folder
+/// Write the manual pages, one per command, into a folder
 #[derive(Clone, Debug, clap::Args)]
 pub struct ManArgs {
-    /// Folder for them; it is made where it is not there
+    /// Folder for them; it is made if it does not exist
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
 }
 
-/// Print what completes commands and options in a shell
+/// Print the completion script of a shell
 ///
 /// For example: logs-ingest completions bash > ~/.local/share/bash-completion/completions/logs-ingest
 #[derive(Clone, Debug, clap::Args)]
@@ -28,12 +29,9 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Writes the pages.
-///
-/// # Errors
-/// A text for people.
-pub fn man(args: &ManArgs) -> Result<(), String> {
-    let failed = |error: io::Error| format!("can't write manual pages to {}: {error}", args.folder.display());
+pub(super) fn man(args: &ManArgs) -> Result<(), String> {
+    let failed =
+        |error: io::Error| format!("cannot write manual pages to {}: {error}", args.folder.display());
     fs::create_dir_all(&args.folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &args.folder).map_err(failed)?;
     let page = args.folder.join("logs-ingest.1");
@@ -41,7 +39,7 @@ pub fn man(args: &ManArgs) -> Result<(), String> {
     page.write_all(rest().as_bytes()).map_err(failed)
 }
 
-/// What the definitions do not say, as roff.
+/// What the definitions do not have, as roff.
 fn rest() -> String {
     let names: Vec<String> = definitions().into_iter().map(|setting| setting.name).collect();
     format!(
@@ -53,20 +51,15 @@ fn rest() -> String {
          .TP\n/var/lib/logs\\-ingest/spool.sqlite3\nThe service's spool. Never write to it with another program.\n\
          .SH SIGNALS\n\
          .TP\nSIGTERM, SIGINT\nTake no more requests, store and answer what was taken, stop.\n\
-         .TP\nSIGHUP\nRead API keys, certificate and key anew.\n\
-         .SH EXIT STATUS\n\
-         0 stopped as asked; 1 a command could not do what it was asked to; 64 wrong command line; 69 port or spool \
-         not to be had; 70 a bug; 78 a setting that can't be used.\n",
-        names.join(", ")
+         .TP\nSIGHUP\nReload API keys, certificate and key.\n\
+         .SH EXIT STATUS\n{}\n",
+        names.join(", "),
+        Exit::all()
     )
 }
 
-/// Prints the completions.
-///
-/// # Errors
-/// A text for people.
-pub fn completions(args: &CompletionsArgs) -> Result<(), String> {
+pub(super) fn completions(args: &CompletionsArgs) -> Result<(), String> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "logs-ingest", &mut text);
-    io::stdout().write_all(&text).map_err(|error| format!("can't write to standard output: {error}"))
+    io::stdout().write_all(&text).map_err(|error| format!("cannot write to standard output: {error}"))
 }

@@ -13,46 +13,42 @@ const WIDTH: usize = 100;
 const HEAD: &str = "\
 # Settings of logs-ingest: for EnvironmentFile= of a systemd unit, or for a shell (set -a; . FILE; set +a).
 #
-# Every setting stands here with its default, commented out: take the # before its name away to change it.
+# Every setting is here with its default, commented out: remove the # before its name to change it.
 # Sizes are bytes, or have KiB, MiB or GiB; durations are seconds, or have ms, s, m or h. A blank value means
-# the default. `logs-ingest check-config` tells what is in force and whether it works.
+# the default. `logs-ingest check-config` shows what is in force and whether it works.
 #
 # Passwords are better kept in files of their own (the settings that end in _FILE) or in systemd credentials.
 ";
 
 /// Write a commented file of all settings.
 ///
-/// Each stands there with its default and what it means. A file that is there already is left alone.
+/// Each is there with its default and what it means. A file that exists already is left alone.
 #[derive(Clone, Debug, clap::Args)]
 pub struct InitArgs {
-    /// Where to; - writes to standard output
+    /// The file; - is standard output
     #[arg(value_name = "FILE", default_value = "logs-ingest.env")]
     file: PathBuf,
 
-    /// Replace a file that is there already
+    /// Replace a file that exists already
     #[arg(long)]
     force: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// A text for people: the file is there already, or can't be written.
-pub fn run(args: &InitArgs) -> Result<(), String> {
+pub(super) fn run(args: &InitArgs) -> Result<(), String> {
     let text = sample(&definitions());
     if args.file == Path::new("-") {
         return std::io::stdout().write_all(text.as_bytes()).or_else(|error| match error.kind() {
             ErrorKind::BrokenPipe => Ok(()),
-            _ => Err(format!("standard output can't be written: {error}")),
+            _ => Err(format!("cannot write to standard output: {error}")),
         });
     }
     let path = &args.file;
-    let unwritable = |error| format!("{} can't be written: {error}", path.display());
+    let unwritable = |error| format!("cannot write {}: {error}", path.display());
     if !args.force {
-        // Takes the name, so that a file that comes now is not replaced either.
+        // Takes the name, so that a file that appears now is not replaced either.
         File::create_new(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => format!(
-                "{} is there already and stays as it is: use --force to replace it, or `init -` to see the new one",
+                "{} exists already and stays as it is: use --force to replace it, or `init -` to see the new one",
                 path.display()
             ),
             _ => unwritable(error),
@@ -119,8 +115,8 @@ mod tests {
     #[test]
     fn the_sample_file_is_what_init_writes() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/logs-ingest.env");
-        let told = "the settings changed: cargo run -- init --force deploy/logs-ingest.env";
-        assert!(fs::read_to_string(path).unwrap() == sample(&definitions()), "{told}");
+        let advice = "the settings changed: cargo run -- init --force deploy/logs-ingest.env";
+        assert!(fs::read_to_string(path).unwrap() == sample(&definitions()), "{advice}");
     }
 
     #[test]

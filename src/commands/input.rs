@@ -1,5 +1,5 @@
-//! What commands read: files or standard input, gzip or not, line by line. A line is never longer than its
-//! reader says, whatever is in the file.
+//! What commands read: files or standard input, gzip or not, line by line. No line is longer than its reader
+//! allows, whatever is in the file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// One file, or standard input.
 pub(super) struct Input {
     name: String,
-    /// Not looked at yet: that may wait for as long as nobody writes.
+    /// Not read yet: that may wait for as long as nobody writes.
     raw: Option<BufReader<Counted>>,
     reader: Box<dyn BufRead + Send>,
     read: Arc<AtomicU64>,
@@ -40,14 +40,14 @@ impl Input {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let name =
             if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-        let unreadable = |error: io::Error| format!("can't read {name}: {error}");
+        let unreadable = |error: io::Error| format!("cannot read {name}: {error}");
         let (file, bytes): (Box<dyn Read + Send>, u64) = match path == Path::new("-") {
             true => (Box::new(io::stdin()), 0),
             false => {
                 let file = File::open(path).map_err(unreadable)?;
                 let facts = file.metadata().map_err(unreadable)?;
                 if facts.is_dir() {
-                    return Err(format!("can't read {name}: it is a folder"));
+                    return Err(format!("cannot read {name}: it is a folder"));
                 }
                 (Box::new(file), facts.len())
             }
@@ -57,7 +57,7 @@ impl Input {
         Ok(Self { name, raw: Some(raw), reader: Box::new(io::empty()), read, stop, bytes })
     }
 
-    /// Gzip or not, its first bytes tell.
+    /// Its first bytes show whether it is gzip.
     fn begin(&mut self) -> io::Result<()> {
         let Some(raw) = &mut self.raw else { return Ok(()) };
         let is_gzip = raw.fill_buf()?.starts_with(&GZIP);

@@ -1,45 +1,45 @@
-//! How far a long command is: a bar on a terminal, a line now and then elsewhere; and what went wrong with single
-//! events, of which the first are told.
+//! How far a long command is: a bar on a terminal, a line now and then elsewhere; and the first problems with single
+//! events.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::output::{count, some, time_span};
 
-/// A terminal is told this often, everything else rarely.
+/// A bar is drawn this often, lines are written less often.
 const BAR_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 const BAR_WIDTH: usize = 24;
-/// Troubles that are told one by one.
-const TROUBLES_TOLD: u64 = 20;
+/// Problems that are shown one by one.
+const PROBLEMS_SHOWN: u64 = 20;
 
 /// See the module.
 pub(super) struct Meter {
     began: Instant,
     shown: Instant,
     bar: bool,
-    troubles: u64,
+    problems: u64,
 }
 
 impl Meter {
-    /// `quiet`: no bar, for the output is for programs.
+    /// `quiet`: no bar, because the output is for programs.
     pub(super) fn new(quiet: bool) -> Self {
         let now = Instant::now();
-        Self { began: now, shown: now, bar: !quiet && io::stderr().is_terminal(), troubles: 0 }
+        Self { began: now, shown: now, bar: !quiet && io::stderr().is_terminal(), problems: 0 }
     }
 
     /// Something that went wrong with one event.
-    pub(super) fn trouble(&mut self, what: &str) {
-        self.troubles += 1;
-        if self.troubles <= TROUBLES_TOLD {
+    pub(super) fn problem(&mut self, what: &str) {
+        self.problems += 1;
+        if self.problems <= PROBLEMS_SHOWN {
             self.note(what);
         }
-        if self.troubles == TROUBLES_TOLD {
+        if self.problems == PROBLEMS_SHOWN {
             eprintln!("more of these are only counted");
         }
     }
 
-    /// Something to be known now.
+    /// Something that people should read now.
     pub(super) fn note(&self, what: &str) {
         self.wipe();
         eprintln!("{what}");

@@ -5,14 +5,15 @@ pub mod control;
 pub mod daemon;
 pub mod dead_letters;
 pub mod events;
+mod exported;
 pub mod generate;
 pub mod init;
 mod input;
 pub mod ledger;
-mod line;
 mod meter;
 mod output;
 pub mod replay;
+mod report;
 pub mod selection;
 pub mod send;
 pub mod spool;
@@ -22,8 +23,23 @@ mod whole_file;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, RawSettings, data_dir};
+use crate::config::{Config, ConfigError, RawSettings, data_dir};
 use crate::host::exit::Exit;
+use crate::store::StoreError;
+use crate::store::spool::JournalError;
+
+/// A command passes errors on as texts for people.
+macro_rules! texts {
+    ($($error:ty)*) => {
+        $(impl From<$error> for String {
+            fn from(error: $error) -> Self {
+                error.to_string()
+            }
+        })*
+    };
+}
+
+texts!(ConfigError JournalError StoreError daemon::AskError);
 
 const UNITS: &str = "Sizes: bytes, or with KiB, MiB, GiB. Durations: seconds, or with ms, s, m, h.";
 const TRY_IT: &str = r#"Try it:

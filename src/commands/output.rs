@@ -1,4 +1,4 @@
-//! What commands print: lines to a reader that may go away, text that can't harm a terminal, sizes
+//! What commands print: lines to a reader that may close its end, text that cannot harm a terminal, sizes
 //! and times for people.
 
 use std::borrow::Cow;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Local};
 
-/// Standard output, buffered. A reader that goes away (`| head`) is no error.
+/// Standard output, buffered. A reader that closes its end (`| head`) is not an error.
 pub(super) struct Output<W: Write> {
     out: W,
-    gone: bool,
+    is_closed: bool,
 }
 
 impl Output<BufWriter<StdoutLock<'static>>> {
@@ -22,7 +22,7 @@ impl Output<BufWriter<StdoutLock<'static>>> {
 
 impl<W: Write> Output<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, gone: false }
+        Self { out, is_closed: false }
     }
 
     /// One line. `false`: nobody reads any more.
@@ -31,7 +31,7 @@ impl<W: Write> Output<W> {
         self.note(written)
     }
 
-    /// Everything that was written so far, to whoever reads it.
+    /// Passes on everything that was written so far.
     pub(super) fn flush(&mut self) -> Result<bool, String> {
         let flushed = self.out.flush();
         self.note(flushed)
@@ -39,17 +39,17 @@ impl<W: Write> Output<W> {
 
     fn note(&mut self, result: io::Result<()>) -> Result<bool, String> {
         match result {
-            Ok(()) => Ok(!self.gone),
+            Ok(()) => Ok(!self.is_closed),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.gone = true;
+                self.is_closed = true;
                 Ok(false)
             }
-            Err(error) => Err(format!("can't write to standard output: {error}")),
+            Err(error) => Err(format!("cannot write to standard output: {error}")),
         }
     }
 }
 
-/// Text that can't move the cursor, colour the terminal or turn the reading direction.
+/// Text that cannot move the cursor, colour the terminal or turn the reading direction.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(harmful) {
@@ -66,7 +66,7 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// RFC 3339 as this machine's time: `2025-11-18 18:21:35`. What is no time is shown as it is.
+/// RFC 3339 as this machine's time: `2025-11-18 18:21:35`. What is not a time is shown as it is.
 pub(super) fn local_time(rfc3339: &str) -> Cow<'_, str> {
     match DateTime::parse_from_rfc3339(rfc3339) {
         Ok(time) => Cow::Owned(time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string()),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_is_no_error() {
+    fn a_reader_that_closes_its_end_is_not_an_error() {
         struct Gone;
         impl Write for Gone {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

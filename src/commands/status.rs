@@ -5,15 +5,16 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::daemon::{Daemon, DaemonArgs};
+use super::daemon::{AskError, Daemon, DaemonArgs};
 use super::output::{count, local_time, size, some, time_span, visible};
+use super::report::Report;
 use crate::config::RawSettings;
 use crate::host::exit::Exit;
 
 /// Show how the running daemon is: route, backlog, spool, dead letters, ledger.
 ///
-/// Exit code: 0 all is well. 1 degraded but safe: events are stored, and don't reach where they are meant for
-/// now. 2 the next event could not be stored, or the daemon can't be asked.
+/// Exit code: 0 all is well. 1 degraded but safe: events are stored, but for now not where they belong. 2 the next
+/// event could not be stored, or the daemon did not answer.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StatusArgs {
     /// The running daemon.
@@ -24,23 +25,23 @@ pub struct StatusArgs {
     #[arg(long)]
     json: bool,
 
-    /// Ask only whether the next event could be stored: 0 yes, 1 no. For containers, which know no "degraded but
-    /// safe"; needs no API key
+    /// Ask only whether the next event could be stored: 0 yes, 1 no. For containers, which know only healthy and
+    /// unhealthy; needs no API key
     #[arg(long, conflicts_with = "json")]
     healthcheck: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+enum Condition {
     Well,
     Degraded,
     Down,
 }
 
 #[derive(Debug, Serialize)]
-struct Report {
-    verdict: Verdict,
+struct StatusReport {
+    verdict: Condition,
     url: String,
     /// Why it is down.
     problem: Option<String>,
@@ -58,7 +59,7 @@ struct Route {
 }
 
 impl Route {
-    /// The first store that is up. It is the route since it came back and those before it went away.
+    /// The first store that is up. It is the route since it came back and those before it went down.
     fn of(health: &Value) -> Self {
         let mut since = String::new();
         for store in ["kafka", "postgres"] {
@@ -93,9 +94,7 @@ impl Backlog {
             oldest_age_s: age(spool).max(age(postgres)),
         }
     }
-}
 
-impl Backlog {
     fn line(&self) -> String {
         if self.events == 0 {
             return field("backlog", "nothing waits");
@@ -111,78 +110,52 @@ impl Backlog {
     }
 }
 
-/// Runs the command, to standard output.
-///
-/// # Errors
-/// A text for people: the daemon's address makes no sense.
-pub fn run(args: &StatusArgs, settings: &RawSettings) -> Result<Exit, String> {
+pub(super) fn run(args: &StatusArgs, settings: &RawSettings) -> Result<Exit, String> {
     let daemon = Daemon::new(&args.daemon, settings)?;
     if args.healthcheck {
-        let ready = daemon.get("/readyz").map_err(|error| error.to_string())?;
+        let ready = daemon.get("/readyz")?;
         println!("{}", ready.json["detail"].as_str().unwrap_or("ready"));
         return Ok(if ready.status == 200 { Exit::Ok } else { Exit::Failed });
     }
-    let report = ask(&daemon);
-    if args.json {
-        println!("{}", serde_json::to_string(&report).unwrap_or_default());
-    } else {
-        report.lines().iter().for_each(|line| println!("{line}"));
-    }
-    Ok(report.exit())
+    ask(&daemon).print(args.json)
 }
 
-fn ask(daemon: &Daemon) -> Report {
-    let read = |path: &str| daemon.get(path).map_err(|error| error.to_string());
-    let read_ok = |path: &str| {
-        let answer = read(path)?;
-        match answer.status {
-            200 => Ok(answer.json),
-            status => Err(format!(
-                "{} answers {path} with {status}: {}",
-                daemon.url(),
-                answer.json["detail"].as_str().unwrap_or("no reason given")
-            )),
-        }
-    };
-    let answers = read_ok("/health").and_then(|health| Ok((health, read_ok("/stats")?, read("/readyz")?)));
+fn ask(daemon: &Daemon) -> StatusReport {
+    let answers = || Ok((daemon.read("/health")?, daemon.read("/stats")?, daemon.get("/readyz")?));
     let url = daemon.url().to_owned();
-    match answers {
-        Err(why) => Report::new(Verdict::Down, url, Some(why), Value::Null, Value::Null),
+    match answers() {
+        Err(AskError::Unreachable(why) | AskError::Strange(why)) => {
+            StatusReport::new(Condition::Down, url, Some(why), Value::Null, Value::Null)
+        }
         Ok((health, stats, ready)) => {
             let refused = (ready.status != 200).then(|| {
                 let why = ready.json["detail"].as_str().unwrap_or("no reason given");
                 format!("the next event could not be stored: {why}")
             });
             let verdict = match (&refused, health["status"] == "healthy") {
-                (Some(_), _) => Verdict::Down,
-                (None, true) => Verdict::Well,
-                (None, false) => Verdict::Degraded,
+                (Some(_), _) => Condition::Down,
+                (None, true) => Condition::Well,
+                (None, false) => Condition::Degraded,
             };
-            Report::new(verdict, url, refused, health, stats["ledger"].clone())
+            StatusReport::new(verdict, url, refused, health, stats["ledger"].clone())
         }
     }
 }
 
-impl Report {
-    fn new(verdict: Verdict, url: String, problem: Option<String>, health: Value, ledger: Value) -> Self {
-        let route = health.is_object().then(|| Route::of(&health));
-        let backlog = health.is_object().then(|| Backlog::of(&health));
-        Self { verdict, url, problem, route, backlog, health, ledger }
-    }
-
+impl Report for StatusReport {
     fn exit(&self) -> Exit {
         match self.verdict {
-            Verdict::Well => Exit::Ok,
-            Verdict::Degraded => Exit::Failed,
-            Verdict::Down => Exit::Unknown,
+            Condition::Well => Exit::Ok,
+            Condition::Degraded => Exit::Failed,
+            Condition::Down => Exit::Unknown,
         }
     }
 
     fn lines(&self) -> Vec<String> {
         let verdict = match self.verdict {
-            Verdict::Well => "all is well",
-            Verdict::Degraded => "DEGRADED BUT SAFE: events are stored, and wait",
-            Verdict::Down => "NOT STORING",
+            Condition::Well => "all is well",
+            Condition::Degraded => "DEGRADED BUT SAFE: events are stored, and wait",
+            Condition::Down => "NOT STORING",
         };
         let version =
             self.health["version"].as_str().map(|version| format!(" {version}")).unwrap_or_default();
@@ -198,9 +171,17 @@ impl Report {
                 "disk",
                 &format!("{} free", size(number(&self.health["spool"]["disk_free_bytes"]))),
             ));
-            lines.extend([self.dead_letters(), self.books()]);
+            lines.extend([self.dead_letters(), self.ledger()]);
         }
         lines
+    }
+}
+
+impl StatusReport {
+    fn new(verdict: Condition, url: String, problem: Option<String>, health: Value, ledger: Value) -> Self {
+        let route = health.is_object().then(|| Route::of(&health));
+        let backlog = health.is_object().then(|| Backlog::of(&health));
+        Self { verdict, url, problem, route, backlog, health, ledger }
     }
 
     fn spool(&self) -> String {
@@ -213,7 +194,7 @@ impl Report {
             said += &full_in(hours);
         }
         if spool["writable"] == false {
-            said += ", CAN'T BE WRITTEN";
+            said += ", NOT WRITABLE";
         }
         if number(&spool["home"]) > 0 {
             said += &format!(", {} at home", some(number(&spool["home"]), "event"));
@@ -240,7 +221,7 @@ impl Report {
         }
     }
 
-    fn books(&self) -> String {
+    fn ledger(&self) -> String {
         let balanced = if self.ledger["balanced"] == true { "balanced" } else { "does not balance now" };
         let figure = |name: &str| count(number(&self.ledger[name]));
         field(
@@ -289,7 +270,7 @@ fn full_in(hours: f64) -> String {
 mod tests {
     use super::*;
 
-    fn report(verdict: Verdict, hours: Option<f64>) -> Report {
+    fn report(verdict: Condition, hours: Option<f64>) -> StatusReport {
         let health = serde_json::json!({
             "version": "1.2.3",
             "kafka": { "configured": true, "state": "down", "since": "s", "error": "a\u{1b}b" },
@@ -298,7 +279,7 @@ mod tests {
                        "full_in_hours": hours, "disk_free_bytes": 2048, "dead_letters": 1 },
         });
         let ledger = serde_json::json!({ "balanced": true, "held_at_start": 1, "accepted": 2_000 });
-        Report::new(verdict, "http://x".into(), None, health, ledger)
+        StatusReport::new(verdict, "http://x".into(), None, health, ledger)
     }
 
     #[test]
@@ -334,9 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn one_screen_tells_everything() {
+    fn one_screen_shows_everything() {
         assert_eq!(
-            report(Verdict::Degraded, Some(40.2)).lines(),
+            report(Condition::Degraded, Some(40.2)).lines(),
             [
                 "logs-ingest 1.2.3 at http://x: DEGRADED BUT SAFE: events are stored, and wait",
                 "route         spool, since s",
@@ -351,10 +332,12 @@ mod tests {
     }
 
     #[test]
-    fn monitoring_is_told_by_the_exit_code() {
-        for (verdict, exit) in
-            [(Verdict::Well, Exit::Ok), (Verdict::Degraded, Exit::Failed), (Verdict::Down, Exit::Unknown)]
-        {
+    fn monitoring_goes_by_the_exit_code() {
+        for (verdict, exit) in [
+            (Condition::Well, Exit::Ok),
+            (Condition::Degraded, Exit::Failed),
+            (Condition::Down, Exit::Unknown),
+        ] {
             assert_eq!(report(verdict, None).exit(), exit);
         }
         assert_eq!(full_in(0.4), ", full within the hour at the present rate");

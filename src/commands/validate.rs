@@ -1,6 +1,6 @@
-//! `validate`: what the server would say of events, without a server.
+//! `validate`: what the daemon would answer, without a daemon.
 //!
-//! Invariants: the rules are the server's own code; memory holds one line, or one array no larger than a batch
+//! Invariants: the rules are the daemon's own code; memory holds one line, or one array no larger than a batch
 //! may be.
 
 use std::io;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::input::{Input, Line};
 use super::output::{Output, count, some, visible};
+use super::report::Report;
 use crate::config::Config;
 use crate::event::{Arrival, Event, Items, ItemsError, Refusal, is_one_value, request_id_in};
 use crate::host::clock;
@@ -19,10 +20,10 @@ use crate::limits::BATCH_ERROR_ID_CHARS_MAX;
 
 /// Check events without a daemon: the same rules and words, with the line of each.
 ///
-/// A file holds one event a line, one JSON array of events, or one event over several lines; gzip or not. A line
+/// A file holds one event per line, one JSON array of events, or one event over several lines; gzip or not. A line
 /// is judged alone, as the batch endpoint does. MAX_EVENT_BYTES and MAX_BATCH_BYTES are those of the daemon's settings.
 ///
-/// Exit code 0: every event would be taken. 1: some would not, or a file can't be read.
+/// Exit code 0: every event would be taken. 1: some would not, or a file cannot be read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ValidateArgs {
     /// Files; - or none: standard input
@@ -34,38 +35,62 @@ pub struct ValidateArgs {
     json: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// A text for people.
-pub fn run(args: &ValidateArgs, config: &Config) -> Result<Exit, String> {
-    let mut check = Check { config, json: args.json, out: Output::stdout(), events: 0, wrong: 0 };
-    let mut unread = 0;
+pub(super) fn run(args: &ValidateArgs, config: &Config) -> Result<Exit, String> {
+    let (out, found) = (Output::stdout(), ValidateReport::default());
+    let mut check = Validation { config, json: args.json, out, found };
     for path in Input::paths(&args.files) {
         if let Err(why) = check.file(&path) {
             eprintln!("logs-ingest: {why}");
-            unread += 1;
+            check.found.unread += 1;
         }
     }
     check.out.flush()?;
-    let (events, wrong) = (some(check.events, "event"), count(check.wrong));
-    match check.wrong {
-        0 if check.events == 0 => eprintln!("no event was read"),
-        0 => eprintln!("{events}, all would be taken"),
-        _ => eprintln!("{events}, {wrong} would be refused"),
-    }
-    Ok(if unread == 0 && check.wrong == 0 && check.events > 0 { Exit::Ok } else { Exit::Failed })
+    Ok(check.found.print_beside())
 }
 
-struct Check<'a, W: io::Write> {
+/// What the daemon would answer to one event.
+pub(super) fn judge(body: &[u8], config: &Config) -> Result<(), Refusal> {
+    let arrival = Arrival {
+        ingest_id: Uuid::nil(),
+        received_at_ms: clock::record_ms(),
+        traceparent: None,
+        x_request_id: None,
+    };
+    Event::from_body(body, arrival, config.rules).map(drop)
+}
+
+/// All files together.
+#[derive(Debug, Default, Serialize)]
+struct ValidateReport {
+    events: u64,
+    wrong: u64,
+    /// Files that could not be read to their end.
+    unread: u64,
+}
+
+impl Report for ValidateReport {
+    fn exit(&self) -> Exit {
+        if self.unread == 0 && self.wrong == 0 && self.events > 0 { Exit::Ok } else { Exit::Failed }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let (events, wrong) = (some(self.events, "event"), count(self.wrong));
+        vec![match (self.events, self.wrong) {
+            (0, _) => "no event was read".to_owned(),
+            (_, 0) => format!("{events}, all would be taken"),
+            _ => format!("{events}, {wrong} would be refused"),
+        }]
+    }
+}
+
+struct Validation<'a, W: io::Write> {
     config: &'a Config,
     json: bool,
     out: Output<W>,
-    events: u64,
-    wrong: u64,
+    found: ValidateReport,
 }
 
-/// What is told of one event.
+/// One event that would be refused.
 #[derive(Serialize)]
 struct Wrong<'a> {
     file: &'a str,
@@ -74,11 +99,11 @@ struct Wrong<'a> {
     detail: &'a Refusal,
 }
 
-impl<W: io::Write> Check<'_, W> {
+impl<W: io::Write> Validation<'_, W> {
     fn file(&mut self, path: &Path) -> Result<(), String> {
         let mut input = Input::open(path)?;
         let name = input.name().to_owned();
-        let unreadable = |error: io::Error| format!("can't read {name}: {error}");
+        let unreadable = |error: io::Error| format!("cannot read {name}: {error}");
         let limit = self.config.batch.max_batch_bytes;
         let head = input.peek(limit + 1).map_err(unreadable)?;
         let is_whole = head.len() <= limit;
@@ -102,15 +127,15 @@ impl<W: io::Write> Check<'_, W> {
         for number in 1.. {
             match input
                 .line(limit)
-                .map_err(|error| format!("can't read {name}: {error} behind line {}", number - 1))?
+                .map_err(|error| format!("cannot read {name}: {error} after line {}", number - 1))?
             {
                 Line::End => return Ok(()),
                 Line::Text(text) if text.trim_ascii().is_empty() => {}
                 Line::Text(text) => drop(self.event(&name, number, text.trim_ascii_start())?),
                 Line::TooLong => {
                     let limit_bytes = self.config.rules.max_event_bytes;
-                    self.events += 1;
-                    self.tell(&name, number, None, &Refusal::TooLarge { limit_bytes })?;
+                    self.found.events += 1;
+                    self.say(&name, number, None, &Refusal::TooLarge { limit_bytes })?;
                 }
             }
         }
@@ -118,16 +143,16 @@ impl<W: io::Write> Check<'_, W> {
     }
 
     fn array(&mut self, name: &str, body: &[u8]) -> Result<(), String> {
-        let unreadable = |error: io::Error| format!("can't read {name}: {error}");
+        let unreadable = |error: io::Error| format!("cannot read {name}: {error}");
         let mut items = Items::open(body, false).map_err(unreadable)?;
-        let mut place = Place { body, at: 0, chars: 0, line: 1 };
-        let before = self.events;
+        let mut lines = LineCounter { body, at: 0, chars: 0, line: 1 };
+        let before = self.found.events;
         loop {
             let broken = match items.next_item() {
                 Ok(None) => break,
                 Ok(Some(item)) => {
                     let item = item.to_vec();
-                    let line = place.line_of(items.offset_in_body(0));
+                    let line = lines.line_of(items.offset_in_body(0));
                     self.event(name, line, &item)?
                         .filter(|_| !is_one_value(&item))
                         .map(|at| items.offset_in_body(at))
@@ -136,13 +161,13 @@ impl<W: io::Write> Check<'_, W> {
                 Err(ItemsError::Read(error)) => return Err(unreadable(error)),
             };
             if let Some(at) = broken {
-                let line = place.line_of(at);
+                let line = lines.line_of(at);
                 return Err(format!(
-                    "{name} is no JSON array from line {line} on: nothing of it would be taken"
+                    "{name} is not a valid JSON array from line {line} on: nothing of it would be taken"
                 ));
             }
         }
-        let (events, most) = (self.events - before, self.config.batch.max_batch_events as u64);
+        let (events, most) = (self.found.events - before, self.config.batch.max_batch_events as u64);
         if events > most {
             let (events, most) = (count(events), count(most));
             return Err(format!(
@@ -152,23 +177,17 @@ impl<W: io::Write> Check<'_, W> {
         if events == 0 { Err(format!("{name} has no event in it")) } else { Ok(()) }
     }
 
-    /// The character at which it is no JSON, if that is what is wrong with it.
+    /// The character at which it stops being valid JSON, if that is what is wrong with it.
     fn event(&mut self, name: &str, line: u64, body: &[u8]) -> Result<Option<usize>, String> {
-        self.events += 1;
-        let arrival = Arrival {
-            ingest_id: Uuid::nil(),
-            received_at_ms: clock::record_ms(),
-            traceparent: None,
-            x_request_id: None,
-        };
-        match Event::from_body(body, arrival, self.config.rules) {
-            Ok(_) => Ok(None),
-            Err(refusal) => self.tell(name, line, request_id_in(body), &refusal).map(|()| refusal.offset()),
+        self.found.events += 1;
+        match judge(body, self.config) {
+            Ok(()) => Ok(None),
+            Err(refusal) => self.say(name, line, request_id_in(body), &refusal).map(|()| refusal.offset()),
         }
     }
 
-    fn tell(&mut self, name: &str, line: u64, id: Option<String>, refusal: &Refusal) -> Result<(), String> {
-        self.wrong += 1;
+    fn say(&mut self, name: &str, line: u64, id: Option<String>, refusal: &Refusal) -> Result<(), String> {
+        self.found.wrong += 1;
         let id: Option<String> = id.map(|id| id.chars().take(BATCH_ERROR_ID_CHARS_MAX).collect());
         let text = match self.json {
             true => serde_json::to_string(&Wrong { file: name, line, request_id: id, detail: refusal })
@@ -182,15 +201,15 @@ impl<W: io::Write> Check<'_, W> {
     }
 }
 
-/// Where in an array the reader is; goes forward only.
-struct Place<'a> {
+/// Counts the lines of an array up to a character; goes forward only.
+struct LineCounter<'a> {
     body: &'a [u8],
     at: usize,
     chars: usize,
     line: u64,
 }
 
-impl Place<'_> {
+impl LineCounter<'_> {
     /// The line of this character of the body.
     fn line_of(&mut self, char: usize) -> u64 {
         while self.chars < char && self.at < self.body.len() {

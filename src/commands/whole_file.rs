@@ -1,4 +1,4 @@
-//! A file that is there whole or not at all: written beside its name, synced, then renamed.
+//! A file that exists whole or not at all: written beside its name, synced, then renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

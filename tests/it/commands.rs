@@ -108,7 +108,7 @@ fn help_says_what_a_command_does_and_how_it_ends() {
         (&["spool", "verify"], "Exit code 0: all is sound"),
         (&["spool", "export"], "A line is {\"seq\":..,"),
         (&["dead-letters"], "Safe beside a running"),
-        (&["dead-letters", "retry"], "Exit code 0: all of them do"),
+        (&["dead-letters", "retry"], "Exit code 0: all of them wait again"),
         (&["send"], "Exit code 0: all is stored"),
         (&["validate"], "Exit code 0: every event would be taken"),
         (&["replay"], "Exit code 0: every wanted event was acknowledged"),

@@ -1,4 +1,4 @@
-//! What the README tells people to type, and the scripts that come with the daemon.
+//! What the README has people type, and the scripts that come with the daemon.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -103,7 +103,7 @@ fn the_curl_examples_work_as_they_stand() {
         assert!(output.status.success(), "{name}: {}{}", text(&output.stdout), text(&output.stderr));
     }
     assert_eq!(daemon.health()["spool"]["home"], 8);
-    // What is refused is told, by the batch too.
+    // What is refused is named, by the batch too.
     std::fs::write(&file, format!("{}\n{{}}\n", events::event())).unwrap();
     let output = example("batch.sh", &[file.as_str()]);
     assert!(
@@ -137,7 +137,7 @@ fn the_functions_for_scripts_send_any_text_as_it_is() {
         shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(stored.len(), 3);
     assert!(stored.iter().all(|line| line["event"]["message"] == message), "{shown}");
-    // A daemon that refuses or is not there is no success.
+    // A daemon that refuses or does not run is not a success.
     let refused = run(Command::new("dash")
         .args(["-c", ". scripts/examples/log_event.sh; log_event loud a b"])
         .env("LOGS_INGEST_URL", daemon.url()));

@@ -1,5 +1,5 @@
-//! What people are told of settings by `--help`, `init` and `check-config`. That README and sample file tell of
-//! the same is held by unit tests beside the definitions.
+//! What `--help`, `init` and `check-config` say of settings. Unit tests beside `config` compare README and sample
+//! file with the declarations.
 
 use std::fs;
 use std::path::Path;
@@ -131,7 +131,7 @@ fn every_setting_is_shown_with_its_origin_and_no_secret() {
 }
 
 #[test]
-fn a_setting_that_can_not_be_used_is_78() {
+fn a_setting_that_cannot_be_used_is_78() {
     let home = TempDir::new();
     let output = run(home.path(), &["check-config"], &[("PORT", "many")]);
     assert_eq!(output.status.code(), Some(78));
@@ -159,8 +159,8 @@ fn a_running_daemon_is_found_and_not_disturbed() {
     let (code, report) =
         check(Path::new("/"), &[], &[("HOST", "127.0.0.1"), ("PORT", &*port), ("DATA_DIR", &*file)]);
     assert_eq!(code, Some(1), "{report}");
-    assert!(found(&report, "port", "problem", "can't listen"), "{report}");
-    assert!(found(&report, "spool", "problem", "can't be written"), "{report}");
+    assert!(found(&report, "port", "problem", "cannot listen"), "{report}");
+    assert!(found(&report, "spool", "problem", "cannot be written"), "{report}");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_real_broker_and_a_real_server_are_judged() {
     let server = Server::start();
     let home = TempDir::new();
     let (brokers, url) = (broker.address(), server.url());
-    let away = format!("{brokers},127.0.0.1:{}", Proxy::reserve());
+    let with_unreachable = format!("{brokers},127.0.0.1:{}", Proxy::reserve());
     let port = Proxy::reserve().to_string();
     let look = |brokers: &str, topic: &str| {
         let environment = [
@@ -188,7 +188,7 @@ fn a_real_broker_and_a_real_server_are_judged() {
     assert!(!found(&report, "postgres", "problem", ""), "{report}");
 
     broker.create_topic("plain", 3, &[]);
-    let (code, report) = look(&away, "plain");
+    let (code, report) = look(&with_unreachable, "plain");
     assert_eq!(code, Some(0), "{report}");
     assert!(found(&report, "kafka", "ok", "partitions: 3"), "{report}");
     assert!(found(&report, "kafka", "ok", "may write"), "{report}");
@@ -207,7 +207,7 @@ fn a_real_broker_and_a_real_server_are_judged() {
 }
 
 #[test]
-fn a_right_that_lacks_and_an_old_broker_are_named() {
+fn a_missing_right_and_an_old_broker_are_named() {
     let home = TempDir::new();
     let port = Proxy::reserve().to_string();
     let look = |brokers: &str| {

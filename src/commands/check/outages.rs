@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::commands::output::{count, size};
 use crate::config::Config;
 
-/// What an event of a till takes in the spool, roughly, its row's columns included.
+/// What an event takes in the spool, roughly, with its row's columns.
 const EVENT_BYTES: u64 = 1_024;
 
 /// An outage and what it means.
@@ -34,40 +34,40 @@ pub(super) fn outages(config: &Config, spool_bytes: u64) -> Vec<Outage> {
 fn of_stores(config: &Config, room: &str) -> Vec<Outage> {
     let back = match config.recovery.recovery_rate {
         0 => "as fast as it takes them".to_owned(),
-        rate => format!("at most {rate} a second"),
+        rate => format!("at most {rate} per second"),
     };
     match (config.kafka(), config.postgres()) {
         (Some(kafka), Some(postgres)) => vec![
             Outage::new(
-                "Kafka is away",
+                "Kafka is down",
                 format!(
-                    "after {} at the most events go to Postgres; once Kafka is back they follow by themselves, {back}",
+                    "within {} events go to PostgreSQL; once Kafka is back they follow by themselves, {back}",
                     seconds(kafka.deadline)
                 ),
             ),
             Outage::new(
-                "Kafka and Postgres are away",
+                "Kafka and PostgreSQL are down",
                 format!(
-                    "after {} more at the most events go to the spool, which holds {room}; then clients are \
-                     answered 503",
+                    "within {} more events go to the spool, which holds {room}; when it is full, clients are answered \
+                     503",
                     seconds(postgres.deadline)
                 ),
             ),
-            Outage::new("Postgres alone is away", "nothing: it is not used while Kafka takes events"),
+            Outage::new("only PostgreSQL is down", "nothing: it is not used while Kafka takes events"),
         ],
         (Some(kafka), None) => vec![Outage::new(
-            "Kafka is away",
+            "Kafka is down",
             format!(
-                "after {} at the most events go to the spool, which holds {room}; then clients are answered 503; \
-                 once Kafka is back they follow by themselves, {back}",
+                "within {} events go to the spool, which holds {room}; when it is full, clients are answered 503; once \
+                 Kafka is back the events follow by themselves, {back}",
                 seconds(kafka.deadline)
             ),
         )],
         (None, Some(postgres)) => vec![Outage::new(
-            "Postgres is away",
+            "PostgreSQL is down",
             format!(
-                "it is the events' home; after {} at the most they go to the spool, which holds {room}; then clients \
-                 are answered 503; once it is back they move there by themselves",
+                "it is the events' home; within {} they go to the spool, which holds {room}; when it is full, clients \
+                 are answered 503; once PostgreSQL is back the events move there by themselves",
                 seconds(postgres.deadline)
             ),
         )],
@@ -84,14 +84,14 @@ fn of_stores(config: &Config, room: &str) -> Vec<Outage> {
 
 fn of_this_machine(config: &Config) -> Vec<Outage> {
     let disk = match (config.kafka(), config.postgres()) {
-        (None, None) => "clients are answered 503; nothing stored is given up",
+        (None, None) => "clients are answered 503; nothing that is stored is lost",
         _ => {
-            "nothing while another store takes events; else clients are answered 503; nothing stored is given up"
+            "nothing while another store takes events; else clients are answered 503; nothing that is stored is lost"
         }
     };
     let power = match config.kafka() {
         Some(_) => {
-            "what the spool and Postgres took is on their disks; what Kafka acknowledged is as safe as its topic's \
+            "what the spool and PostgreSQL took is on their disks; what Kafka acknowledged is as safe as its topic's \
              replicas and their machines"
         }
         None => "everything that was answered 202 is there at the next start",
@@ -106,9 +106,7 @@ fn of_this_machine(config: &Config) -> Vec<Outage> {
         Outage::new("this machine loses power", power),
         Outage::new(
             "a client waits for its answer",
-            format!(
-                "milliseconds ordinarily; {longest} at the very most, when every store and the disk hang"
-            ),
+            format!("usually milliseconds; at most {longest}, when every store and the disk hang"),
         ),
     ]
 }
@@ -129,16 +127,16 @@ mod tests {
         const KAFKA: &str = "--kafka-brokers=a:9092";
         const POSTGRES: &str = "--postgres-url=postgres://u@h/d";
         for (line, expected) in [
-            (vec![KAFKA, POSTGRES], ["Kafka is away", "go to Postgres"]),
+            (vec![KAFKA, POSTGRES], ["Kafka is down", "go to PostgreSQL"]),
             (
                 vec![KAFKA, POSTGRES, "--postgres-deadline=5s"],
-                ["Kafka and Postgres are away", "after 5 s more"],
+                ["Kafka and PostgreSQL are down", "within 5 s more"],
             ),
-            (vec![KAFKA], ["Kafka is away", "go to the spool, which holds 1.0 GiB"]),
-            (vec![KAFKA, "--recovery-rate=0"], ["Kafka is away", "as fast as it takes them"]),
+            (vec![KAFKA], ["Kafka is down", "go to the spool, which holds 1.0 GiB"]),
+            (vec![KAFKA, "--recovery-rate=0"], ["Kafka is down", "as fast as it takes them"]),
             (vec![KAFKA], ["this machine loses power", "as safe as its topic's replicas"]),
             (vec![POSTGRES], ["this machine loses power", "everything that was answered 202"]),
-            (vec![POSTGRES], ["Postgres is away", "it is the events' home"]),
+            (vec![POSTGRES], ["PostgreSQL is down", "it is the events' home"]),
             (vec!["--keep-days=3"], ["the spool is full", "older than 3 days"]),
             (vec![], ["the spool's disk is full or fails", "clients are answered 503"]),
         ] {

@@ -1,8 +1,8 @@
 //! `dead-letters list` and `dead-letters show`.
 
-use super::stores::Stores;
-use super::{ListArgs, Place, ShowArgs};
-use crate::commands::line;
+use super::stores::LetterStores;
+use super::{LetterStore, ListArgs, ShowArgs};
+use crate::commands::exported;
 use crate::commands::output::{Output, local_time, visible};
 use crate::config::Config;
 use crate::event::Columns;
@@ -10,22 +10,22 @@ use crate::host::clock;
 use crate::host::exit::Exit;
 use crate::store::browse::Letter;
 
-/// Of an error's text, so much stands in a list.
+/// A list has this much of an error's text.
 const ERROR_CHARS: usize = 100;
 
 pub(super) fn list(args: &ListArgs, config: &Config) -> Result<Exit, String> {
-    let mut stores = Stores::open(args.place, config)?;
+    let mut stores = LetterStores::open(args.stores, config)?;
     let wanted = args.which.wanted();
     let mut out = Output::stdout();
     let mut found = false;
-    for place in stores.places() {
+    for store in stores.open_ones() {
         let (mut left, mut after) = (args.limit, Some(0));
         while let Some(seq) = after.filter(|_| left > 0) {
-            let page = stores.after(place, seq, &wanted)?;
+            let page = stores.after(store, seq, &wanted)?;
             for letter in page.rows.iter().take(left) {
                 found = true;
                 let line =
-                    if args.json { line::of_letter(letter, place.name()) } else { short(letter, place) };
+                    if args.json { exported::of_letter(letter, store.name()) } else { short(letter, store) };
                 if !out.line(line)? {
                     return Ok(Exit::Ok);
                 }
@@ -34,7 +34,7 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<Exit, String> {
             after = page.next;
         }
         if left == 0 && after.is_some() && !args.json {
-            eprintln!("of {} only the first {}: see --limit", place.name(), args.limit);
+            eprintln!("of {} only the first {}: see --limit", store.name(), args.limit);
         }
     }
     out.flush()?;
@@ -45,16 +45,16 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<Exit, String> {
 }
 
 pub(super) fn show(args: &ShowArgs, config: &Config) -> Result<Exit, String> {
-    let mut stores = Stores::open(args.place, config)?;
-    let Some((place, letter)) = stores.find(&args.id)? else {
+    let mut stores = LetterStores::open(args.stores, config)?;
+    let Some((store, letter)) = stores.find(&args.id)? else {
         stores.say_trouble();
         return Err(format!("there is no dead letter {}: see dead-letters list", visible(&args.id)));
     };
     let mut out = Output::stdout();
     if args.json {
-        out.line(line::of_letter(&letter, place.name()))?;
+        out.line(exported::of_letter(&letter, store.name()))?;
     } else {
-        for line in full(&letter, place) {
+        for line in full(&letter, store) {
             out.line(line)?;
         }
     }
@@ -63,7 +63,7 @@ pub(super) fn show(args: &ShowArgs, config: &Config) -> Result<Exit, String> {
 }
 
 /// `2026-11-18 18:21:35 spool    019a… till sale r-17  the broker takes at most …`
-fn short(letter: &Letter, place: Place) -> String {
+fn short(letter: &Letter, store: LetterStore) -> String {
     let columns = letter.kept.event.as_ref().map(|event| Columns::of(event.payload())).unwrap_or_default();
     let part =
         |text: &Option<std::borrow::Cow<'_, str>>| visible(text.as_deref().unwrap_or("-")).into_owned();
@@ -74,7 +74,7 @@ fn short(letter: &Letter, place: Place) -> String {
     format!(
         "{} {:<8} {} {} {} {}  {error}",
         local_time(&letter.failed_at),
-        place.name(),
+        store.name(),
         visible(&letter.kept.ingest_id),
         part(&columns.service),
         part(&columns.action),
@@ -82,11 +82,11 @@ fn short(letter: &Letter, place: Place) -> String {
     )
 }
 
-fn full(letter: &Letter, place: Place) -> Vec<String> {
+fn full(letter: &Letter, store: LetterStore) -> Vec<String> {
     let kept = &letter.kept;
     let mut lines = vec![
         format!("ingest_id    {}", visible(&kept.ingest_id)),
-        format!("store        {}, seq {}", place.name(), kept.seq),
+        format!("store        {}, seq {}", store.name(), kept.seq),
         format!("failed       {}", local_time(&letter.failed_at)),
         format!("error        {}", visible(&letter.error)),
         format!("came here    {}", visible(&kept.reason)),
@@ -113,7 +113,7 @@ mod tests {
     use crate::store::browse::{Kept, RowState};
 
     #[test]
-    fn letters_are_shown_without_harm_and_damaged_ones_too() {
+    fn letters_are_escaped_and_damaged_ones_are_shown_too() {
         let arrival = Arrival {
             ingest_id: uuid::Uuid::nil(),
             received_at_ms: 0,
@@ -134,14 +134,14 @@ mod tests {
             error: format!("\u{1b}[31m{}", "e".repeat(200)),
             remains: None,
         };
-        let line = short(&letter, Place::Spool);
+        let line = short(&letter, LetterStore::Spool);
         assert!(
             line.contains(" spool    00000000-0000-0000-0000-000000000000 till - r  \\u{1b}[31mee"),
             "{line}"
         );
         assert!(line.ends_with("ee…") && line.len() < 220, "{line}");
         assert!(
-            full(&letter, Place::Postgres)
+            full(&letter, LetterStore::Postgres)
                 .contains(&r#"event        {"request_id":"r","service":"till"}"#.into())
         );
         let damaged = Letter {
@@ -149,8 +149,8 @@ mod tests {
             remains: Some(b"{\"reques\xff".to_vec()),
             ..letter
         };
-        let lines = full(&damaged, Place::Spool).join("\n");
+        let lines = full(&damaged, LetterStore::Spool).join("\n");
         assert!(lines.contains("damaged      the row is damaged\nwhat is left {\"reques\u{fffd}"), "{lines}");
-        assert!(short(&damaged, Place::Spool).contains(" - - -  "));
+        assert!(short(&damaged, LetterStore::Spool).contains(" - - -  "));
     }
 }

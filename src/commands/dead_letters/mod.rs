@@ -1,7 +1,7 @@
-//! `dead-letters`: events that no broker will have as they are, in the spool and in PostgreSQL.
+//! `dead-letters`: events that no broker takes as they are, in the spool and in PostgreSQL.
 //!
-//! Reading needs no daemon. What is changed in the spool is asked of the running daemon, which has the one
-//! writer; where none runs, this process is the writer for that moment.
+//! Reading needs no daemon. The running daemon has the spool's one writer, and makes the changes there; if none runs,
+//! this process is the writer for that moment.
 
 mod list;
 mod settle;
@@ -16,7 +16,7 @@ use crate::host::exit::Exit;
 /// Letters that are read at once.
 const PAGE_ROWS: usize = 100;
 
-/// List, show, send again or delete events that no broker will have as they are
+/// List, show, send again or delete events that no broker takes as they are
 ///
 /// Looks into the spool of DATA_DIR and, where POSTGRES_URL is set, into PostgreSQL. Safe beside a running
 /// daemon, which makes the changes to the spool itself. Run it as the daemon's user, or as root while the
@@ -32,14 +32,14 @@ pub enum DeadLettersCommand {
 
 /// Which of the two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Place {
+pub enum LetterStore {
     /// The spool of DATA_DIR.
     Spool,
     /// The server of POSTGRES_URL.
     Postgres,
 }
 
-impl Place {
+impl LetterStore {
     fn name(self) -> &'static str {
         match self {
             Self::Spool => "spool",
@@ -50,20 +50,20 @@ impl Place {
 
 /// Where to look.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct PlaceArgs {
+pub struct StoreArgs {
     /// Only this store
     #[arg(long, value_name = "NAME")]
-    store: Option<Place>,
+    store: Option<LetterStore>,
 }
 
-/// List dead letters, oldest first, a line each.
+/// List dead letters, oldest first, one per line.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListArgs {
     /// Where.
     #[command(flatten)]
-    place: PlaceArgs,
+    stores: StoreArgs,
 
-    /// At most so many of a store
+    /// Letters per store, at most
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     limit: usize,
 
@@ -76,24 +76,24 @@ pub struct ListArgs {
     which: Selection,
 }
 
-/// Show everything about one letter, its event as it would be sent.
+/// Show everything about one letter, with its event as it would be sent.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ShowArgs {
-    /// Its ingest_id, as `list` and the answer's X-Ingest-Id have it
+    /// Its ingest_id, as in `list` and in the answer's X-Ingest-Id
     id: String,
 
     /// Where.
     #[command(flatten)]
-    place: PlaceArgs,
+    stores: StoreArgs,
 
     /// One JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Have letters wait for Kafka again, behind everything that waits already.
+/// Let letters wait for Kafka again, after everything that waits already.
 ///
-/// Exit code 0: all of them do. 1: some could not be found or can't be sent.
+/// Exit code 0: all of them wait again. 1: some were not found, or cannot be sent.
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["ids", "all"]))]
 pub struct RetryArgs {
@@ -107,7 +107,7 @@ pub struct RetryArgs {
 
     /// Where.
     #[command(flatten)]
-    place: PlaceArgs,
+    stores: StoreArgs,
 
     /// One JSON object: {"done":..,"refused":..,"first_refused":[{"ingest_id":..,"why":..}]}
     #[arg(long)]
@@ -120,10 +120,10 @@ pub struct RetryArgs {
 
 /// Delete letters for good.
 ///
-/// They are stored nowhere else. Exit code 0: all of them are gone. 1: some could not be found.
+/// They are stored nowhere else. Exit code 0: all of them are deleted. 1: some were not found.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DropArgs {
-    /// With --all: yes, they may go
+    /// With --all: yes, delete them
     #[arg(long)]
     yes: bool,
 
@@ -132,11 +132,7 @@ pub struct DropArgs {
     letters: RetryArgs,
 }
 
-/// Runs one of them.
-///
-/// # Errors
-/// A text for people.
-pub fn run(command: &DeadLettersCommand, config: &Config) -> Result<Exit, String> {
+pub(super) fn run(command: &DeadLettersCommand, config: &Config) -> Result<Exit, String> {
     match command {
         DeadLettersCommand::List(args) => list::list(args, config),
         DeadLettersCommand::Show(args) => list::show(args, config),

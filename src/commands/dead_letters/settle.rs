@@ -13,10 +13,11 @@ use rustix::process::geteuid;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::stores::Stores;
-use super::{Place, RetryArgs};
+use super::stores::LetterStores;
+use super::{LetterStore, RetryArgs};
 use crate::commands::control::{self, Settled};
 use crate::commands::output::{count, some, visible};
+use crate::commands::report::Report;
 use crate::config::Config;
 use crate::host::clock::SystemClock;
 use crate::host::exit::Exit;
@@ -31,55 +32,62 @@ const UNKNOWN: &str = "there is no dead letter with this id";
 /// For bringing the spool's log into its file.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Default, Serialize)]
-struct Report {
+#[derive(Debug, Serialize)]
+struct SettleReport {
     done: u64,
     refused: u64,
-    first_refused: Vec<Refused>,
+    first_refused: Vec<RefusedLetter>,
+    #[serde(skip)]
+    fate: Fate,
+    /// Kafka is among the settings.
+    #[serde(skip)]
+    has_kafka: bool,
+    /// A store could not be looked into.
+    #[serde(skip)]
+    has_trouble: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Refused {
+struct RefusedLetter {
     ingest_id: String,
     why: String,
 }
 
 pub(super) fn run(args: &RetryArgs, fate: Fate, config: &Config) -> Result<Exit, String> {
-    let stores = Stores::open(args.place, config)?;
-    let mut settling = Settling { stores, config, fate, own: None, report: Report::default() };
+    let stores = LetterStores::open(args.stores, config)?;
+    let report = SettleReport::new(fate, config.kafka().is_some());
+    let mut settling = Settling { stores, config, fate, own: None, report };
     let ended = match args.all {
         true => settling.all(args),
         false => settling.these(&args.ids),
     };
-    // What was done before an error is told too.
-    let has_trouble = settling.stores.say_trouble();
-    let (report, own) = (settling.report, settling.own);
-    report.tell(args.json, fate, config);
-    if own.is_some_and(|own| !own.close(CLOSE_LIMIT)) {
+    // What was done before an error is reported too.
+    settling.report.has_trouble = settling.stores.say_trouble();
+    let exit = settling.report.print(args.json)?;
+    if settling.own.is_some_and(|own| !own.close(CLOSE_LIMIT)) {
         return Err("the spool's log could not be brought into its file in time: nothing is lost".to_owned());
     }
-    ended?;
-    Ok(if report.refused > 0 || has_trouble { Exit::Failed } else { Exit::Ok })
+    ended.map(|()| exit)
 }
 
 struct Settling<'a> {
-    stores: Stores,
+    stores: LetterStores,
     config: &'a Config,
     fate: Fate,
     /// The spool's writer, where no daemon has it.
     own: Option<Spool>,
-    report: Report,
+    report: SettleReport,
 }
 
 impl Settling<'_> {
     fn all(&mut self, args: &RetryArgs) -> Result<(), String> {
         let wanted = args.which.wanted();
-        for place in self.stores.places() {
+        for store in self.stores.open_ones() {
             let mut after = Some(0);
             while let Some(seq) = after {
-                let page = self.stores.after(place, seq, &wanted)?;
+                let page = self.stores.after(store, seq, &wanted)?;
                 let ids: Vec<String> = page.rows.into_iter().map(|letter| letter.kept.ingest_id).collect();
-                for (id, settled) in self.settle(place, ids)? {
+                for (id, settled) in self.settle(store, ids)? {
                     self.report.note(id, settled);
                 }
                 after = page.next;
@@ -92,8 +100,8 @@ impl Settling<'_> {
     fn these(&mut self, ids: &[String]) -> Result<(), String> {
         for ids in ids.chunks(SETTLE_LETTERS_MAX) {
             let mut left = ids.to_vec();
-            for place in self.stores.places() {
-                let settled = self.settle(place, left)?;
+            for store in self.stores.open_ones() {
+                let settled = self.settle(store, left)?;
                 left = Vec::new();
                 for (id, settled) in settled {
                     match settled {
@@ -108,12 +116,12 @@ impl Settling<'_> {
     }
 
     /// What became of each.
-    fn settle(&mut self, place: Place, ids: Vec<String>) -> Result<Vec<(String, Settled)>, String> {
+    fn settle(&mut self, store: LetterStore, ids: Vec<String>) -> Result<Vec<(String, Settled)>, String> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let outcomes = match (place, &mut self.stores.postgres) {
-            (Place::Postgres, Some(postgres)) => in_postgres(postgres, &ids, self.fate)?,
+        let outcomes = match (store, &mut self.stores.postgres) {
+            (LetterStore::Postgres, Some(postgres)) => in_postgres(postgres, &ids, self.fate)?,
             _ => self.in_spool(&ids)?,
         };
         Ok(ids.into_iter().zip(outcomes).collect())
@@ -135,7 +143,8 @@ impl Settling<'_> {
 /// The spool's writer while no daemon runs. It removes nothing for age or room: those settings are the
 /// daemon's.
 fn own_writer(dir: &Path, instance: &str) -> Result<Spool, String> {
-    let owner = fs::metadata(dir).map_err(|error| format!("can't look at {}: {error}", dir.display()))?.uid();
+    let owner =
+        fs::metadata(dir).map_err(|error| format!("cannot look at {}: {error}", dir.display()))?.uid();
     if owner != geteuid().as_raw() {
         return Err(format!(
             "no daemon runs, and {} belongs to another user (uid {owner}): run this as that user, so that the \
@@ -161,13 +170,16 @@ fn in_postgres(postgres: &mut Postgres, ids: &[String], fate: Fate) -> Result<Ve
     let done = match fate {
         Fate::Retry => postgres.retry_letters(known),
         Fate::Discard => postgres.discard_letters(known),
-    };
-    let done = done.map_err(|error| error.to_string())?;
+    }?;
     let is_done = |id: &String| Uuid::try_parse(id).is_ok_and(|id| done.contains(&id));
     Ok(ids.iter().map(|id| if is_done(id) { Settled::Done } else { Settled::Unknown }).collect())
 }
 
-impl Report {
+impl SettleReport {
+    fn new(fate: Fate, has_kafka: bool) -> Self {
+        Self { done: 0, refused: 0, first_refused: Vec::new(), fate, has_kafka, has_trouble: false }
+    }
+
     fn note(&mut self, ingest_id: String, settled: Settled) {
         let why = match settled {
             Settled::Done => {
@@ -179,30 +191,38 @@ impl Report {
         };
         self.refused += 1;
         if self.first_refused.len() < NAMED_MAX {
-            self.first_refused.push(Refused { ingest_id, why });
+            self.first_refused.push(RefusedLetter { ingest_id, why });
         }
     }
+}
 
-    fn tell(&self, json: bool, fate: Fate, config: &Config) {
-        if json {
-            println!("{}", serde_json::to_string(self).unwrap_or_default());
-            return;
-        }
-        for Refused { ingest_id, why } in &self.first_refused {
-            eprintln!("{}: {}", visible(ingest_id), visible(why));
-        }
+impl Report for SettleReport {
+    fn exit(&self) -> Exit {
+        if self.refused > 0 || self.has_trouble { Exit::Failed } else { Exit::Ok }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let named =
+            |letter: &RefusedLetter| format!("{}: {}", visible(&letter.ingest_id), visible(&letter.why));
+        let mut problems: Vec<String> = self.first_refused.iter().map(named).collect();
         if self.refused > self.first_refused.len() as u64 {
-            eprintln!("{} were refused in all", count(self.refused));
+            problems.push(format!("{} were refused in all", count(self.refused)));
         }
+        problems
+    }
+
+    fn lines(&self) -> Vec<String> {
         let letters = some(self.done, "dead letter");
-        match (fate, self.done) {
-            (Fate::Discard, _) => println!("{letters} deleted"),
-            (Fate::Retry, 0) => println!("{letters} brought back"),
-            (Fate::Retry, _) if config.kafka().is_none() => {
-                println!("{letters} brought back: they wait for a daemon that has KAFKA_BROKERS set");
+        vec![match (self.fate, self.done) {
+            (Fate::Discard, _) => format!("{letters} deleted"),
+            (Fate::Retry, 0) => format!("{letters} brought back"),
+            (Fate::Retry, _) if self.has_kafka => {
+                format!("{letters} brought back: they wait for Kafka again")
             }
-            (Fate::Retry, _) => println!("{letters} brought back: they wait for Kafka again"),
-        }
+            (Fate::Retry, _) => {
+                format!("{letters} brought back: they wait for a daemon that has KAFKA_BROKERS set")
+            }
+        }]
     }
 }
 
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_counted_and_the_first_ones_are_named() {
-        let mut report = Report::default();
+        let mut report = SettleReport::new(Fate::Retry, true);
         report.note("a".into(), Settled::Done);
         for n in 0..NAMED_MAX + 1 {
             report.note(n.to_string(), Settled::Unknown);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::source::{Chunk, Found, Source};
+use super::source::{Chunk, EventSource, PlacedEvent};
+use crate::commands::exported;
 use crate::commands::input::{Input, Line};
-use crate::commands::line;
 use crate::limits::{EXPORT_LINE_BYTES_MAX, EXPORT_PAGE_BYTES};
 use crate::store::browse::Wanted;
 
@@ -25,14 +25,14 @@ impl ExportedFile {
     }
 }
 
-impl Source for ExportedFile {
+impl EventSource for ExportedFile {
     fn next(&mut self) -> Result<Option<Chunk>, String> {
         let mut chunk = Chunk { events: Vec::new(), damaged: Vec::new(), end: String::new() };
         let (mut looked, mut bytes) = (0, 0);
         while looked < PAGE_LINES && bytes < EXPORT_PAGE_BYTES {
             let line = self.input.line(EXPORT_LINE_BYTES_MAX).map_err(|error| {
                 let (name, number) = (self.input.name(), self.number);
-                format!("can't read {name}: {error} behind line {number}: what comes before was sent")
+                format!("cannot read {name}: {error} after line {number}: what comes before was sent")
             });
             let text = match line? {
                 Line::End => break,
@@ -44,10 +44,10 @@ impl Source for ExportedFile {
             if self.number <= self.skip || text.trim_ascii().is_empty() && !text.is_empty() {
                 continue;
             }
-            match line::parse(&text) {
+            match exported::parse(&text) {
                 Ok((event, state)) if self.wanted.takes(&event, state) => {
                     bytes += event.size_bytes();
-                    chunk.events.push(Found { event, at: self.number.to_string() });
+                    chunk.events.push(PlacedEvent { event, at: self.number.to_string() });
                 }
                 Ok(_) => {}
                 Err(why) => chunk.damaged.push(format!("line {}: {why}", self.number)),

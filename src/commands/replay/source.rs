@@ -1,6 +1,6 @@
 //! Where replayed events come from: one trait over spool, PostgreSQL and exported files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::ExportedFile;
 use super::{ReplayArgs, Selection};
@@ -15,27 +15,27 @@ use crate::store::spool::Journal;
 
 /// Rows that are read at once.
 const PAGE_ROWS: usize = 500;
-/// How often a server that does not answer is asked again.
+/// Attempts to read from a server that does not answer.
 const READ_TRIES: u32 = 5;
 
 /// A wanted event, and its place.
-pub(super) struct Found {
+pub(super) struct PlacedEvent {
     pub(super) event: Event,
-    /// To go on behind it.
+    /// To continue after it.
     pub(super) at: String,
 }
 
 /// What was read at once.
 pub(super) struct Chunk {
-    pub(super) events: Vec<Found>,
-    /// What is wrong with rows or lines that are no events any more.
+    pub(super) events: Vec<PlacedEvent>,
+    /// What is wrong with rows or lines that are damaged.
     pub(super) damaged: Vec<String>,
-    /// Behind everything that was looked at.
+    /// After everything that was looked at.
     pub(super) end: String,
 }
 
 /// Events in their order.
-pub(super) trait Source {
+pub(super) trait EventSource {
     /// The next few. `None`: there are no more.
     fn next(&mut self) -> Result<Option<Chunk>, String>;
 
@@ -43,38 +43,44 @@ pub(super) trait Source {
     fn share(&self) -> Option<f64>;
 }
 
-/// Which source the command line asks for.
-pub(super) enum Kind {
-    Spool,
-    Postgres(Slot),
+/// What the command line and the settings name.
+pub(super) enum ReplayFrom {
+    Spool(PathBuf),
+    Postgres(Slot, postgres::Settings),
     File(PathBuf),
 }
 
-impl Kind {
-    pub(super) fn of(args: &ReplayArgs) -> Result<Self, String> {
-        Ok(match (&args.file, args.postgres, args.which.state) {
-            (Some(file), ..) => Self::File(file.clone()),
-            (None, true, None | Some(RowState::Home)) => Self::Postgres(Slot::Home),
-            (None, true, Some(RowState::Forwarded)) => Self::Postgres(Slot::Forwarded),
-            (None, true, Some(_)) => {
+impl ReplayFrom {
+    pub(super) fn of(args: &ReplayArgs, config: &Config) -> Result<Self, String> {
+        let state = args.which.state;
+        if let Some(file) = &args.file {
+            return Ok(Self::File(file.clone()));
+        }
+        if !args.postgres {
+            return match state {
+                Some(RowState::Forwarded) => {
+                    Err("what kafka has is no longer in the spool: --state forwarded needs --postgres".into())
+                }
+                _ => Ok(Self::Spool(config.data_dir())),
+            };
+        }
+        let slot = match state {
+            None | Some(RowState::Home) => Slot::Home,
+            Some(RowState::Forwarded) => Slot::Forwarded,
+            Some(_) => {
                 return Err(
-                    "what is held in postgres is sent by the daemon itself: use --state home or forwarded"
-                        .to_owned(),
+                    "the daemon itself sends what is held in postgres: use --state home or forwarded".into(),
                 );
             }
-            (None, false, Some(RowState::Forwarded)) => {
-                return Err(
-                    "what kafka has is no longer in the spool: --state forwarded needs --postgres".to_owned()
-                );
-            }
-            (None, false, _) => Self::Spool,
-        })
+        };
+        let unset = "POSTGRES_URL is not set: name the server that has the events";
+        Ok(Self::Postgres(slot, config.postgres().ok_or(unset)?))
     }
 
     /// What the filter asks of this source.
     pub(super) fn wanted(&self, which: &Selection) -> Result<Wanted, String> {
         let mut wanted = which.wanted();
-        if matches!(self, Self::Spool) && wanted.state.is_none() {
+        if matches!(self, Self::Spool(_)) && wanted.state.is_none() {
             wanted.state = Some(RowState::Home);
         }
         match (wanted.from_ms, wanted.to_ms) {
@@ -84,55 +90,52 @@ impl Kind {
     }
 
     /// As a bookmark names it.
-    pub(super) fn name(&self, config: &Config) -> Result<String, String> {
-        let absolute = |path: &std::path::Path| {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            path.display().to_string()
-        };
+    pub(super) fn name(&self) -> Result<String, String> {
+        let absolute =
+            |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
         Ok(match self {
-            Self::Spool => format!("spool {}", absolute(&config.data_dir())),
+            Self::Spool(folder) => format!("spool {}", absolute(folder)),
             Self::File(path) => format!("file {}", absolute(path)),
-            Self::Postgres(slot) => {
-                let unset = "POSTGRES_URL is not set: name the server that has the events";
-                let settings = config.postgres().ok_or(unset)?;
+            Self::Postgres(slot, settings) => {
                 format!("postgres {slot:?} {}", postgres::describe(&settings.url)?)
             }
         })
     }
 
-    pub(super) fn open(
-        self,
-        config: &Config,
-        wanted: Wanted,
-        after: Option<&str>,
-    ) -> Result<Box<dyn Source>, String> {
-        let number = |what: &str| match after {
-            None => Ok(0),
-            Some(text) => text.parse().map_err(|_| format!("--after {text:?} can't be used: write {what}")),
-        };
+    pub(super) fn open(self, wanted: Wanted, after: Option<&str>) -> Result<Box<dyn EventSource>, String> {
         Ok(match self {
-            Self::Spool => {
-                let journal = Journal::open(&config.data_dir()).map_err(|error| error.to_string())?;
-                let last = journal.last_seq().map_err(|error| error.to_string())?;
-                let after: i64 = number("the row's seq")?;
-                Box::new(SpoolRows { journal, wanted, first: after, after: Some(after), last })
+            Self::Spool(folder) => {
+                let journal = Journal::open(&folder)?;
+                let last = journal.last_seq()?;
+                let first = place(after, "write the row's seq")?;
+                Box::new(SpoolRows { journal, wanted, first, after: Some(first), last })
             }
             Self::File(path) => {
-                let lines: i64 = number("the number of the last line")?;
+                let lines: i64 = place(after, "write the number of the last line")?;
                 Box::new(ExportedFile::open(&path, wanted, lines.unsigned_abs())?)
             }
-            Self::Postgres(slot) => {
-                let settings = config.postgres().ok_or("POSTGRES_URL is not set")?;
+            Self::Postgres(slot, settings) => {
                 let mark = match after {
                     None => Mark::default(),
                     Some(text) => {
-                        text.parse().map_err(|how| format!("--after {text:?} can't be used: {how}"))?
+                        text.parse().map_err(|how| format!("--after {text:?} cannot be used: {how}"))?
                     }
                 };
                 Box::new(PostgresRows { settings, client: None, slot, wanted, mark, first: None })
             }
         })
     }
+}
+
+fn place(after: Option<&str>, legal: &str) -> Result<i64, String> {
+    let refuse = |text| format!("--after {text:?} cannot be used: {legal}");
+    after.map_or(Ok(0), |text| text.parse().map_err(|_| refuse(text)))
+}
+
+/// Which share of the way from the first to the last was gone.
+fn share(first: i64, at: i64, last: i64) -> Option<f64> {
+    let all = last - first;
+    (all > 0).then(|| ((at - first) as f64 / all as f64).clamp(0.0, 1.0))
 }
 
 /// The spool's rows, read beside the daemon.
@@ -144,11 +147,10 @@ struct SpoolRows {
     last: i64,
 }
 
-impl Source for SpoolRows {
+impl EventSource for SpoolRows {
     fn next(&mut self) -> Result<Option<Chunk>, String> {
         let Some(after) = self.after else { return Ok(None) };
-        let page = self.journal.kept_after(after, PAGE_ROWS, EXPORT_PAGE_BYTES, &self.wanted);
-        let page = page.map_err(|error| error.to_string())?;
+        let page = self.journal.kept_after(after, PAGE_ROWS, EXPORT_PAGE_BYTES, &self.wanted)?;
         let end = page.next.or_else(|| page.rows.last().map(|kept| kept.seq)).unwrap_or(after);
         self.after = page.next;
         let rows = page.rows.into_iter().map(|kept| (kept.seq.to_string(), kept));
@@ -156,9 +158,7 @@ impl Source for SpoolRows {
     }
 
     fn share(&self) -> Option<f64> {
-        let Some(after) = self.after else { return Some(1.0) };
-        let all = self.last - self.first;
-        (all > 0).then(|| ((after - self.first) as f64 / all as f64).clamp(0.0, 1.0))
+        self.after.map_or(Some(1.0), |after| share(self.first, after, self.last))
     }
 }
 
@@ -166,7 +166,7 @@ fn chunk(rows: impl Iterator<Item = (String, Kept)>, end: String) -> Chunk {
     let mut chunk = Chunk { events: Vec::new(), damaged: Vec::new(), end };
     for (at, kept) in rows {
         match kept.event {
-            Ok(event) => chunk.events.push(Found { event, at }),
+            Ok(event) => chunk.events.push(PlacedEvent { event, at }),
             Err(why) => chunk.damaged.push(format!("seq {}: {why}", kept.seq)),
         }
     }
@@ -204,7 +204,7 @@ impl PostgresRows {
     }
 }
 
-impl Source for PostgresRows {
+impl EventSource for PostgresRows {
     fn next(&mut self) -> Result<Option<Chunk>, String> {
         let mut tries = 0;
         let page = loop {
@@ -222,10 +222,8 @@ impl Source for PostgresRows {
         Ok(Some(chunk(rows, next.to_string())))
     }
 
-    /// Rows are walked through by time, and the last ones are of now.
+    /// Rows come in the order of time, and the last ones are of now.
     fn share(&self) -> Option<f64> {
-        let first = self.first?.ms();
-        let all = clock::record_ms() - first;
-        (all > 0).then(|| ((self.mark.ms() - first) as f64 / all as f64).clamp(0.0, 1.0))
+        share(self.first?.ms(), self.mark.ms(), clock::record_ms())
     }
 }

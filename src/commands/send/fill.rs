@@ -1,4 +1,4 @@
-//! A line becomes an event: what is missing is filled in, text that is no JSON becomes the message. Pure.
+//! A line becomes an event: what is missing is filled in, text that is not a JSON object becomes the message. Pure.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,22 +8,22 @@ use serde_json::json;
 
 use crate::host::clock;
 
-/// What the command line says of every event.
+/// What the command line sets for every event.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct Filling {
-    /// For events that name no service, and for plain lines
+    /// Service for events without one, and for plain lines
     #[arg(long, value_name = "NAME")]
     pub(super) service: Option<String>,
-    /// For events that name no env, and for plain lines
+    /// Env for events without one, and for plain lines
     #[arg(long, value_name = "NAME")]
     pub(super) env: Option<String>,
-    /// For events without a level; plain lines are info otherwise
+    /// Level for events without one, and for plain lines, which are info otherwise
     #[arg(long, value_name = "LEVEL", value_parser = ["debug", "info", "warn", "error", "critical"])]
     pub(super) level: Option<String>,
-    /// For events without an action; that of plain lines is log otherwise
+    /// Action for events without one, and for plain lines, which have log otherwise
     #[arg(long, value_name = "NAME")]
     pub(super) action: Option<String>,
-    /// What every request_id that is made here begins with
+    /// Prefix of every request_id that is made here
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(super) request_id_prefix: String,
 }
@@ -31,9 +31,10 @@ pub(super) struct Filling {
 impl Filling {
     /// The event of a line, as JSON on one line. `id` is new and its own; `now_ms` is when the line was read.
     ///
-    /// Errors: why there is none, for people.
+    /// # Errors
+    /// Why there is none, for people.
     pub(super) fn event(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
-        // Files that were put together have their byte order marks anywhere.
+        // In files that were joined, a byte order mark may be anywhere.
         let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
         match Members::of(line) {
             Some(members) => Ok(self.filled(line, &members, id, now_ms)),
@@ -68,7 +69,7 @@ impl Filling {
 
     fn plain(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
         let (Some(service), Some(env)) = (&self.service, &self.env) else {
-            return Err("it is no JSON object; to send plain lines, say --service and --env".to_owned());
+            return Err("it is not a JSON object; to send plain lines, use --service and --env".to_owned());
         };
         let event = json!({
             "request_id": format!("{}{id}", self.request_id_prefix),
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_object_is_a_message() {
+    fn a_line_that_is_not_an_object_is_a_message() {
         let event = text(&till(), "Drawer \"2\" {open}\r\n");
         let wanted = r#"{"action":"log","env":"shop","level":"info","message":"Drawer \"2\" {open}","request_id":"t-1","service":"till \"7\"","timestamp":"2026-01-31T09:15:00.125Z"}"#;
         let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();

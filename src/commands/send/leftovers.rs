@@ -1,5 +1,5 @@
-//! What was not taken, one event a line, in a file that `send` takes again. It is made when the first such event is
-//! there, never over a file that exists, and is on the disk before the command ends.
+//! What was not taken, one event per line, in a file that `send` takes again. The first such event makes it, never over
+//! a file that exists, and it is on the disk before the command ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -17,7 +17,7 @@ pub(super) struct Leftovers {
 impl Leftovers {
     /// Below this path, or below a new name in the present folder.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        // Two that begin in one second must not want the same file.
+        // Two that begin in one second need files of different names.
         let own =
             || format!("not-sent-{}-{}.ndjson", Local::now().format("%Y%m%d-%H%M%S"), std::process::id());
         let path = path.unwrap_or_else(|| own().into());
@@ -36,7 +36,7 @@ impl Leftovers {
     /// # Errors
     /// A text for people.
     pub(super) fn add(&mut self, line: &[u8]) -> Result<(), String> {
-        let failed = |error| format!("can't write {}: {error}", self.path.display());
+        let failed = |error| format!("cannot write {}: {error}", self.path.display());
         let file = match &mut self.file {
             Some(file) => file,
             None => {
@@ -59,7 +59,7 @@ impl Leftovers {
     pub(super) fn sync(&mut self) -> Result<(), String> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-        synced.map_err(|error| format!("can't write {}: {error}", self.path.display()))
+        synced.map_err(|error| format!("cannot write {}: {error}", self.path.display()))
     }
 
     /// The file, where there is one.

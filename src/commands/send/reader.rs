@@ -1,4 +1,4 @@
-//! Lines of all inputs, read ahead by a thread, so that waiting for a line keeps nothing from being sent.
+//! Lines of all inputs, read ahead by a thread, so that sending goes on while a line is waited for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,17 +9,17 @@ use crate::commands::input::{Input, Line};
 use crate::host::thread;
 use crate::limits::SEND_LINES_AHEAD;
 
-/// A line and where it stands.
-pub(super) struct Found {
+/// A line and its place.
+pub(super) struct PlacedLine {
     /// `FILE:LINE`
     pub(super) place: String,
-    pub(super) text: Text,
+    pub(super) text: LineText,
     /// The part of all inputs that was read, where that is known.
     pub(super) share: Option<f64>,
 }
 
-/// What stands there.
-pub(super) enum Text {
+/// What is there.
+pub(super) enum LineText {
     Line(Vec<u8>),
     TooLong,
     /// The input ends here, in an error.
@@ -27,12 +27,12 @@ pub(super) enum Text {
 }
 
 /// The lines of all inputs, one after the other.
-pub(super) struct Lines {
-    pub(super) found: Receiver<Found>,
+pub(super) struct LinesAhead {
+    pub(super) lines: Receiver<PlacedLine>,
     stoppers: Vec<Arc<AtomicBool>>,
 }
 
-impl Lines {
+impl LinesAhead {
     /// Nothing more is read; what is in memory still comes.
     pub(super) fn stop(&self) {
         self.stoppers.iter().for_each(|stopper| stopper.store(true, Relaxed));
@@ -44,8 +44,8 @@ impl Lines {
 ///
 /// # Errors
 /// A text for people.
-pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<Lines, String> {
-    let (sender, found) = bounded(SEND_LINES_AHEAD);
+pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<LinesAhead, String> {
+    let (sender, ahead) = bounded(SEND_LINES_AHEAD);
     let stoppers = inputs.iter().map(Input::stopper).collect();
     let read = move || {
         let all = inputs.len() as f64;
@@ -56,8 +56,8 @@ pub(super) fn start(inputs: Vec<Input>, line_max: usize) -> Result<Lines, String
             }
         }
     };
-    thread::start("reader", read).map_err(|error| format!("can't start a thread: {error}"))?;
-    Ok(Lines { found, stoppers })
+    thread::start("reader", read).map_err(|error| format!("cannot start a thread: {error}"))?;
+    Ok(LinesAhead { lines: ahead, stoppers })
 }
 
 /// False: nobody wants more.
@@ -65,18 +65,18 @@ fn lines(
     input: &mut Input,
     line_max: usize,
     share: impl Fn(&Input) -> Option<f64>,
-    sender: &Sender<Found>,
+    sender: &Sender<PlacedLine>,
 ) -> bool {
     for number in 1.. {
         let place = format!("{}:{number}", input.name());
         let text = match input.line(line_max) {
             Ok(Line::End) => return true,
-            Ok(Line::Text(text)) => Text::Line(text),
-            Ok(Line::TooLong) => Text::TooLong,
-            Err(error) => Text::Unreadable(format!("can't read {place}: {error}")),
+            Ok(Line::Text(text)) => LineText::Line(text),
+            Ok(Line::TooLong) => LineText::TooLong,
+            Err(error) => LineText::Unreadable(format!("cannot read {place}: {error}")),
         };
-        let ends = matches!(text, Text::Unreadable(_));
-        if sender.send(Found { place, text, share: share(input) }).is_err() || ends {
+        let ends = matches!(text, LineText::Unreadable(_));
+        if sender.send(PlacedLine { place, text, share: share(input) }).is_err() || ends {
             return ends;
         }
     }

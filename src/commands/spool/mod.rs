@@ -13,8 +13,8 @@ const PAGE_ROWS: usize = 500;
 
 /// Check, count or export the events in the spool
 ///
-/// Reads DATA_DIR/spool.sqlite3, beside a running daemon or without one, in short reads that don't hold the
-/// daemon up. Run it as the daemon's user, or as root.
+/// Reads DATA_DIR/spool.sqlite3, beside a running daemon or without one, in short reads that do not hold up the
+/// daemon. Run it as the daemon's user, or as root.
 #[derive(Clone, Debug, clap::Subcommand)]
 #[expect(missing_docs, reason = "a command's help is what its arguments say of it")]
 pub enum SpoolCommand {
@@ -23,14 +23,10 @@ pub enum SpoolCommand {
     Export(export::ExportArgs),
 }
 
-/// Runs one of them on the spool in `dir`.
-///
-/// # Errors
-/// A text for people.
-pub fn run(command: &SpoolCommand, dir: &Path) -> Result<Exit, String> {
+pub(super) fn run(command: &SpoolCommand, dir: &Path) -> Result<Exit, String> {
     match command {
         SpoolCommand::Verify(args) => verify::run(args, dir),
-        SpoolCommand::Stats(args) => stats::run(args, dir).map(|()| Exit::Ok),
+        SpoolCommand::Stats(args) => stats::run(args, dir),
         SpoolCommand::Export(args) => export::run(args, dir),
     }
 }

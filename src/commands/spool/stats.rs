@@ -6,11 +6,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::PAGE_ROWS;
-use crate::commands::output::{Output, count, local_time, size, visible};
+use crate::commands::output::{count, local_time, size, visible};
+use crate::commands::report::Report;
+use crate::host::exit::Exit;
 use crate::store::Standing;
 use crate::store::spool::{Journal, Sizes, Table};
 
-/// Names that are told apart in one list: a till that puts a number into `service` must not fill the memory.
+/// Names that are counted apart in one list: a till that puts a number into `service` must not fill the memory.
 const NAMES_MAX: usize = 1_000;
 /// What the names beyond that are counted under.
 const OTHERS: &str = "(others)";
@@ -26,7 +28,7 @@ pub struct StatsArgs {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct SpoolCounts {
     path: String,
     /// Bytes of the file that hold data.
     data_bytes: u64,
@@ -36,16 +38,16 @@ struct Report {
     newest_received_at: Option<String>,
     oldest_held_received_at: Option<String>,
     /// `held`, `home` and `dead_letter`.
-    by_state: List,
-    by_level: List,
-    by_service: List,
-    by_day: List,
+    by_state: Counts,
+    by_level: Counts,
+    by_service: Counts,
+    by_day: Counts,
 }
 
 /// Events and bytes of their payloads, by name.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
-struct List(BTreeMap<String, Amount>);
+struct Counts(BTreeMap<String, Amount>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Amount {
@@ -53,7 +55,7 @@ struct Amount {
     bytes: u64,
 }
 
-impl List {
+impl Counts {
     fn add(&mut self, name: &str, bytes: u64) {
         let name = if self.0.len() < NAMES_MAX || self.0.contains_key(name) { name } else { OTHERS };
         let amount = match self.0.get_mut(name) {
@@ -77,29 +79,20 @@ impl List {
     }
 }
 
-pub(super) fn run(args: &StatsArgs, dir: &Path) -> Result<(), String> {
-    let journal = Journal::open(dir).map_err(|error| error.to_string())?;
-    let report = tally(&journal)?;
-    let mut out = Output::stdout();
-    if args.json {
-        out.line(serde_json::to_string(&report).unwrap_or_default())?;
-    } else {
-        for line in report.lines() {
-            out.line(line)?;
-        }
-    }
-    out.flush().map(drop)
+pub(super) fn run(args: &StatsArgs, dir: &Path) -> Result<Exit, String> {
+    let journal = Journal::open(dir)?;
+    counted(&journal)?.print(args.json)
 }
 
-fn tally(journal: &Journal) -> Result<Report, String> {
+fn counted(journal: &Journal) -> Result<SpoolCounts, String> {
     let path = journal.path().display().to_string();
-    let (data_bytes, disk_bytes) = journal.bytes().map_err(|error| error.to_string())?;
-    let mut report = Report { path, data_bytes, disk_bytes, ..Report::default() };
+    let (data_bytes, disk_bytes) = journal.bytes()?;
+    let mut report = SpoolCounts { path, data_bytes, disk_bytes, ..SpoolCounts::default() };
     for table in [Table::Logs, Table::DeadLetters] {
         let mut after = Some(0);
         while let Some(seq) = after {
             let page = journal.sizes_after(table, seq, PAGE_ROWS);
-            let page = page.map_err(|error| format!("{error}; logs-ingest spool verify tells more"))?;
+            let page = page.map_err(|error| format!("{error}; see logs-ingest spool verify"))?;
             page.rows.iter().for_each(|row| report.add(table, row));
             after = page.next;
         }
@@ -107,7 +100,7 @@ fn tally(journal: &Journal) -> Result<Report, String> {
     Ok(report)
 }
 
-impl Report {
+impl SpoolCounts {
     fn add(&mut self, table: Table, row: &Sizes) {
         let held = table == Table::Logs && row.standing == Standing::Held;
         let state = if table == Table::DeadLetters { "dead_letter" } else { row.standing.as_str() };
@@ -127,6 +120,12 @@ impl Report {
         if self.newest_received_at.as_deref().is_none_or(|newest| row.received_at.as_str() > newest) {
             self.newest_received_at = Some(row.received_at.clone());
         }
+    }
+}
+
+impl Report for SpoolCounts {
+    fn exit(&self) -> Exit {
+        Exit::Ok
     }
 
     fn lines(&self) -> Vec<String> {
@@ -161,7 +160,7 @@ mod tests {
 
     #[test]
     fn names_without_end_are_counted_together() {
-        let mut list = List::default();
+        let mut list = Counts::default();
         for n in 0..NAMES_MAX + 5 {
             list.add(&format!("till-{n}"), 2);
         }
@@ -176,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_report_knows_its_ends() {
-        let mut report = Report::default();
+        let mut report = SpoolCounts::default();
         for (received_at, standing) in [
             ("2026-11-02T00:00:00.000Z", Standing::Held),
             ("2026-11-01T09:00:00.000Z", Standing::Home),

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::PAGE_ROWS;
-use crate::commands::output::{Output, count, some};
+use crate::commands::output::{count, some};
+use crate::commands::report::Report;
 use crate::host::exit::Exit;
 use crate::store::spool::{Journal, Table};
 
@@ -14,7 +15,7 @@ const NAMED_MAX: usize = 100;
 
 /// Check every row's checksum and the file's structure.
 ///
-/// Exit code 0: all is sound. 1: something is damaged, or the spool can't be read; restart the daemon
+/// Exit code 0: all is sound. 1: something is damaged, or the spool cannot be read. Restart the daemon
 /// then: at its start it sets a damaged file aside and keeps every event whose checksum holds.
 /// SQLite's own check reads the whole file in one go; the daemon goes on meanwhile, its log file grows.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,19 +26,19 @@ pub struct VerifyArgs {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct SpoolCheck {
     path: String,
     sound: bool,
     rows: u64,
     dead_letters: u64,
-    /// Rows whose checksum does not hold; the dead letters that are known for it don't count.
+    /// Rows whose checksum is wrong, without the dead letters that are known for it.
     damaged: u64,
     damaged_dead_letters: u64,
     /// The first of them.
     first: Vec<Damaged>,
-    /// What SQLite complains of.
+    /// What SQLite finds wrong.
     structure: Vec<String>,
-    /// Damaged files of former times.
+    /// Damaged files that were set aside earlier.
     set_aside: Vec<String>,
 }
 
@@ -49,23 +50,13 @@ struct Damaged {
 }
 
 pub(super) fn run(args: &VerifyArgs, dir: &Path) -> Result<Exit, String> {
-    let journal = Journal::open(dir).map_err(|error| error.to_string())?;
-    let report = check(&journal);
-    let mut out = Output::stdout();
-    if args.json {
-        out.line(serde_json::to_string(&report).unwrap_or_default())?;
-    } else {
-        for line in report.lines() {
-            out.line(line)?;
-        }
-    }
-    out.flush()?;
-    Ok(if report.sound { Exit::Ok } else { Exit::Failed })
+    let journal = Journal::open(dir)?;
+    check(&journal).print(args.json)
 }
 
-fn check(journal: &Journal) -> Report {
+fn check(journal: &Journal) -> SpoolCheck {
     let path = journal.path().display().to_string();
-    let mut report = Report { path, set_aside: journal.set_aside(), ..Report::default() };
+    let mut report = SpoolCheck { path, set_aside: journal.set_aside(), ..SpoolCheck::default() };
     for table in [Table::Logs, Table::DeadLetters] {
         report.check_rows(journal, table);
     }
@@ -77,14 +68,14 @@ fn check(journal: &Journal) -> Report {
     report
 }
 
-impl Report {
+impl SpoolCheck {
     fn check_rows(&mut self, journal: &Journal, table: Table) {
         let mut after = Some(0);
         while let Some(seq) = after {
             let (page, checked) = match journal.check_after(table, seq, PAGE_ROWS) {
                 Ok(page) => page,
                 Err(error) => {
-                    self.structure.push(format!("{} behind seq {seq}: {error}", table.name()));
+                    self.structure.push(format!("{} after seq {seq}: {error}", table.name()));
                     return;
                 }
             };
@@ -97,6 +88,12 @@ impl Report {
             }
             after = page.next;
         }
+    }
+}
+
+impl Report for SpoolCheck {
+    fn exit(&self) -> Exit {
+        if self.sound { Exit::Ok } else { Exit::Failed }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -112,24 +109,21 @@ impl Report {
                 some(self.dead_letters, "dead letter")
             ),
         ];
-        for Damaged { table, seq, what } in &self.first {
-            lines.push(format!("damaged: {table} seq {seq}: {what}"));
-        }
+        let damaged = |row: &Damaged| format!("damaged: {} seq {}: {}", row.table, row.seq, row.what);
+        lines.extend(self.first.iter().map(damaged));
         if self.damaged > self.first.len() as u64 {
             lines.push(format!("damaged: {} in all", some(self.damaged, "row")));
         }
         lines.extend(self.structure.iter().map(|complaint| format!("damaged: {complaint}")));
-        for name in &self.set_aside {
-            lines.push(format!("set aside earlier: {name}"));
-        }
-        lines.push(match self.sound {
-            true => "sound: every checksum holds, and so does the file's structure".to_owned(),
+        lines.extend(self.set_aside.iter().map(|name| format!("set aside earlier: {name}")));
+        let conclusion = match self.sound {
+            true => "sound: every checksum holds, and so does the file's structure",
             false => {
-                "NOT SOUND: restart the daemon: it sets the damaged file aside and keeps every event whose \
-                      checksum holds"
-                    .to_owned()
+                "NOT SOUND: restart the daemon: it sets the damaged file aside and keeps every event whose checksum \
+                 holds"
             }
-        });
+        };
+        lines.push(conclusion.to_owned());
         lines
     }
 }

@@ -115,7 +115,7 @@ fn letters_of_postgres_are_settled_there() {
     let gone = run(&settings, &["dead-letters", "show", &id(1)]);
     assert!(gone.code == Some(1) && gone.err.contains("there is no dead letter"), "{gone:?}");
 
-    // A server that is away is told, and no reason not to look into the spool.
+    // A server that is down is named, and the spool is looked into all the same.
     drop(server);
     let half = run(&settings, &["dead-letters", "list"]);
     assert!(half.code == Some(1) && half.err.contains("not everything was looked into"), "{half:?}");

@@ -73,7 +73,7 @@ fn the_spools_history_goes_to_kafka_as_it_was_stored() {
     resumes(&broker, &daemon);
 }
 
-/// What was exported is sent from another machine, and a damaged line is left out and told.
+/// What was exported is sent from another machine, and a damaged line is left out and named.
 fn files(broker: &Broker, daemon: &Daemon) {
     let stick = TempDir::new();
     let file = stick.path().join("events.ndjson.gz");
@@ -95,7 +95,7 @@ fn files(broker: &Broker, daemon: &Daemon) {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert_eq!((&said.json()["events"], &said.json()["damaged"]), (&38.into(), &2.into()));
     assert!(said.err.contains("line 5: the line is damaged: its checksum"), "{}", said.err);
-    assert!(said.err.contains("line 10: the line is damaged: it is no exported event"), "{}", said.err);
+    assert!(said.err.contains("line 10: the line is damaged: it is not an exported event"), "{}", said.err);
     let now = in_topic(broker);
     let grown = now.iter().filter(|(id, records)| records.len() > after[*id].len()).count();
     assert_eq!(grown, 38);
@@ -134,7 +134,7 @@ fn resumes(broker: &Broker, daemon: &Daemon) {
 }
 
 #[test]
-fn rows_of_postgres_are_replayed_by_shelf_and_stay_as_they_are() {
+fn rows_of_postgres_are_replayed_by_slot_and_stay_as_they_are() {
     let broker = Broker::start(Version::V3_9);
     let server = Server::start();
     let daemon = Daemon::builder().env("POSTGRES_URL", server.url()).start();
@@ -157,7 +157,7 @@ fn rows_of_postgres_are_replayed_by_shelf_and_stay_as_they_are() {
         run(&settings, &["replay", "--postgres", "--state", "forwarded", "--after", &rest, "--json"]).ok();
     assert_eq!(again.json()["events"], 0);
     let held = run(&settings, &["replay", "--postgres", "--state", "held"]);
-    assert!(held.code == Some(1) && held.err.contains("sent by the daemon itself"), "{held:?}");
+    assert!(held.code == Some(1) && held.err.contains("the daemon itself sends"), "{held:?}");
     assert_eq!(server.value("SELECT count(*) FROM raw_logs"), "30");
 }
 
@@ -173,5 +173,5 @@ fn what_is_missing_for_a_replay_is_named() {
     let wrong = run_on(&daemon.data_dir(), &["replay", "--from", "yesterday"]);
     assert!(wrong.code == Some(64) && wrong.err.contains("2026-01-31"), "{wrong:?}");
     let file = run_on(&daemon.data_dir(), &["replay", "--file", "/nowhere/x.ndjson", "--dry-run"]);
-    assert!(file.code == Some(1) && file.err.contains("can't read /nowhere/x.ndjson"), "{file:?}");
+    assert!(file.code == Some(1) && file.err.contains("cannot read /nowhere/x.ndjson"), "{file:?}");
 }

@@ -105,7 +105,8 @@ fn what_is_refused_is_in_a_file_and_taken_when_it_is_right() {
         "{ran:?}"
     );
     assert!(
-        ran.err.contains("events.gz:2: it is no JSON object") && ran.err.contains("events.gz:4: body.level"),
+        ran.err.contains("events.gz:2: it is not a JSON object")
+            && ran.err.contains("events.gz:4: body.level"),
         "{ran:?}"
     );
     let again = send(&["--rejected", "wrong.ndjson", "events.gz"]);

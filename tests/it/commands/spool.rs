@@ -1,4 +1,4 @@
-//! `spool verify`, `spool stats` and `spool export`, beside a running daemon and on what one left behind.
+//! `spool verify`, `spool stats` and `spool export`, beside a running daemon and after it.
 
 use std::fs;
 use std::io::Read;
@@ -59,7 +59,7 @@ fn a_broken_structure_is_told_in_words() {
     daemon.terminate();
     let file = daemon.data_dir().join("spool.sqlite3");
     let mut bytes = fs::read(&file).unwrap();
-    // A page in the middle: whatever it held, SQLite knows that it can't be so.
+    // A page in the middle: whatever it held, SQLite knows that this cannot be right.
     let middle = bytes.len() / 2 / 4096 * 4096;
     bytes[middle..middle + 4096].fill(0);
     fs::write(&file, bytes).unwrap();
@@ -131,7 +131,7 @@ fn a_file_is_there_whole_or_not_at_all() {
 
     let again = run_on(&daemon.data_dir(), &["spool", "export", "--output", as_path(&plain)]);
     assert_eq!(again.code, Some(1));
-    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert!(again.err.contains("exists already"), "{}", again.err);
     let nowhere = stick.path().join("not-mounted/events.ndjson");
     let missing = run_on(&daemon.data_dir(), &["spool", "export", "--output", as_path(&nowhere)]);
     assert!(missing.code == Some(1) && missing.err.contains("the stick mounted?"), "{missing:?}");
@@ -149,7 +149,7 @@ fn a_full_disk_fails_an_export_and_says_so() {
     let said = Ran::of(export.stdout(full).stderr(Stdio::piped()).output().unwrap());
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(
-        said.err.contains("can't write to standard output") && said.err.contains("free room"),
+        said.err.contains("cannot write to standard output") && said.err.contains("make room"),
         "{said:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! `status`: what it says and how it ends while everything is well, while a store is away, and while nothing
+//! `status`: what it says and how it ends while everything is well, while a store is down, and while nothing
 //! can be stored.
 
 use std::time::Duration;
@@ -36,11 +36,11 @@ fn a_daemon_that_is_well_and_one_that_is_not_there() {
     let gone = status(&daemon, &["--json"]);
     assert_eq!(gone.code, Some(2), "{gone:?}");
     let why = gone.json()["problem"].as_str().expect("a reason").to_owned();
-    assert!(why.contains("can't reach the daemon") && gone.json()["verdict"] == "down", "{why}");
+    assert!(why.contains("cannot reach the daemon") && gone.json()["verdict"] == "down", "{why}");
 }
 
 #[test]
-fn what_waits_is_counted_in_both_stores_and_degraded_is_told_from_down() {
+fn what_waits_is_counted_in_both_stores_and_degraded_is_not_down() {
     let (_kafka, broker) = nowhere();
     let server = Server::start();
     let daemon = Daemon::builder()
@@ -63,7 +63,7 @@ fn what_waits_is_counted_in_both_stores_and_degraded_is_told_from_down() {
     );
     assert!(!half.out.contains(server.password()), "{half:?}");
 
-    // Both stores are away, and the spool is full: nothing can be stored.
+    // Both stores are down, and the spool is full: nothing can be stored.
     drop(server);
     let mut client = daemon.client();
     let mut event = crate::support::events::event();
@@ -82,8 +82,8 @@ fn a_spool_that_grows_says_how_long_it_will_last() {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker).env("KAFKA_DEADLINE", "500ms").start();
     assert_eq!(daemon.health()["spool"]["full_in_hours"], Value::Null);
     let load = Load::start(daemon.addr(), 2, Until::Stopped, valid_events);
-    let tells = |health: &Value| health["spool"]["full_in_hours"].as_f64().is_some();
-    let health = daemon.wait_for("/health", LIMIT, tells);
+    let is_known = |health: &Value| health["spool"]["full_in_hours"].as_f64().is_some();
+    let health = daemon.wait_for("/health", LIMIT, is_known);
     load.stop();
     let hours = health["spool"]["full_in_hours"].as_f64().expect("a number");
     assert!((0.0..10_000.0).contains(&hours), "{health}");

@@ -59,13 +59,13 @@ fn each_wrong_event_is_named_by_its_line() {
 
     // What breaks an array breaks all of it.
     let ran = run(&[], &["validate", &write("broken", format!("[{good},\n{good} {good}]"))]);
-    assert!(ran.err.contains("is no JSON array from line 2 on") && ran.code == Some(1), "{ran:?}");
+    assert!(ran.err.contains("is not a valid JSON array from line 2 on") && ran.code == Some(1), "{ran:?}");
     let large = write("large", format!("{good}\n{{\"x\":\"{}\"}}\n{good}", "x".repeat(70_000)));
     let ran = run(&[("MAX_BATCH_BYTES", "64KiB"), ("MAX_EVENT_BYTES", "32KiB")], &["validate", &large]);
     assert!(ran.out.contains(":2: the event is larger than") && ran.err.contains("3 events, 1"), "{ran:?}");
     let ran = run(&[], &["validate", "/nowhere", &write("empty", "\n".to_owned())]);
     assert!(
-        ran.err.contains("can't read /nowhere") && ran.err.contains("has no event") && ran.code == Some(1),
+        ran.err.contains("cannot read /nowhere") && ran.err.contains("has no event") && ran.code == Some(1),
         "{ran:?}"
     );
 }

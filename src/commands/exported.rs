@@ -19,9 +19,9 @@ use crate::store::spool::{self, Entry};
 /// What was stored once is taken back as it is, whatever the settings are now.
 const AS_STORED: Rules = Rules { max_event_bytes: usize::MAX, redact_pan: false };
 
-/// The line. What is absent in one command's lines is left out.
+/// What is absent in one command's lines is left out.
 #[derive(Default, Serialize)]
-struct Line<'a> {
+struct ExportedLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ struct Line<'a> {
     event: Option<&'a RawValue>,
 }
 
-impl Line<'_> {
+impl ExportedLine<'_> {
     /// Line ends in JSON are white space between tokens: inside strings they are escaped.
     fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default().replace(['\n', '\r'], " ")
@@ -58,29 +58,29 @@ pub(super) fn of_entry(entry: &Entry) -> String {
     let event = entry.payload.as_deref().and_then(|payload| serde_json::from_slice(payload).ok());
     let received_at = Some(&*entry.received_at);
     let state = entry.standing.as_str();
-    Line { ingest_id: &entry.ingest_id, received_at, state, event, ..Line::default() }.text()
+    ExportedLine { ingest_id: &entry.ingest_id, received_at, state, event, ..ExportedLine::default() }.text()
 }
 
 /// `{"seq":..,"ingest_id":..,"received_at":..,"state":..,"reason":..,"crc":..,"event":{..}}`
 pub(super) fn of_kept(kept: &Kept) -> String {
-    with_event(kept, Line { seq: Some(kept.seq), ..Line::default() })
+    with_event(kept, ExportedLine { seq: Some(kept.seq), ..ExportedLine::default() })
 }
 
 /// The same, with its store, and why and when it became a dead letter.
 pub(super) fn of_letter(letter: &Letter, store: &str) -> String {
     let (failed_at, error) = (Some(&*letter.failed_at), Some(&*letter.error));
-    with_event(&letter.kept, Line { store: Some(store), failed_at, error, ..Line::default() })
+    with_event(&letter.kept, ExportedLine { store: Some(store), failed_at, error, ..ExportedLine::default() })
 }
 
-fn with_event(kept: &Kept, line: Line<'_>) -> String {
+fn with_event(kept: &Kept, line: ExportedLine<'_>) -> String {
     let (state, reason) = (kept.state.as_str(), Some(&*kept.reason));
-    let line = Line { ingest_id: &kept.ingest_id, state, reason, ..line };
+    let line = ExportedLine { ingest_id: &kept.ingest_id, state, reason, ..line };
     let event = match &kept.event {
         Ok(event) => on_one_line(event),
-        Err(why) => return Line { damaged: Some(why), ..line }.text(),
+        Err(why) => return ExportedLine { damaged: Some(why), ..line }.text(),
     };
     let received_at = clock::rfc3339(event.received_at_ms());
-    Line {
+    ExportedLine {
         received_at: Some(&received_at),
         traceparent: event.traceparent(),
         crc: Some(spool::checksum(&event)),
@@ -107,7 +107,7 @@ fn on_one_line(event: &Event) -> Event {
 }
 
 #[derive(Deserialize)]
-struct Written<'a> {
+struct ReadLine<'a> {
     ingest_id: &'a str,
     received_at: &'a str,
     state: &'a str,
@@ -123,11 +123,11 @@ struct Written<'a> {
 /// as it is.
 pub(super) fn parse(line: &[u8]) -> Result<(Event, Option<RowState>), Arc<str>> {
     let wrong = |what: &str| Arc::from(format!("the line is damaged: {what}"));
-    let written: Written<'_> =
-        serde_json::from_slice(line).map_err(|error| wrong(&format!("it is no exported event ({error})")))?;
-    let ingest_id = Uuid::try_parse(written.ingest_id).map_err(|_| wrong("ingest_id is no UUID"))?;
+    let written: ReadLine<'_> = serde_json::from_slice(line)
+        .map_err(|error| wrong(&format!("it is not an exported event ({error})")))?;
+    let ingest_id = Uuid::try_parse(written.ingest_id).map_err(|_| wrong("ingest_id is not a UUID"))?;
     let received_at = DateTime::parse_from_rfc3339(written.received_at);
-    let received_at_ms = received_at.map_err(|_| wrong("received_at is no time"))?.timestamp_millis();
+    let received_at_ms = received_at.map_err(|_| wrong("received_at is not a time"))?.timestamp_millis();
     let traceparent = written.traceparent.filter(|text| {
         text.len() <= TRACEPARENT_MAX && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     });
@@ -141,7 +141,7 @@ pub(super) fn parse(line: &[u8]) -> Result<(Event, Option<RowState>), Arc<str>> 
     let event = Event::from_body(body.get().as_bytes(), arrival, AS_STORED)
         .map_err(|_| wrong("its event is not one that the daemon would take"))?;
     match written.crc {
-        Some(crc) if crc != spool::checksum(&event) => Err(wrong("its checksum doesn't fit its bytes")),
+        Some(crc) if crc != spool::checksum(&event) => Err(wrong("its checksum does not fit its bytes")),
         _ => Ok((event, written.state.parse().ok())),
     }
 }
@@ -204,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_exported_event_is_told() {
+    fn what_is_not_an_exported_event_is_named() {
         let line = of_kept(&kept());
         for (text, part) in [
-            ("", "no exported event"),
-            ("{}", "no exported event"),
-            (&line[..line.len() - 2], "no exported event"),
+            ("", "not an exported event"),
+            ("{}", "not an exported event"),
+            (&line[..line.len() - 2], "not an exported event"),
             (&line.replace("00000000-", "0000000-"), "UUID"),
             (&line.replace("2026-11", "2026-13"), "received_at"),
             (&line.replace("\"info\"", "\"INFO\""), "would take"),

@@ -1,4 +1,4 @@
-//! What is sent together.
+//! The events of one request.
 
 use std::io::Write;
 use std::time::Instant;
@@ -8,50 +8,50 @@ use flate2::write::GzEncoder;
 
 use crate::limits::SEND_BATCH_BYTES;
 
-/// An event that is to be sent, and where its line stands.
-pub(super) struct Item {
+/// An event that is to be sent, and the place of its line.
+pub(super) struct OutgoingEvent {
     pub(super) place: String,
     pub(super) body: Vec<u8>,
 }
 
-/// Events that wait for more.
+/// Events that wait for more, to be sent together.
 #[derive(Default)]
-pub(super) struct Batch {
-    items: Vec<Item>,
+pub(super) struct Outgoing {
+    events: Vec<OutgoingEvent>,
     bytes: usize,
     since: Option<Instant>,
 }
 
-impl Batch {
+impl Outgoing {
     /// When the first of them came.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 
     pub(super) fn has_room(&self, bytes: usize, events_max: usize) -> bool {
-        self.items.is_empty() || (self.items.len() < events_max && self.bytes + bytes <= SEND_BATCH_BYTES)
+        self.events.is_empty() || (self.events.len() < events_max && self.bytes + bytes <= SEND_BATCH_BYTES)
     }
 
-    pub(super) fn add(&mut self, item: Item) {
+    pub(super) fn add(&mut self, event: OutgoingEvent) {
         self.since.get_or_insert_with(Instant::now);
-        self.bytes += item.body.len();
-        self.items.push(item);
+        self.bytes += event.body.len();
+        self.events.push(event);
     }
 
     /// All of them, in order.
-    pub(super) fn take(&mut self) -> Vec<Item> {
-        std::mem::take(self).items
+    pub(super) fn take(&mut self) -> Vec<OutgoingEvent> {
+        std::mem::take(self).events
     }
 }
 
-/// One event a line.
-pub(super) fn gzip(items: &[Item]) -> Vec<u8> {
+/// One event per line.
+pub(super) fn gzip(events: &[OutgoingEvent]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    for item in items {
-        let written = encoder.write_all(&item.body).and_then(|()| encoder.write_all(b"\n"));
-        written.expect("BUG: memory can't be written to");
+    for event in events {
+        let written = encoder.write_all(&event.body).and_then(|()| encoder.write_all(b"\n"));
+        written.expect("BUG: cannot write to memory");
     }
-    encoder.finish().expect("BUG: memory can't be written to")
+    encoder.finish().expect("BUG: cannot write to memory")
 }
 
 #[cfg(test)]
@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_batch_is_bounded_but_for_a_single_large_event() {
-        let item = |bytes| Item { place: String::new(), body: vec![b'x'; bytes] };
-        let mut batch = Batch::default();
+        let event = |bytes| OutgoingEvent { place: String::new(), body: vec![b'x'; bytes] };
+        let mut batch = Outgoing::default();
         assert!(batch.has_room(2 * SEND_BATCH_BYTES, 1) && batch.since().is_none());
-        batch.add(item(SEND_BATCH_BYTES - 10));
+        batch.add(event(SEND_BATCH_BYTES - 10));
         assert!(batch.since().is_some());
         assert!(batch.has_room(10, 2) && !batch.has_room(11, 2) && !batch.has_room(1, 1));
         assert_eq!(batch.take().len(), 1);

@@ -1,6 +1,6 @@
 //! What each fact is taken for.
 
-use super::*;
+use super::finding::{Finding, Findings, Level};
 use crate::store::{kafka, postgres, spool};
 
 fn levels(findings: &[Finding]) -> Vec<(Level, &str)> {
@@ -8,7 +8,10 @@ fn levels(findings: &[Finding]) -> Vec<(Level, &str)> {
 }
 
 /// The worst finding, which has `part` in it.
-fn worst(findings: &[Finding], level: Level, part: &str) {
+fn worst(find: impl FnOnce(&mut Findings), level: Level, part: &str) {
+    let mut findings = Findings::default();
+    find(&mut findings);
+    let findings = &findings.all;
     assert_eq!(findings.iter().map(|one| one.level).max(), Some(level), "{:?}", levels(findings));
     let named = findings.iter().any(|one| one.level == level && one.text.contains(part));
     assert!(named, "{part:?} is not in {:?}", levels(findings));
@@ -45,26 +48,26 @@ fn what_an_acknowledgement_is_worth_is_said() {
         (
             kafka::Topic { settings_hidden: Some("no".into()), ..topic(3, &[]) },
             Level::Warning,
-            "can't be read: no",
+            "settings of topic 'pos-logs': no",
         ),
         (topic(3, &[("max.message.bytes", "10000")]), Level::Warning, "become dead letters"),
     ] {
         let found = kafka::Inspection { topic: Some(topic), ..kafka::Inspection::default() };
-        worst(&kafka(&found, "pos-logs", 400 << 10), level, part);
+        worst(|all| all.kafka(&found, "pos-logs", 400 << 10), level, part);
     }
     worst(
-        &kafka(&kafka::Inspection::default(), "pos-logs", 1_024),
+        |all| all.kafka(&kafka::Inspection::default(), "pos-logs", 1_024),
         Level::Warning,
         "'pos-logs' does not exist",
     );
     let old = kafka::Inspection { lacking: Some("InitProducerId".into()), ..kafka::Inspection::default() };
-    worst(&kafka(&old, "pos-logs", 1_024), Level::Warning, "classic");
+    worst(|all| all.kafka(&old, "pos-logs", 1_024), Level::Warning, "classic");
     let one_away = kafka::Inspection {
         unreachable: vec!["b:9092 refuses".into()],
         topic: Some(topic(3, &[])),
         ..kafka::Inspection::default()
     };
-    worst(&kafka(&one_away, "pos-logs", 1_024), Level::Warning, "b:9092 refuses; the others");
+    worst(|all| all.kafka(&one_away, "pos-logs", 1_024), Level::Warning, "b:9092 refuses; the others");
 }
 
 #[test]
@@ -101,9 +104,13 @@ fn what_a_server_lacks_is_said() {
         (postgres::Inspection { encrypted: false, ..good() }, Level::Warning, "not encrypted"),
         (postgres::Inspection { encoding: "SQL_ASCII".into(), ..good() }, Level::Warning, "SQL_ASCII"),
     ] {
-        worst(&postgres(&found, false), level, part);
+        worst(|all| all.postgres(&found, false), level, part);
     }
-    worst(&postgres(&postgres::Inspection { encrypted: false, ..good() }, true), Level::Ok, "answers");
+    worst(
+        |all| all.postgres(&postgres::Inspection { encrypted: false, ..good() }, true),
+        Level::Ok,
+        "answers",
+    );
 }
 
 #[test]
@@ -116,9 +123,17 @@ fn what_a_spool_lacks_is_said() {
         free_bytes: 2 << 30,
         max_bytes: 1 << 30,
     };
-    worst(&spool(&good()), Level::Ok, "1.0 GiB");
-    worst(&spool(&spool::Inspection { exists: false, ..good() }), Level::Ok, "will be made below");
-    worst(&spool(&spool::Inspection { writable: false, ..good() }), Level::Problem, "/var/lib/x");
-    worst(&spool(&spool::Inspection { free_bytes: 1 << 20, ..good() }), Level::Warning, "1.0 MiB left");
-    worst(&spool(&spool::Inspection { in_use: true, ..good() }), Level::Ok, "a running daemon has it");
+    worst(|all| all.spool(&good()), Level::Ok, "1.0 GiB");
+    worst(|all| all.spool(&spool::Inspection { exists: false, ..good() }), Level::Ok, "will be made below");
+    worst(|all| all.spool(&spool::Inspection { writable: false, ..good() }), Level::Problem, "/var/lib/x");
+    worst(
+        |all| all.spool(&spool::Inspection { free_bytes: 1 << 20, ..good() }),
+        Level::Warning,
+        "1.0 MiB left",
+    );
+    worst(
+        |all| all.spool(&spool::Inspection { in_use: true, ..good() }),
+        Level::Ok,
+        "a running daemon has it",
+    );
 }

@@ -11,19 +11,19 @@ use crate::limits::{SEND_WAIT_FIRST, SEND_WAIT_MOST};
 
 /// See the module.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
+pub(super) enum Meaning {
     /// Each event was judged: all are stored but these, by their place in the batch and with what is wrong.
     Judged(Vec<(usize, String)>),
-    /// The daemon can't take them now.
+    /// The daemon cannot take them now.
     Later(String),
     /// More than it takes at once.
     TooLarge(String),
-    /// It will never take them so.
+    /// It will never take them as they are.
     Never(String),
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct BatchAnswer {
     accepted: usize,
     rejected: usize,
     errors: Vec<ItemError>,
@@ -42,35 +42,35 @@ struct ItemDetail {
 }
 
 /// Of a batch of so many events.
-pub(super) fn of(answer: &Answer, events: usize) -> Verdict {
+pub(super) fn of(answer: &Answer, events: usize) -> Meaning {
     let said = || {
         let detail = &answer.json["detail"];
         let text = detail.as_str().map_or_else(|| detail.to_string(), str::to_owned);
         format!("it answers {}: {text}", answer.status)
     };
     match answer.status {
-        202 | 207 | 422 => match Outcome::deserialize(&answer.json) {
+        202 | 207 | 422 => match BatchAnswer::deserialize(&answer.json) {
             Ok(outcome) if outcome.accepted + outcome.rejected == events => {
-                Verdict::Judged(outcome.refused(events))
+                Meaning::Judged(outcome.refused(events))
             }
-            _ => Verdict::Never(said()),
+            _ => Meaning::Never(said()),
         },
-        408 | 409 | 425 | 429 | 500 | 502 | 503 | 504 => Verdict::Later(said()),
-        413 => Verdict::TooLarge(said()),
-        401 => Verdict::Never(format!("{}: name the file with the key by --api-key-file", said())),
-        _ => Verdict::Never(said()),
+        408 | 409 | 425 | 429 | 500 | 502 | 503 | 504 => Meaning::Later(said()),
+        413 => Meaning::TooLarge(said()),
+        401 => Meaning::Never(format!("{}: name the file with the key by --api-key-file", said())),
+        _ => Meaning::Never(said()),
     }
 }
 
-impl Outcome {
-    /// A long list is cut off by the daemon: of what stands behind its end, nobody knows which were refused.
+impl BatchAnswer {
+    /// The daemon cuts a long list off: which events after its end were refused is unknown.
     fn refused(self, events: usize) -> Vec<(usize, String)> {
         let listed = self.errors.len();
-        let behind = self.errors.last().map_or(0, |last| last.index + 1);
+        let after = self.errors.last().map_or(0, |last| last.index + 1);
         let mut refused: Vec<_> = self.errors.into_iter().map(|error| (error.index, error.text())).collect();
         if listed < self.rejected {
             let why = "one of those that may have been refused: the answer does not list them all";
-            refused.extend((behind..events).map(|index| (index, why.to_owned())));
+            refused.extend((after..events).map(|index| (index, why.to_owned())));
         }
         refused
     }
@@ -113,18 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_has_its_verdict() {
+    fn every_answer_has_its_meaning() {
         let one = json!([{"index": 1, "request_id": null, "detail": [{"loc": ["body", "level"], "msg": "no", "type": "enum"}, {"loc": ["body", 3], "msg": "bad"}]}]);
         let refused = vec![(1, "body.level: no; body.3: bad".to_owned())];
-        assert_eq!(of(&answer(202, outcome(2, 0, &json!([]))), 2), Verdict::Judged(vec![]));
-        assert_eq!(of(&answer(207, outcome(1, 1, &one)), 2), Verdict::Judged(refused.clone()));
-        let Verdict::Judged(cut) = of(&answer(207, outcome(1, 3, &one)), 4) else { panic!() };
+        assert_eq!(of(&answer(202, outcome(2, 0, &json!([]))), 2), Meaning::Judged(vec![]));
+        assert_eq!(of(&answer(207, outcome(1, 1, &one)), 2), Meaning::Judged(refused.clone()));
+        let Meaning::Judged(cut) = of(&answer(207, outcome(1, 3, &one)), 4) else { panic!() };
         assert_eq!(cut.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(cut[0], refused[0]);
-        // Something else took some of them away, or it is no result.
-        assert!(matches!(of(&answer(202, outcome(1, 0, &json!([]))), 2), Verdict::Never(_)));
-        assert!(matches!(of(&answer(422, json!({"detail": []})), 2), Verdict::Never(_)));
-        for (status, verdict) in [
+        // Events are missing in it, or it is not a result of a batch.
+        assert!(matches!(of(&answer(202, outcome(1, 0, &json!([]))), 2), Meaning::Never(_)));
+        assert!(matches!(of(&answer(422, json!({"detail": []})), 2), Meaning::Never(_)));
+        for (status, meaning) in [
             (503, "Later"),
             (409, "Later"),
             (502, "Later"),
@@ -134,7 +134,7 @@ mod tests {
         ] {
             let found = of(&answer(status, json!({"detail": "why"})), 2);
             assert!(
-                format!("{found:?}").starts_with(verdict) && format!("{found:?}").contains("why"),
+                format!("{found:?}").starts_with(meaning) && format!("{found:?}").contains("why"),
                 "{found:?}"
             );
         }

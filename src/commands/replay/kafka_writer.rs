@@ -1,7 +1,7 @@
-//! To Kafka, each event acknowledged or refused for its own sake.
+//! To Kafka: each event is acknowledged or refused for its own sake.
 //!
 //! Invariant: events of one write that got no answer are written again, in their order, before any later
-//! event is.
+//! event.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ use crate::limits::{CONNECT_BACKOFF_FIRST, CONNECT_BACKOFF_MOST, REPLAY_PATIENCE
 use crate::store::kafka::{self, Settings};
 use crate::store::{Batch, Connected, Store, StoreError};
 
-/// How often a wait is interrupted to look whether somebody said stop.
+/// A wait is interrupted this often to see whether it should stop.
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(super) struct Sender {
+pub(super) struct KafkaWriter {
     settings: Settings,
     client: Option<Box<dyn Store>>,
 }
 
-impl Sender {
+impl KafkaWriter {
     pub(super) fn new(settings: Settings) -> Self {
         Self { settings, client: None }
     }
 
-    /// Sends events in their order. Gives those that Kafka will not have as they are, each with the reason.
+    /// Sends events in their order. Returns those that Kafka refuses, each with the reason.
     ///
     /// # Errors
-    /// Kafka took nothing for [`REPLAY_PATIENCE`], or somebody said stop meanwhile.
+    /// Kafka took nothing for [`REPLAY_PATIENCE`], or it was interrupted.
     pub(super) fn send(
         &mut self,
         mut left: Vec<Event>,
-        is_stopped: &impl Fn() -> bool,
+        is_stopped: &dyn Fn() -> bool,
     ) -> Result<Vec<(Uuid, Arc<str>)>, String> {
         let mut refused = Vec::new();
         let mut backoff = CONNECT_BACKOFF_FIRST;
@@ -51,16 +51,17 @@ impl Sender {
             if Instant::now() >= until {
                 return Err(format!("kafka took nothing for {} s: {why}", REPLAY_PATIENCE.as_secs()));
             }
-            self.wait(backoff, is_stopped).map_err(|stopped| format!("{stopped}; last trouble: {why}"))?;
+            self.wait(backoff, is_stopped)
+                .map_err(|stopped| format!("{stopped}; the last problem: {why}"))?;
             backoff = (2 * backoff).min(CONNECT_BACKOFF_MOST);
         }
     }
 
-    /// Waits, and lets the client breathe meanwhile.
+    /// Waits; the client gets its idle ticks meanwhile.
     ///
     /// # Errors
-    /// Somebody said stop.
-    pub(super) fn wait(&mut self, wait: Duration, is_stopped: &impl Fn() -> bool) -> Result<(), String> {
+    /// It was interrupted.
+    pub(super) fn wait(&mut self, wait: Duration, is_stopped: &dyn Fn() -> bool) -> Result<(), String> {
         let until = Instant::now() + wait;
         loop {
             if is_stopped() {
@@ -77,7 +78,7 @@ impl Sender {
         }
     }
 
-    /// One write. Gives what has no outcome yet, and why.
+    /// One write. Returns what has no outcome yet, and why.
     fn attempt(
         &mut self,
         events: &[Event],
