@@ -3,7 +3,16 @@
 //!
 //! - `raw` what is typed, and its typed values; `relations` what settings ask of each other
 //!
-//! Invariant: every error names the setting, the value as typed and what is legal; no text shows a secret.
+//! Invariants: every error names the setting, the value as typed and what is legal; no text shows a secret; a setting's
+//! name is typed once, as the field of its room's group.
+
+/// The variable of a setting, by its field.
+macro_rules! name_of {
+    ($group:expr, $field:ident) => {{
+        let _ = &$group.$field;
+        stringify!($field).to_uppercase()
+    }};
+}
 
 mod raw;
 mod relations;
@@ -238,13 +247,15 @@ pub fn data_dir(raw: &RawSettings) -> PathBuf {
 /// # Errors
 /// HOST or PORT cannot be used, or PORT is 0 and only the daemon's log says which it got.
 pub fn local_url(raw: &RawSettings) -> Result<String, ConfigError> {
-    let door::ListenOptions { host, port, tls, .. } = raw.read()?;
-    if port == 0 {
-        return Err(raw.refuse("PORT", "the system chose the daemon's port, its log says which"));
+    let listen: door::ListenOptions = raw.read()?;
+    if listen.port == 0 {
+        let why = "the system chose the daemon's port, its log says which";
+        return Err(raw.refuse(&name_of!(listen, port), why));
     }
-    let host = if host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { host };
-    let scheme = if tls.tls_cert.is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}", SocketAddr::new(host, port)))
+    let any = listen.host.is_unspecified();
+    let host = if any { IpAddr::from([127, 0, 0, 1]) } else { listen.host };
+    let scheme = if listen.tls.tls_cert.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", SocketAddr::new(host, listen.port)))
 }
 
 /// The certificate that a daemon with these settings shows.
@@ -269,20 +280,26 @@ pub struct InForce {
 /// # Errors
 /// A file with a secret cannot be read any more.
 pub fn in_force(raw: &RawSettings, config: &Config) -> Result<Vec<InForce>, ConfigError> {
+    let url = name_of!(config.postgres, postgres_url);
+    let found_at_start = [
+        (name_of!(config.http, workers), config.http.workers().to_string()),
+        (name_of!(config.process, instance), config.instance()),
+        (name_of!(config.folder, data_dir), config.data_dir().display().to_string()),
+        (name_of!(config.spool, spool_max_bytes), "what suits the disk".to_owned()),
+    ];
     let shown = |setting: Definition| {
         let (text, origin) = raw.in_force(&setting)?;
         let Definition { name, default, is_secret, .. } = setting;
-        let value = match (&*name, text.or(default)) {
-            ("POSTGRES_URL", Some(url)) => {
-                format!("{} (password not shown)", postgres::describe(&url).unwrap_or_default())
+        let value = match text.or(default) {
+            Some(text) if name == url => {
+                format!("{} (password not shown)", postgres::describe(&text).unwrap_or_default())
             }
-            (_, Some(_)) if is_secret => "(not shown)".to_owned(),
-            (_, Some(text)) => text,
-            ("WORKERS", None) => config.http.workers().to_string(),
-            ("INSTANCE", None) => config.instance(),
-            ("DATA_DIR", None) => config.data_dir().display().to_string(),
-            ("SPOOL_MAX_BYTES", None) => "what suits the disk".to_owned(),
-            (_, None) => "none".to_owned(),
+            Some(_) if is_secret => "(not shown)".to_owned(),
+            Some(text) => text,
+            None => {
+                let found = found_at_start.iter().find(|(found, _)| *found == name);
+                found.map_or("none", |(_, value)| value).to_owned()
+            }
         };
         Ok(InForce { name, value, origin: origin.to_string() })
     };

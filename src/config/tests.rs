@@ -34,6 +34,16 @@ fn every_setting_has_a_variable_a_flag_a_group_help_and_a_default_that_is_legal(
     }
     // One without a default is required, and lacks here.
     Config::from_raw(&RawSettings::default()).unwrap();
+
+    let helps = all.iter().map(|one| &*one.help);
+    let refusals = include_str!("relations.rs").split('"').skip(1).step_by(2);
+    for text in helps.chain(refusals) {
+        let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        for word in words.filter(|word| word.contains('_') && !word.starts_with(['_'])) {
+            let of_kafka = ["SASL_PLAINTEXT", "SASL_SSL"];
+            assert!(names.contains(&word) || of_kafka.contains(&word), "no setting is called {word}: {text}");
+        }
+    }
 }
 
 #[test]
