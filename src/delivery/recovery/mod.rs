@@ -226,22 +226,22 @@ impl Recovery {
             self.vitals.prove();
         }
         let now = self.clock.now();
-        let moves_on = match &lost {
+        match &lost {
             None => {
+                // Before the answer counts: it may begin the pass again, at the oldest row, with no key blocked.
+                self.passes.pass_over(blocked);
                 self.passes.wrote(batch.len(), now);
-                true
             }
             Some(error) => {
                 self.passes.trouble(self.target, error, now);
                 self.client = None;
                 self.link.renew();
                 let left = left.iter().map(|(backlog, seq, at)| (*backlog, *seq, batch[*at].key()));
-                self.passes.failed(answered, left)
+                // Only if these rows wait too: behind a row that is tried again, later ones of its key would overtake it.
+                if self.passes.failed(answered, left) {
+                    self.passes.pass_over(blocked);
+                }
             }
-        };
-        if moves_on {
-            // Only now: a cursor behind a row that is tried again would let later ones of its key overtake it.
-            blocked.into_iter().for_each(|(backlog, seq)| self.passes.pass_over(backlog, seq));
         }
         let settled = self.settle(leaving);
         if lost.is_some() || !settled { Step::Stuck } else { Step::Moving }

@@ -77,10 +77,12 @@ impl Passes {
         !self.blocked.is_empty()
     }
 
-    /// Leaves a row for the next pass.
-    pub(in crate::delivery) fn pass_over(&mut self, backlog: usize, seq: i64) {
-        if let Some(after) = self.after.get_mut(backlog) {
-            *after = (*after).max(seq);
+    /// Leaves rows, by backlog and sequence, for the next pass.
+    pub(in crate::delivery) fn pass_over(&mut self, rows: impl IntoIterator<Item = (usize, i64)>) {
+        for (backlog, seq) in rows {
+            if let Some(after) = self.after.get_mut(backlog) {
+                *after = (*after).max(seq);
+            }
         }
     }
 
@@ -97,7 +99,7 @@ impl Passes {
         if events == 0 {
             return;
         }
-        // A write that risks one row has no blocked one beside it, which a cleared cursor would let overtake.
+        // The caller has passed over what it will, so that no cursor is left behind the oldest row.
         if std::mem::take(&mut self.failures) > OUTAGE_TRIES && !self.forgiven {
             self.begin_again();
             self.forgiven = true;
@@ -125,7 +127,7 @@ impl Passes {
             return false;
         }
         for (backlog, seq, key) in left {
-            self.pass_over(backlog, seq);
+            self.pass_over([(backlog, seq)]);
             self.blocked.insert(key.clone());
         }
         if self.blocked.len() > RECOVERY_BLOCKED_MAX {

@@ -2,6 +2,7 @@
 //! everything must be where the reference has it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::daemon::{Options, SOON};
@@ -117,16 +118,23 @@ impl Run {
 
     fn drain(&mut self) {
         let armed = look(&self.site.world).fails_at_release;
+        let proofs = self.proofs();
         self.site.daemon().drain();
         let interrupted = armed && !look(&self.site.world).fails_at_release;
-        self.drained(interrupted);
+        let proven = self.proofs() > proofs;
+        self.drained(interrupted, proven);
     }
 
-    /// The reference drains too; where chance or an interruption had a say, it takes what was found.
-    fn drained(&mut self, interrupted: bool) {
-        let before = (self.model.places.clone(), self.model.unsettled.clone());
+    fn proofs(&mut self) -> u64 {
+        self.site.daemon().health.kafka.proofs.load(Ordering::Acquire)
+    }
+
+    /// The reference drains too; where chance or an interruption had a say, it takes what was found. `proven`: recovery
+    /// had an answer.
+    fn drained(&mut self, interrupted: bool, proven: bool) {
+        let before = (self.model.places.clone(), self.model.unsettled.clone(), self.model.proof || proven);
         if !self.model.drain() || interrupted {
-            (self.model.places, self.model.unsettled) = before;
+            (self.model.places, self.model.unsettled, self.model.proof) = before;
             self.model.postgres = look(&self.site.world).postgres;
             self.adopt(&[]);
         }
@@ -159,10 +167,14 @@ impl Run {
 
     fn crash_in_drain(&mut self, at: Crash) {
         look(&self.site.world).crash = Some(at);
+        let proofs = self.proofs();
         let ended = catch_unwind(AssertUnwindSafe(|| self.site.daemon().drain()));
         look(&self.site.world).crash = None;
         match ended {
-            Ok(()) => self.drained(false),
+            Ok(()) => {
+                let proven = self.proofs() > proofs;
+                self.drained(false, proven);
+            }
             Err(thrown) => self.recover_from(thrown, &[]),
         }
     }
@@ -220,4 +232,30 @@ fn run(seed: u64) {
 #[test]
 fn random_sequences_end_where_the_reference_has_them() {
     with_seeds("random sequences", SEQUENCES, run);
+}
+
+/// The oldest rows were passed over in the outage, and the end of the outage is noticed with a later one.
+#[test]
+fn rows_that_were_passed_over_in_an_outage_are_not_overtaken_after_it() {
+    use Operation::{Drain, Kafka, Post, Postgres, Rest};
+    let mut run = Run::new("overtaken");
+    for operation in [
+        Kafka(Mood::Down),
+        Post(3),
+        Post(2),
+        Post(6),
+        Postgres(Mood::Down),
+        Post(4),
+        Post(6),
+        Post(4),
+        Drain,
+        Kafka(Mood::Works),
+        Rest,
+        Postgres(Mood::Works),
+        Post(2),
+        Drain,
+    ] {
+        run.apply(operation);
+    }
+    run.finish();
 }

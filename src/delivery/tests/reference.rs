@@ -57,7 +57,7 @@ pub(super) struct Model {
     to_kafka: Path,
     to_postgres: Path,
     /// Recovery had an answer from Kafka that the live path has not heard of.
-    proof: bool,
+    pub(super) proof: bool,
 }
 
 impl Model {
