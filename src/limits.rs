@@ -166,6 +166,8 @@ pub const SLICE_EVENTS: usize = ROUND_EVENTS_MAX / 2;
 pub const SLICE_BYTES: usize = ROUND_BYTES_MAX / 2;
 /// While a store's first connection is being made, the producer looks this often whether it failed.
 pub const CONNECT_LOOK: Duration = Duration::from_millis(20);
+/// How often the idle producer looks whether the store that it prefers is back.
+pub const PRODUCER_LOOK: Duration = Duration::from_millis(200);
 /// How often the idle producer drives its client.
 pub const PRODUCER_TICK: Duration = Duration::from_secs(1);
 

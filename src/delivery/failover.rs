@@ -31,6 +31,8 @@ enum State {
         retry_at: Instant,
         step: u32,
         proven: bool,
+        /// A write failed here: a connection alone proves nothing.
+        has_failed: bool,
     },
 }
 
@@ -84,6 +86,18 @@ impl Switch {
         }
     }
 
+    /// Whether a live event would go here now, and not as a trial: what people are told is `up`.
+    #[must_use]
+    pub fn is_usable(&self, now: Instant, ready: bool, backlog: bool) -> bool {
+        ready
+            && match self.state {
+                State::Starting { .. } | State::Up { .. } => true,
+                State::Down { retry_at, proven, has_failed, .. } => {
+                    now >= retry_at && (proven || !(has_failed || backlog))
+                }
+            }
+    }
+
     /// The last write succeeded.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -93,7 +107,7 @@ impl Switch {
     /// The first attempt to connect failed: nobody needs to wait for it any more.
     pub fn not_connected(&mut self, now: Instant) {
         if let State::Starting { .. } = self.state {
-            self.state = State::Down { since: now, retry_at: now, step: 0, proven: false };
+            self.state = State::Down { since: now, retry_at: now, step: 0, proven: false, has_failed: false };
         }
     }
 
@@ -119,16 +133,18 @@ impl Switch {
             State::Up { since } => {
                 self.flaps = if now - since >= STEADY_AFTER { 0 } else { self.flaps + 1 };
                 let retry_at = now + doubled(HOLD_FIRST, self.flaps, HOLD_MOST);
-                self.state = State::Down { since: now, retry_at, step: 0, proven: false };
+                self.state = State::Down { since: now, retry_at, step: 0, proven: false, has_failed: true };
                 Some(Edge::Lost)
             }
             State::Starting { .. } => {
-                self.state = State::Down { since: now, retry_at: now + TRIAL_FIRST, step: 0, proven: false };
+                let retry_at = now + TRIAL_FIRST;
+                self.state = State::Down { since: now, retry_at, step: 0, proven: false, has_failed: true };
                 Some(Edge::Lost)
             }
             State::Down { since, step, .. } => {
                 let retry_at = now + doubled(TRIAL_FIRST, step, TRIAL_MOST);
-                self.state = State::Down { since, retry_at, step: step.saturating_add(1), proven: false };
+                let step = step.saturating_add(1);
+                self.state = State::Down { since, retry_at, step, proven: false, has_failed: true };
                 None
             }
         }
@@ -282,6 +298,30 @@ mod tests {
                 advice,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_called_usable_takes_the_next_event_and_not_as_a_trial() {
+        let t = Instant::now();
+        let later = t + ms(10_000);
+        let mut unreached = Switch::new(t, ms(3_000));
+        unreached.not_connected(t);
+        let mut lost = up(t);
+        lost.failed(t);
+        let mut proven = lost.clone();
+        proven.proved();
+        // Without a backlog, and with one.
+        for (name, switch, now, usable) in [
+            ("starting", &Switch::new(t, ms(3_000)), t, [true; 2]),
+            ("up", &up(t), later, [true; 2]),
+            ("never reached", &unreached, later, [true, false]),
+            ("lost", &lost, later, [false; 2]),
+            ("proven too soon", &proven, t, [false; 2]),
+            ("proven", &proven, later, [true; 2]),
+        ] {
+            assert_eq!([EMPTY, BACKLOG].map(|it| switch.is_usable(now, READY, it)), usable, "{name}");
+            assert_eq!([EMPTY, BACKLOG].map(|it| switch.is_usable(now, ABSENT, it)), [false; 2], "{name}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::delivery::route::Route;
 use crate::event::Event;
 use crate::host::clock::Clock;
 use crate::host::throttle::Throttle;
-use crate::limits::{CONNECT_LOOK, LOG_EDGES_PER_MINUTE, PRODUCER_TICK};
+use crate::limits::{CONNECT_LOOK, LOG_EDGES_PER_MINUTE, PRODUCER_LOOK, PRODUCER_TICK};
 use crate::store::StoredIn;
 use crate::store::spool::Spool;
 use crate::store::{Batch, Connected, Standing, StoreError, WriteResult};
@@ -86,7 +86,9 @@ impl Producer {
     #[must_use]
     pub fn run(mut self) -> Vec<Link<Connected>> {
         loop {
-            match self.turn(PRODUCER_TICK) {
+            // The return of the store that is preferred is to be noticed soon.
+            let waits = self.routes.first().is_some_and(|first| !first.is_up());
+            match self.turn(if waits { PRODUCER_LOOK } else { PRODUCER_TICK }) {
                 Turn::Done => {}
                 Turn::Waits(route) => self.routes[route].wait(CONNECT_LOOK),
                 Turn::Ended => return self.routes.into_iter().map(Route::into_link).collect(),
@@ -102,7 +104,10 @@ impl Producer {
             None => match self.rounds.next(wait) {
                 Next::Round(round) => self.begin(round),
                 Next::Nothing => {
-                    self.routes.iter_mut().for_each(Route::tick);
+                    let held = self.leaves_trials_to_recovery();
+                    for (index, route) in self.routes.iter_mut().enumerate() {
+                        route.tick(held && index == 0);
+                    }
                     return Turn::Done;
                 }
                 Next::Ended => return Turn::Ended,
@@ -140,10 +145,7 @@ impl Producer {
     /// Writes to one store after the other until each event has an outcome. Some: this route's first connection is
     /// being made, and is worth waiting for.
     fn write(&mut self, writing: &mut Writing) -> Option<usize> {
-        // With events held, recovery tries Kafka with one of those; nobody else tries Postgres.
-        // A spool that cannot give or take rows cannot prove anything: then live events try Kafka themselves.
-        let figures = self.spool.figures();
-        let held = figures.held > 0 && figures.writable && !figures.full;
+        let held = self.leaves_trials_to_recovery();
         while writing.next < self.routes.len() {
             let left = writing.left();
             if left.is_empty() {
@@ -159,6 +161,13 @@ impl Producer {
             writing.next += 1;
         }
         None
+    }
+
+    /// With events held, recovery tries Kafka with one of those; nobody else tries Postgres.
+    /// A spool that cannot give or take rows cannot prove anything: then live events try Kafka themselves.
+    fn leaves_trials_to_recovery(&self) -> bool {
+        let figures = self.spool.figures();
+        figures.held > 0 && figures.writable && !figures.full
     }
 
     /// Writes the events at the places `left` to one store.

@@ -28,6 +28,8 @@ pub struct Route {
     client: Option<Box<dyn Store>>,
     vitals: Arc<Vitals>,
     proofs_seen: u64,
+    /// `vitals` says that live events go here. Only the route knows when they do.
+    is_reported_up: bool,
     lines: Throttle,
     clock: Arc<dyn Clock>,
 }
@@ -49,6 +51,7 @@ impl Route {
             client: None,
             vitals,
             proofs_seen: 0,
+            is_reported_up: false,
             lines: Throttle::new(LOG_EDGES_PER_MINUTE),
             clock,
         }
@@ -63,9 +66,18 @@ impl Route {
     /// What to do with the batch in hand. `backlog`: events are held that recovery tries this store with, so that
     /// live ones need not.
     pub fn advise(&mut self, backlog: bool) -> Advice {
-        self.fetch();
-        let now = self.clock.now();
-        if self.client.is_none() && self.link.has_failed() {
+        self.look(backlog);
+        self.switch.advise(self.clock.now(), self.client.is_some(), backlog)
+    }
+
+    /// Takes what the prober and recovery have achieved, and reports when live events go here.
+    fn look(&mut self, backlog: bool) {
+        if self.client.is_none() {
+            self.client = self.link.take().map(|connected| connected.store);
+            self.is_reported_up = false;
+        }
+        let (now, ready) = (self.clock.now(), self.client.is_some());
+        if !ready && self.link.has_failed() {
             self.switch.not_connected(now);
         }
         let proofs = self.vitals.proofs.load(Ordering::Acquire);
@@ -73,7 +85,16 @@ impl Route {
             self.proofs_seen = proofs;
             self.switch.proved();
         }
-        self.switch.advise(now, self.client.is_some(), backlog)
+        if !self.is_reported_up && self.switch.is_usable(now, ready, backlog) {
+            self.vitals.usable();
+            self.is_reported_up = true;
+        }
+    }
+
+    /// Whether live events go here.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.is_reported_up
     }
 
     /// Waits until its client may be there, but no longer than `most`.
@@ -128,28 +149,19 @@ impl Route {
         kept
     }
 
-    /// Nothing to write: fetches a client that is ready, and gives an idle one its tick.
-    pub fn tick(&mut self) {
-        match &mut self.client {
-            Some(client) => {
-                if let Err(error) = client.tick() {
-                    self.failed(error.text());
-                }
-            }
-            None => self.fetch(),
+    /// Nothing to write: gives an idle client its tick, and looks for what has changed.
+    pub fn tick(&mut self, backlog: bool) {
+        let ticked = self.client.as_mut().map_or(Ok(()), |client| client.tick());
+        if let Err(error) = ticked {
+            self.failed(error.text());
         }
+        self.look(backlog);
     }
 
     /// Gives the link back, to be closed.
     #[must_use]
     pub fn into_link(self) -> Link<Connected> {
         self.link
-    }
-
-    fn fetch(&mut self) {
-        if self.client.is_none() {
-            self.client = self.link.take().map(|connected| connected.store);
-        }
     }
 
     fn succeeded(&mut self) {
@@ -163,10 +175,12 @@ impl Route {
             stats::add(&self.vitals.back, 1);
         }
         self.vitals.acknowledged();
+        self.is_reported_up = true;
     }
 
     fn failed(&mut self, why: &str) {
         self.vitals.failed(why);
+        self.is_reported_up = false;
         // Whatever went wrong, a fresh connection is the only one to trust.
         self.client = None;
         self.link.renew();

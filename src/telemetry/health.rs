@@ -54,8 +54,6 @@ pub struct RemoteHealth {
 #[derive(Debug)]
 pub struct Vitals {
     health: Mutex<RemoteHealth>,
-    /// A write failed, and none was acknowledged since: a connection proves nothing.
-    needs_proof: AtomicBool,
     /// Held events that it acknowledged. Each proves that it is up.
     pub proofs: AtomicU64,
     /// How often live events switched away from it.
@@ -71,7 +69,6 @@ impl Vitals {
         let since = clock::rfc3339(clock.record_ms());
         Self {
             health: Mutex::new(RemoteHealth { state, since, client: None, error: None }),
-            needs_proof: AtomicBool::new(false),
             proofs: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             back: AtomicU64::new(0),
@@ -93,22 +90,22 @@ impl Vitals {
 
     /// A write was acknowledged.
     pub fn acknowledged(&self) {
-        self.needs_proof.store(false, Ordering::Release);
         self.set(RemoteState::Up, None);
     }
 
     /// A write failed.
     pub fn failed(&self, why: &str) {
-        self.needs_proof.store(true, Ordering::Release);
         self.set(RemoteState::Down, Some(why.to_owned()));
     }
 
-    /// A connection was made. That counts as up if no write has failed yet.
+    /// A connection was made, which proves nothing: its route knows when it is used.
     pub fn connected(&self, client: &'static str) {
         self.lock().client = Some(client);
-        if !self.needs_proof.load(Ordering::Acquire) {
-            self.set(RemoteState::Up, None);
-        }
+    }
+
+    /// The next event goes there.
+    pub fn usable(&self) {
+        self.set(RemoteState::Up, None);
     }
 
     /// No connection could be made.
@@ -128,10 +125,9 @@ impl Vitals {
         }
     }
 
-    /// A held event was acknowledged.
+    /// Recovery had a held event acknowledged, by a connection of its own: the route may follow.
     pub fn prove(&self) {
         self.proofs.fetch_add(1, Ordering::Release);
-        self.acknowledged();
     }
 
     // A panic under the lock cannot leave a state that is half written.
@@ -255,19 +251,17 @@ mod tests {
         assert_eq!(vitals.state(), RemoteState::Connecting);
         vitals.not_connected("refused".into());
         assert_eq!(vitals.health().error.as_deref(), Some("refused"));
-        vitals.connected("modern");
+        vitals.usable();
         assert_eq!((vitals.state(), vitals.health().error), (RemoteState::Up, None));
     }
 
     #[test]
-    fn after_a_failed_write_only_an_acknowledged_one_proves_anything() {
+    fn a_connection_and_a_proof_of_recoverys_are_the_routes_to_judge() {
         let vitals = Vitals::new(true, SystemClock::shared());
         vitals.failed("out of time");
         vitals.connected("modern");
-        assert_eq!(vitals.state(), RemoteState::Down);
         vitals.prove();
-        assert_eq!(vitals.state(), RemoteState::Up);
-        vitals.failed("again");
+        assert_eq!(vitals.state(), RemoteState::Down);
         vitals.acknowledged();
         assert_eq!(vitals.state(), RemoteState::Up);
     }

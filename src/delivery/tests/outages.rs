@@ -10,6 +10,7 @@ use super::{Random, with_seeds};
 use crate::host::clock::Clock;
 use crate::limits::RECOVERY_EVENTS_MAX;
 use crate::store::StoredIn;
+use crate::telemetry::health::RemoteState;
 
 const SEEDS: u64 = 1;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -119,4 +120,35 @@ fn a_backlog_of_few_keys_is_not_read_row_by_row_while_the_broker_refuses() {
 #[test]
 fn days_without_kafka_and_postgres_keep_the_first_events_and_drain_them_in_order() {
     with_seeds("outages of days", SEEDS, outage);
+}
+
+/// Outages of seconds and minutes: at each step of the return, `up` means that the next event goes there.
+fn returns(seed: u64) {
+    let mut random = Random(seed);
+    let mut site = Site::open("returns", Options { recovery_rate: 50, ..Options::default() });
+    site.is_plain = true;
+    for _ in 0..random.between(1, 3) {
+        site.set_kafka(random.pick(&[Mood::Unreachable, Mood::Down]));
+        site.set_postgres(Mood::Unreachable);
+        site.sell_for(Duration::from_secs(random.between(1, 120)), Duration::from_secs(1));
+        site.set_kafka(Mood::Works);
+        let began = site.clock.now();
+        while site.daemon().health.kafka.state() != RemoteState::Up {
+            assert!(
+                site.clock.now() - began < Duration::from_secs(30),
+                "it is not noticed that kafka is back"
+            );
+            let next = site.daemon().next_at();
+            site.daemon().run_until(next);
+        }
+        assert_eq!(site.post(1), [Some(StoredIn::Kafka)], "kafka is called up");
+    }
+    site.recover_within(Duration::from_secs(60));
+    site.assert_kept();
+    site.close();
+}
+
+#[test]
+fn kafka_is_called_up_only_when_the_next_event_goes_there() {
+    with_seeds("returns", 20, returns);
 }
