@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,8 +10,6 @@ use crate::support::events;
 use crate::support::load::{Load, Until, valid_events};
 use crate::support::postgres::Server;
 use crate::support::proxy::Proxy;
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The command's exit code and its JSON.
 fn ledger(data_dir: &Path, url: &str, settings: &[(&str, &str)]) -> (i32, Value) {
@@ -77,7 +74,7 @@ fn rows_in_postgres_are_counted_and_missed() {
     let postgres = server.url();
     let kafka = format!("127.0.0.1:{}", Proxy::reserve());
     let daemon = Daemon::builder().env("KAFKA_BROKERS", &kafka).env("POSTGRES_URL", &postgres).start();
-    daemon.wait_for("/health", LIMIT, |health| health["postgres"]["state"] == "up");
+    daemon.wait_until_up("postgres");
     for _ in 0..5 {
         let answer = daemon.client().post_event(events::event().to_string());
         assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("postgres")));

@@ -128,9 +128,9 @@ fn no_card_number_is_in_kafka_in_postgres_or_among_the_dead_letters() {
         .env("POSTGRES_URL", server.url())
         .env("LOG_LEVEL", "debug")
         .start();
-    daemon.wait_for("/health", LIMIT, |health| {
-        health["kafka"]["state"] == "up" && health["postgres"]["state"] == "up"
-    });
+    for store in ["kafka", "postgres"] {
+        daemon.wait_until_up(store);
+    }
     let numbers = &published()[..12];
     let send = |large: bool, place: &str| {
         for number in numbers {

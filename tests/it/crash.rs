@@ -102,7 +102,7 @@ fn a_stop_under_load_answers_what_was_taken_and_ends_in_time() {
 fn a_stop_while_the_broker_hangs_stores_the_batch_in_hand() {
     let broker = Broker::start(Version::V3_9);
     let mut daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
-    daemon.wait_for("/health", Duration::from_secs(30), |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     broker.freeze();
     let mut client = daemon.client();
     let event = events::event();

@@ -18,10 +18,6 @@ const MARGIN: Duration = Duration::from_secs(2);
 /// From the broker's return to events in it.
 const BACK: Duration = Duration::from_secs(5);
 
-fn up(daemon: &Daemon) {
-    daemon.wait_for("/health", Duration::from_secs(30), |health| health["kafka"]["state"] == "up");
-}
-
 fn drained(daemon: &Daemon, limit: Duration) {
     daemon.wait_for("/health", limit, |health| {
         health["spool"]["held"] == 0 && health["kafka"]["state"] == "up"
@@ -81,7 +77,7 @@ fn a_broker_that_is_killed_and_restarted_is_left_and_taken_back() {
     let rounds = if std::env::var_os("LOGS_INGEST_LONG").is_some() { 100 } else { 3 };
     let mut broker = Broker::start(Version::V3_9);
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 0).start();
-    up(&daemon);
+    daemon.wait_until_up("kafka");
     let load = Load::start(daemon.addr(), 8, Until::Stopped, |n| {
         // Tills, not a benchmark.
         std::thread::sleep(Duration::from_millis(5));
@@ -143,7 +139,7 @@ fn live_again(daemon: &Daemon, acks_again: Instant, times: u64) {
 fn a_frozen_broker_is_left_within_the_deadline_and_taken_back() {
     let broker = Broker::start(Version::V4_3);
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
-    up(&daemon);
+    daemon.wait_until_up("kafka");
     let mut sent = Report::default();
     assert_eq!(stored_in(&daemon, &mut sent), "kafka");
     broker.freeze();
@@ -178,7 +174,7 @@ fn every_way_a_network_can_fail_ends_in_the_spool_and_back_in_kafka() {
         .env("KAFKA_DEADLINE", "2s")
         .env("RECOVERY_RATE", 0)
         .start();
-    up(&daemon);
+    daemon.wait_until_up("kafka");
     let mut total = Report::default();
     for mode in [
         Mode::Blackhole,
@@ -216,7 +212,7 @@ fn every_way_a_network_can_fail_ends_in_the_spool_and_back_in_kafka() {
 fn poison_is_refused_or_delivered_and_never_stops_the_rest() {
     let broker = Broker::start(Version::V3_9);
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
-    up(&daemon);
+    daemon.wait_until_up("kafka");
     let body = |member: &str| events::Body::minimal().and("poison", member).text();
     let mut client = daemon.client();
     for refused in [r#""\ud800""#, "1e400", &"[".repeat(10_000), "NaN", "\"\u{0}\"", "01"] {
@@ -242,7 +238,7 @@ fn poison_is_refused_or_delivered_and_never_stops_the_rest() {
 fn an_event_that_can_not_be_sent_holds_back_only_its_own_key() {
     let (broker, mut proxy) = broker_behind_a_proxy();
     let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("RECOVERY_RATE", 0).start();
-    up(&daemon);
+    daemon.wait_until_up("kafka");
     proxy.set(Mode::Refuse);
     proxy.cut();
     let mut sent = Report::default();

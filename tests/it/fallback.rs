@@ -47,9 +47,9 @@ fn kafka_then_postgres_then_the_spool_and_everything_comes_back_to_kafka() {
         .env("POSTGRES_URL", server.url())
         .env("RECOVERY_RATE", 0)
         .start();
-    daemon.wait_for("/health", LIMIT, |health| {
-        health["kafka"]["state"] == "up" && health["postgres"]["state"] == "up"
-    });
+    for store in ["kafka", "postgres"] {
+        daemon.wait_until_up(store);
+    }
     assert_eq!(post(&daemon).0, "kafka");
 
     broker.kill();
@@ -131,7 +131,7 @@ fn a_daemon_that_dies_leaves_its_backlog_to_the_other() {
     };
     let (mut first, second) = (start(), start());
     for daemon in [&first, &second] {
-        daemon.wait_for("/health", LIMIT, |health| health["postgres"]["state"] == "up");
+        daemon.wait_until_up("postgres");
     }
     broker.kill();
     let mut sent = Load::run(first.addr(), 4, Until::Count(100), valid_events);

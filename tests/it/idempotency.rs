@@ -114,7 +114,7 @@ fn a_refusal_leaves_the_key_free() {
 fn while_the_first_is_being_stored_a_repeat_is_409_and_later_gets_its_answer() {
     let broker = Broker::start(Version::V3_9);
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("KAFKA_DEADLINE", "4s").start();
-    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     let event = Body::minimal().text();
     assert_eq!(daemon.client().post_event(&event).status, 202);
     broker.freeze();
@@ -149,7 +149,7 @@ fn a_repeat_after_a_crash_is_known_to_every_store_that_knows_ids() {
         };
         let send = |daemon: &Daemon, event: &str, lines: &str| {
             if name == "POSTGRES_URL" {
-                daemon.wait_for("/health", LIMIT, |health| health["postgres"]["state"] == "up");
+                daemon.wait_until_up("postgres");
             }
             let event = post(daemon, INGEST, "k", event);
             let batch = post(daemon, BATCH, "b", lines);
@@ -199,7 +199,7 @@ fn a_key_belongs_to_the_client_that_its_api_key_names() {
 fn a_lost_answer_costs_nothing_and_kafka_has_the_event_once() {
     let broker = Broker::start(Version::V3_9);
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
-    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     let event = Body::minimal().text();
     let mut impatient = daemon.client();
     impatient.send("POST", INGEST, &[("Idempotency-Key", "k")], event.as_bytes()).unwrap();

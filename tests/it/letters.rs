@@ -62,7 +62,7 @@ fn live_events_give_up_their_one_bad_in_500() {
         broker.create_topic(TOPIC, 3, &[SMALL]);
         let daemon =
             Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("KAFKA_CLIENT", client).start();
-        daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+        daemon.wait_until_up("kafka");
         // Of all clients together, so that it shares its round with others.
         let next = AtomicUsize::new(0);
         let report = Load::run(daemon.addr(), 16, Until::Count(500), move |_| {
@@ -129,7 +129,7 @@ fn a_spool_without_room_leaves_dead_letters_to_postgres() {
         .env("MAX_EVENT_BYTES", "64KiB")
         .env("SPOOL_MAX_BYTES", "1MiB")
         .start();
-    daemon.wait_for("/health", LIMIT, |health| health["postgres"]["state"] == "up");
+    daemon.wait_until_up("postgres");
     let report = Load::run(daemon.addr(), 1, Until::Count(EVENTS), |number| event(number, true));
     assert_eq!(report.with_status(202), EVENTS);
     assert!(report.accepted().all(|answer| answer.stored_in.as_deref() == Some("dead-letter")));

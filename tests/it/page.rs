@@ -46,7 +46,7 @@ fn an_outage_is_shown_when_it_begins_and_when_it_ends() {
     let mut broker = Broker::start(Version::V3_9);
     let mut daemon =
         Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 40).start();
-    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     let browser = Browser::start();
     browser.resize(1100, 1300);
     post(&daemon, 50);

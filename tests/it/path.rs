@@ -14,7 +14,7 @@ use crate::support::stores::{Found, TOPIC};
 
 fn daemon(broker: &Broker) -> Daemon {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
-    daemon.wait_for("/health", Duration::from_secs(30), |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     daemon
 }
 
@@ -148,7 +148,7 @@ fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
         .env("SHUTDOWN_TIMEOUT", "20s")
         .env("QUEUE_EVENTS", 4)
         .start();
-    daemon.wait_for("/health", Duration::from_secs(30), |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     broker.freeze();
     let report = Load::run(daemon.addr(), 24, Until::Elapsed(Duration::from_secs(3)), valid_events);
     let refused: Vec<_> = report.answers.iter().filter(|answer| answer.status == 503).collect();

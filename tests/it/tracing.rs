@@ -82,7 +82,7 @@ fn kafka_gets_the_skew_and_with_embed_id_the_id_inside_the_value() {
             .env("KAFKA_CLIENT", client)
             .env("KAFKA_EMBED_ID", embed)
             .start();
-        daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+        daemon.wait_until_up("kafka");
         let mut event = events::event();
         event["ingest_id"] = json!("the client's own");
         let answer = daemon.client().post_event(event.to_string());

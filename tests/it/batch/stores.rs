@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 fn daemon(broker: &Broker) -> Daemon {
     let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("RECOVERY_RATE", 0).start();
-    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     daemon
 }
 
@@ -73,7 +73,7 @@ fn ten_thousand_events_reach_kafka_in_their_order_by_key() {
 fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
     let (broker, mut proxy) = behind_a_proxy(Broker::builder(Version::V4_3));
     let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("KAFKA_DEADLINE", "3s").start();
-    daemon.wait_for("/health", LIMIT, |health| health["kafka"]["state"] == "up");
+    daemon.wait_until_up("kafka");
     assert_eq!(daemon.client().post_event(Body::minimal().text()).status, 202);
     // A round of 2,000 takes much of the second that one request may take, and the next round waits for it.
     let piece = Duration::from_millis(15);

@@ -37,6 +37,7 @@ fn letters_of_the_spool_are_settled_beside_a_daemon_and_without_one() {
     broker.create_topic(LARGE, 1, &[]);
     let on = |topic: &str| Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("KAFKA_TOPIC", topic);
     let mut daemon = on(SMALL).start();
+    daemon.wait_until_up("kafka");
     let dir = daemon.data_dir();
     let ids = refused(&daemon, 6);
     assert_eq!(ids.len(), 6);
@@ -86,6 +87,7 @@ fn letters_of_the_spool_are_settled_beside_a_daemon_and_without_one() {
 fn letters_of_postgres_are_settled_there() {
     let server = Server::start();
     let daemon = Daemon::builder().env("POSTGRES_URL", server.url()).start();
+    daemon.wait_until_up("postgres");
     post(&daemon, 3, |_, _| {});
     server.sql(
         "WITH gone AS (DELETE FROM raw_logs RETURNING *) INSERT INTO dead_letters \

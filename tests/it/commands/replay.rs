@@ -138,6 +138,7 @@ fn rows_of_postgres_are_replayed_by_slot_and_stay_as_they_are() {
     let broker = Broker::start(Version::V3_9);
     let server = Server::start();
     let daemon = Daemon::builder().env("POSTGRES_URL", server.url()).start();
+    daemon.wait_until_up("postgres");
     post(&daemon, 30, |n, event| event["level"] = if n < 10 { "error" } else { "info" }.into());
     assert_eq!(server.value("SELECT count(*) FROM raw_logs WHERE state = 'home'"), "30");
     let (brokers, url) = (broker.address(), server.url());

@@ -50,7 +50,7 @@ fn what_waits_is_counted_in_both_stores_and_degraded_is_not_down() {
         .env("MAX_EVENT_BYTES", "10KiB")
         .env("SPOOL_MAX_BYTES", "1MiB")
         .start();
-    daemon.wait_for("/health", LIMIT, |health| health["postgres"]["state"] == "up");
+    daemon.wait_until_up("postgres");
     post(&daemon, 4, |_, _| {});
     daemon.wait_for("/health", LIMIT, |health| health["postgres"]["rows"]["held"] == 4);
     let report = status(&daemon, &["--json"]).json();

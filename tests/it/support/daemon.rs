@@ -20,6 +20,8 @@ use super::{TempDir, poll};
 
 /// From start to `listening on`, on a busy box and with a spool to open.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// A broker that was killed acknowledges again after some 12 s, three times that on a busy machine.
+const UP_LIMIT: Duration = Duration::from_secs(60);
 /// From SIGTERM to the end: above the default `SHUTDOWN_TIMEOUT`.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -274,6 +276,11 @@ impl Daemon {
             last = self.json(path);
             wanted(&last).then(|| last.clone())
         })
+    }
+
+    /// Waits until events go to this store, or would. Before that they may go to the next one.
+    pub(crate) fn wait_until_up(&self, store: &str) {
+        self.wait_for("/health", UP_LIMIT, |health| health[store]["state"] == "up");
     }
 
     // What the system says of it.
