@@ -38,6 +38,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | event | one log record, valid and in normal form |
+//! | client | who uses a server: of the daemon, a program that sends requests; of a store, the daemon itself, by the store's client library |
 //! | request | one HTTP request of a client, with one event or a batch |
 //! | batch | several events together: in one request, or in one write to a store |
 //! | refusal | why something is refused for what it is: a request or an event by the daemon, an event by a store |
@@ -48,8 +49,9 @@
 //! | round | what the producer takes from the queue and writes as one batch |
 //! | slice | the part of a large request that goes in one round |
 //! | outcome | what became of one event: stored, and where, or refused by every store, and why |
+//! | settle | give what waited its final result, once: a request its outcomes, a held event its acknowledgement, a dead letter its end |
 //! | ack | a store's word that an event is safe: acks=all in Kafka, a commit in PostgreSQL, an fsync in the spool |
-//! | route | how live events reach one store behind the network: its switch, its link and its client |
+//! | route | how live events reach one store behind the network: its switch, its link and its client (an HTTP route, in `wire` and `http`: a known path and its method) |
 //! | switch | the state machine that says whether a route is used now |
 //! | link | the owner's side of a prober |
 //! | prober | a thread that makes connected clients of one store, off the path of events |
@@ -57,6 +59,8 @@
 //! | home | an event that is stored in its destination |
 //! | held | an event that is stored elsewhere and waits for its destination; all of them are the backlog |
 //! | standing | whether a row is held or home |
+//! | slot | a numbered place in a table, used again when it is empty |
+//! | guard | what decides by its API key who may come in |
 //! | recovery | the thread that drains: it sends held events to their destination, until there are none |
 //! | dead letter | an event that Kafka refuses for its content, kept with the reason until a person decides |
 //! | spool | the local SQLite store, which is always there |

@@ -12,15 +12,15 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 
 /// A number that settings have. There are several, so that a range must name its type.
-pub trait Whole: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static {}
+pub trait WholeNumber: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static {}
 
-impl Whole for u16 {}
-impl Whole for u32 {}
-impl Whole for u64 {}
-impl Whole for usize {}
+impl WholeNumber for u16 {}
+impl WholeNumber for u32 {}
+impl WholeNumber for u64 {}
+impl WholeNumber for usize {}
 
 /// A whole number.
-pub fn count<T: Whole>(range: RangeInclusive<T>) -> impl TypedValueParser<Value = T> {
+pub fn count<T: WholeNumber>(range: RangeInclusive<T>) -> impl TypedValueParser<Value = T> {
     move |text: &str| {
         let number = text.trim().parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| format!("use a whole number from {} to {}", range.start(), range.end()))

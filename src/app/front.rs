@@ -92,7 +92,7 @@ impl Front {
     /// After [`Front::close`]: waits until each client has its answer. False: not all by `until`.
     #[must_use]
     pub(super) fn wait_for_answers(&self, until: Instant) -> bool {
-        thread::wait_until(|| self.door.drained(), until)
+        thread::wait_until(|| self.door.is_empty(), until)
     }
 
     /// Ends the door's thread and the workers. False: some did not end in time.

@@ -16,7 +16,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub(super) struct Input {
     name: String,
     /// Not read yet: that may wait for as long as nobody writes.
-    raw: Option<BufReader<Counted>>,
+    raw: Option<BufReader<CountingReader>>,
     reader: Box<dyn BufRead + Send>,
     read: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -53,7 +53,7 @@ impl Input {
             }
         };
         let (read, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let raw = BufReader::new(Counted { file, read: Arc::clone(&read), stop: Arc::clone(&stop) });
+        let raw = BufReader::new(CountingReader { file, read: Arc::clone(&read), stop: Arc::clone(&stop) });
         Ok(Self { name, raw: Some(raw), reader: Box::new(io::empty()), read, stop, bytes })
     }
 
@@ -129,13 +129,13 @@ impl Input {
     }
 }
 
-struct Counted {
+struct CountingReader {
     file: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
-impl Read for Counted {
+impl Read for CountingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.stop.load(Relaxed) {
             return Ok(0);

@@ -45,7 +45,7 @@ struct StatusReport {
     url: String,
     /// Why it is down.
     problem: Option<String>,
-    route: Option<Route>,
+    route: Option<RouteInUse>,
     backlog: Option<Backlog>,
     health: Value,
     ledger: Value,
@@ -53,12 +53,12 @@ struct StatusReport {
 
 /// Where the next event goes, and since when.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Route {
+struct RouteInUse {
     store: &'static str,
     since: String,
 }
 
-impl Route {
+impl RouteInUse {
     /// The first store that is up. It is the route since it came back and those before it went down.
     fn of(health: &Value) -> Self {
         let mut since = String::new();
@@ -179,7 +179,7 @@ impl Report for StatusReport {
 
 impl StatusReport {
     fn new(verdict: Condition, url: String, problem: Option<String>, health: Value, ledger: Value) -> Self {
-        let route = health.is_object().then(|| Route::of(&health));
+        let route = health.is_object().then(|| RouteInUse::of(&health));
         let backlog = health.is_object().then(|| Backlog::of(&health));
         Self { verdict, url, problem, route, backlog, health, ledger }
     }
@@ -295,7 +295,7 @@ mod tests {
             let at = |hour: u32| format!("2026-11-24T{hour:02}:00:00.000Z");
             let part = |(state, hour): (&str, u32)| serde_json::json!({ "state": state, "since": at(hour) });
             let health = serde_json::json!({ "kafka": part(kafka), "postgres": part(postgres) });
-            assert_eq!(Route::of(&health), Route { store, since: at(since) }, "{health}");
+            assert_eq!(RouteInUse::of(&health), RouteInUse { store, since: at(since) }, "{health}");
         }
     }
 

@@ -106,7 +106,7 @@ pub enum NotTaken {
 }
 
 #[derive(Default)]
-struct Level {
+struct Fill {
     events: AtomicUsize,
     bytes: AtomicUsize,
     closed: AtomicBool,
@@ -114,7 +114,7 @@ struct Level {
 
 /// What is in the queue now, for people.
 #[derive(Clone)]
-pub struct Gauge(Arc<Level>);
+pub struct Gauge(Arc<Fill>);
 
 impl Gauge {
     /// Events waiting.
@@ -134,7 +134,7 @@ impl Gauge {
 #[derive(Clone)]
 pub struct Inlet {
     sender: Sender<Submission>,
-    level: Arc<Level>,
+    fill: Arc<Fill>,
     events_max: usize,
     bytes_max: usize,
 }
@@ -142,7 +142,7 @@ pub struct Inlet {
 /// The producer's end.
 pub struct Outlet {
     receiver: Receiver<Submission>,
-    level: Arc<Level>,
+    fill: Arc<Fill>,
 }
 
 /// A queue for at most this many events and bytes, and for [`QUEUE_REQUESTS_MAX`] requests: the channel takes its
@@ -150,8 +150,8 @@ pub struct Outlet {
 #[must_use]
 pub fn bounded(events_max: usize, bytes_max: usize) -> (Inlet, Outlet) {
     let (sender, receiver) = crossbeam_channel::bounded(events_max.min(QUEUE_REQUESTS_MAX));
-    let level = Arc::new(Level::default());
-    (Inlet { sender, level: Arc::clone(&level), events_max, bytes_max }, Outlet { receiver, level })
+    let fill = Arc::new(Fill::default());
+    (Inlet { sender, fill: Arc::clone(&fill), events_max, bytes_max }, Outlet { receiver, fill })
 }
 
 impl Inlet {
@@ -171,19 +171,19 @@ impl Inlet {
     ///
     /// Errors: no room, or closed.
     pub fn offer(&self, submission: Submission) -> Result<(), NotTaken> {
-        if self.level.closed.load(Ordering::Acquire) {
+        if self.fill.closed.load(Ordering::Acquire) {
             return Err(NotTaken::Closed(submission));
         }
         let (events, bytes) = (submission.len(), submission.bytes());
-        let events_before = self.level.events.fetch_add(events, Ordering::Relaxed);
-        let bytes_before = self.level.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let events_before = self.fill.events.fetch_add(events, Ordering::Relaxed);
+        let bytes_before = self.fill.bytes.fetch_add(bytes, Ordering::Relaxed);
         let over = events_before + events > self.events_max || bytes_before + bytes > self.bytes_max;
         if over && events_before > 0 {
-            self.level.lower(events, bytes);
+            self.fill.lower(events, bytes);
             return Err(NotTaken::Full(submission));
         }
         self.sender.try_send(submission).map_err(|refused| {
-            self.level.lower(events, bytes);
+            self.fill.lower(events, bytes);
             match refused {
                 TrySendError::Full(submission) => NotTaken::Full(submission),
                 TrySendError::Disconnected(submission) => NotTaken::Closed(submission),
@@ -193,17 +193,17 @@ impl Inlet {
 
     /// From now on nothing goes in; what is inside comes out.
     pub fn close(&self) {
-        self.level.closed.store(true, Ordering::Release);
+        self.fill.closed.store(true, Ordering::Release);
     }
 
-    /// The queue's fill level.
+    /// How full the queue is.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
-        Gauge(Arc::clone(&self.level))
+        Gauge(Arc::clone(&self.fill))
     }
 }
 
-impl Level {
+impl Fill {
     fn lower(&self, events: usize, bytes: usize) {
         self.events.fetch_sub(events, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -225,7 +225,7 @@ impl Outlet {
     /// Events waiting: those in the queue, and those taken for which [`Outlet::lower`] was not called.
     #[must_use]
     pub fn events(&self) -> usize {
-        self.level.events.load(Ordering::Relaxed)
+        self.fill.events.load(Ordering::Relaxed)
     }
 
     /// Waits up to `wait` for a submission.
@@ -253,7 +253,7 @@ impl Outlet {
 
     /// This much of what was taken waits no longer: it is being written, or given up.
     pub fn lower(&self, events: usize, bytes: usize) {
-        self.level.lower(events, bytes);
+        self.fill.lower(events, bytes);
     }
 }
 

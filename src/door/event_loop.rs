@@ -241,6 +241,6 @@ impl EventLoop {
         if let Some(certificates) = self.listeners.iter().find_map(Listener::certificates) {
             set(&counters.tls_certificate_ends_s, usize::try_from(certificates.ends_at_s()).unwrap_or(0));
         }
-        self.shared.drained.store(self.is_closing && self.clients.len() == 0, Ordering::Release);
+        self.shared.is_empty.store(self.is_closing && self.clients.len() == 0, Ordering::Release);
     }
 }

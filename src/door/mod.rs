@@ -103,7 +103,7 @@ struct DoorState {
     counters: DoorCounters,
     closing: AtomicBool,
     stopping: AtomicBool,
-    drained: AtomicBool,
+    is_empty: AtomicBool,
 }
 
 /// Reads the door's figures from another thread.
@@ -118,7 +118,7 @@ impl Default for Watch {
             counters: DoorCounters::default(),
             closing: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
+            is_empty: AtomicBool::new(false),
         }))
     }
 }
@@ -205,8 +205,8 @@ impl Door {
 
     /// After [`Door::close_listeners`]: does every client have its answer, and is its connection closed?
     #[must_use]
-    pub fn drained(&self) -> bool {
-        self.shared.drained.load(Ordering::Acquire)
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty.load(Ordering::Acquire)
     }
 
     /// Ends the thread, whatever is still open, and joins it.

@@ -31,7 +31,7 @@ enum Advance {
     /// It went on to the next state.
     Moved,
     /// The connection waits for something other than bytes now, or has ended.
-    Settled,
+    Halted,
 }
 
 /// What the bytes at the beginning of a request are.
@@ -75,7 +75,7 @@ impl EventLoop {
             };
             let Some(client) = self.clients.get_mut(slot) else { return };
             match step {
-                Advance::Settled => return,
+                Advance::Halted => return,
                 Advance::Moved => {}
                 Advance::NeedsBytes if client.ended => return self.on_end(slot),
                 Advance::NeedsBytes if !client.readable => return,
@@ -84,7 +84,7 @@ impl EventLoop {
                 }
                 Advance::NeedsBytes => {
                     may_read = false;
-                    if self.read(slot) == Advance::Settled {
+                    if self.read(slot) == Advance::Halted {
                         return;
                     }
                 }
@@ -101,19 +101,19 @@ impl EventLoop {
     }
 
     fn read(&mut self, slot: usize) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         let read = client.read(&mut self.scratch);
         if client.stream.is_tls() || client.stream.is_refused_bare() {
             self.watch_tls(slot, read.as_ref().err());
         }
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         let count = match read {
-            Ok(0) if matches!(client.state, ClientState::Writing(_)) => return Advance::Settled,
+            Ok(0) if matches!(client.state, ClientState::Writing(_)) => return Advance::Halted,
             Ok(0) => return Advance::Moved,
             Ok(count) => count,
             Err(_) => {
                 self.close(slot);
-                return Advance::Settled;
+                return Advance::Halted;
             }
         };
         match client.state {
@@ -123,7 +123,7 @@ impl EventLoop {
             }
             ClientState::Lingering { .. } => {
                 self.close(slot);
-                return Advance::Settled;
+                return Advance::Halted;
             }
             _ => client.pending.extend_from_slice(&self.scratch[..count]),
         }
@@ -145,10 +145,10 @@ impl EventLoop {
     }
 
     fn take_head(&mut self, slot: usize) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         if !skip_empty_lines(client) {
             self.respond(slot, &Reply::bad_request("empty lines instead of a request"), Then::Linger);
-            return Advance::Settled;
+            return Advance::Halted;
         }
         let Some(&last) = client.pending.last() else { return Advance::NeedsBytes };
         if client.pending == b"\r" {
@@ -188,7 +188,7 @@ impl EventLoop {
             Begun::Accepted { waits: false } => Advance::Moved,
             Begun::Refused(reply, then) => {
                 self.respond(slot, &reply, then);
-                Advance::Settled
+                Advance::Halted
             }
         }
     }
@@ -238,7 +238,7 @@ impl EventLoop {
     }
 
     fn send_continue(&mut self, slot: usize) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         client.out.extend_from_slice(render::CONTINUE);
         let is_out = client.write();
         client.out.clear();
@@ -248,11 +248,11 @@ impl EventLoop {
             return Advance::Moved;
         }
         self.close(slot);
-        Advance::Settled
+        Advance::Halted
     }
 
     fn take_pending_body(&mut self, slot: usize) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         let mut pending = std::mem::take(&mut client.pending);
         let result = client.take_body(&pending);
         let taken = result.as_ref().map_or(pending.len(), |(taken, _)| *taken);
@@ -262,7 +262,7 @@ impl EventLoop {
     }
 
     fn take_read_body(&mut self, slot: usize, count: usize) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         let input = &self.scratch[..count];
         let result = client.take_body(input);
         if let Ok((taken, _)) = &result {
@@ -272,7 +272,7 @@ impl EventLoop {
     }
 
     fn after_body_bytes(&mut self, slot: usize, grown: Result<usize, Reply>) -> Advance {
-        let Some(client) = self.clients.get_mut(slot) else { return Advance::Settled };
+        let Some(client) = self.clients.get_mut(slot) else { return Advance::Halted };
         let reply = match grown {
             Ok(grown) => {
                 self.memory += grown;
@@ -283,14 +283,14 @@ impl EventLoop {
                         return Advance::NeedsBytes;
                     }
                     self.dispatch(slot);
-                    return Advance::Settled;
+                    return Advance::Halted;
                 }
                 no_room("the bodies of other requests fill the memory set aside for them; nothing was stored")
             }
             Err(reply) => reply,
         };
         self.respond(slot, &reply, Then::Linger);
-        Advance::Settled
+        Advance::Halted
     }
 }
 

@@ -55,7 +55,7 @@ pub fn essential<T: Send + 'static>(
 }
 
 /// Where the ends of essential threads arrive. Who stops the daemon no longer looks here: a thread that ends
-/// because of the stop is no failure, and one that panics then is found when it is joined.
+/// because of the stop is not a failure, and one that panics then is found when it is joined.
 #[must_use]
 pub fn ends() -> &'static Receiver<Ended> {
     &ENDS.1
@@ -67,20 +67,20 @@ pub(super) fn reporting<T: Send + 'static>(
     ends: Sender<Ended>,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    let guard = Guard { thread: name.to_owned(), ends };
+    let reporter = EndReporter { thread: name.to_owned(), ends };
     start(name, move || {
-        let _reports_the_end = guard;
+        let _reports_the_end = reporter;
         body()
     })
 }
 
 /// Reports the end of the thread that owns it.
-struct Guard {
+struct EndReporter {
     thread: String,
     ends: Sender<Ended>,
 }
 
-impl Drop for Guard {
+impl Drop for EndReporter {
     fn drop(&mut self) {
         let ended = Ended { thread: std::mem::take(&mut self.thread), by_panic: panicking() };
         // Full: another thread has ended before, which is enough.

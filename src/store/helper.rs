@@ -54,9 +54,9 @@ impl LeftBehindCount {
 }
 
 /// Dropped when the thread ends, by a panic too.
-struct Ended(Arc<LeftBehindCount>);
+struct EndCounter(Arc<LeftBehindCount>);
 
-impl Drop for Ended {
+impl Drop for EndCounter {
     fn drop(&mut self) {
         if self.0.state.swap(ENDED, Ordering::AcqRel) == LEFT {
             self.0.left.now.fetch_sub(1, Ordering::AcqRel);
@@ -96,9 +96,9 @@ impl<J: Send + 'static, A: Send + 'static> Helper<J, A> {
         let (answers, outbox) = bounded::<A>(1);
         let (ready, built) = bounded(1);
         let count = Arc::new(LeftBehindCount { state: AtomicU8::new(OWNED), left });
-        let ended = Ended(Arc::clone(&count));
+        let counter = EndCounter(Arc::clone(&count));
         let body = move || {
-            let _ended = ended;
+            let _counts_at_its_end = counter;
             let mut work = match build() {
                 Ok((work, info)) => {
                     // The owner may have gone: then there is no job either.

@@ -87,7 +87,7 @@ pub fn start(level: LevelFilter) -> io::Result<Logs> {
 }
 
 /// Makes each record one line, whatever a library's error text or a system's message contains. One logger per level,
-/// because simplelog does not tell its writer the level of a line.
+/// because simplelog does not give its writer the level of a line.
 struct Logger([Box<WriteLogger<LineWriter>>; LEVELS.len()]);
 
 /// In the order of their numbers.

@@ -27,7 +27,7 @@ mod description;
 mod endpoints;
 /// What is refused before a body is judged: sizes, times, other framings; no room.
 mod errors;
-/// Requests whose framing can't be trusted, smuggling among them: 400 and the end (F16).
+/// Requests whose framing cannot be trusted, smuggling among them: 400 and the end (F16).
 mod framing;
 /// Idempotency-Key: first answers again, crashes between, a storm of repeats (F17).
 mod idempotency;

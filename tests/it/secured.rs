@@ -1,5 +1,5 @@
 //! Kafka behind TLS, passwords, certificates and access lists, on a real broker with its own authority; and what is
-//! said where one of them is wrong, that nothing is lost then, and that it goes on once it is put right.
+//! said where one of them is wrong, that nothing is lost then, and that it goes on once it is fixed.
 
 use std::fs;
 use std::path::Path;
@@ -138,7 +138,7 @@ fn passwords(secured: &Secured) {
 
     let mut wrong = secured.daemon("SCRAM-SHA-512").start();
     is_told(&wrong, "KAFKA_SASL_PASSWORD");
-    // Put right where it is wrong: no restart.
+    // Fixed where it is wrong: no restart.
     secured.broker.set_scram("till", PASSWORD);
     wrong.wait_for("/stats", LIMIT, |stats| stats["ledger"]["sent_to_kafka"] == 1);
     reaches_kafka(&wrong);

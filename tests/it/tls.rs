@@ -242,7 +242,7 @@ fn a_connection_ends_with_a_goodbye() {
         tls.read_to_string(&mut said).unwrap();
         assert!(said.starts_with("HTTP/1.1 ") && said.ends_with('}'), "{said}");
     }
-    // A client that says goodbye gets its answer first, and one that says it in mid-body is told.
+    // A client that says goodbye gets its answer first, and one that says it in mid-body is answered too.
     for (body, status) in [("{}", "HTTP/1.1 422"), ("{", "HTTP/1.1 400")] {
         let mut tls = rustls::StreamOwned::new(connection(&certificate.trust()), connect(daemon.addr()));
         let head = format!("POST {INGEST} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{body}");

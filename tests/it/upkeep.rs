@@ -50,7 +50,7 @@ fn damage_is_told_in_the_log_in_health_and_by_counters() {
     daemon.wait_for_log("is kept as", LIMIT);
     assert!(daemon.logged("400 rows were saved from it, 0 could not be read"), "{}", daemon.log_text());
 
-    // A page of rows is gone: their number is told.
+    // A page of rows is gone: their number is reported.
     assert!(daemon.terminate().success());
     change(&daemon.data_dir(), |bytes| {
         let rows = |page: &&mut [u8]| page[0] == 0x0d && memchr::memmem::find(page, b"request_id").is_some();

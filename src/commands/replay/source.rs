@@ -10,7 +10,7 @@ use crate::host::clock;
 use crate::limits::{CONNECT_BACKOFF_MOST, EXPORT_PAGE_BYTES};
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
-use crate::store::postgres::{self, Mark, Postgres, Slot};
+use crate::store::postgres::{self, Mark, Postgres, RowKind};
 use crate::store::spool::Journal;
 
 /// Rows that are read at once.
@@ -46,7 +46,7 @@ pub(super) trait EventSource {
 /// What the command line and the settings name.
 pub(super) enum ReplayFrom {
     Spool(PathBuf),
-    Postgres(Slot, postgres::Settings),
+    Postgres(RowKind, postgres::Settings),
     File(PathBuf),
 }
 
@@ -64,9 +64,9 @@ impl ReplayFrom {
                 _ => Ok(Self::Spool(config.data_dir())),
             };
         }
-        let slot = match state {
-            None | Some(RowState::Home) => Slot::Home,
-            Some(RowState::Forwarded) => Slot::Forwarded,
+        let kind = match state {
+            None | Some(RowState::Home) => RowKind::Home,
+            Some(RowState::Forwarded) => RowKind::Forwarded,
             Some(_) => {
                 return Err(
                     "the daemon itself sends what is held in postgres: use --state home or forwarded".into(),
@@ -74,7 +74,7 @@ impl ReplayFrom {
             }
         };
         let unset = "POSTGRES_URL is not set: name the server that has the events";
-        Ok(Self::Postgres(slot, config.postgres().ok_or(unset)?))
+        Ok(Self::Postgres(kind, config.postgres().ok_or(unset)?))
     }
 
     /// What the filter asks of this source.
@@ -96,8 +96,8 @@ impl ReplayFrom {
         Ok(match self {
             Self::Spool(folder) => format!("spool {}", absolute(folder)),
             Self::File(path) => format!("file {}", absolute(path)),
-            Self::Postgres(slot, settings) => {
-                format!("postgres {slot:?} {}", postgres::describe(&settings.url)?)
+            Self::Postgres(kind, settings) => {
+                format!("postgres {kind:?} {}", postgres::describe(&settings.url)?)
             }
         })
     }
@@ -108,20 +108,20 @@ impl ReplayFrom {
                 let journal = Journal::open(&folder)?;
                 let last = journal.last_seq()?;
                 let first = place(after, "write the row's seq")?;
-                Box::new(SpoolRows { journal, wanted, first, after: Some(first), last })
+                Box::new(SpoolSource { journal, wanted, first, after: Some(first), last })
             }
             Self::File(path) => {
                 let lines: i64 = place(after, "write the number of the last line")?;
                 Box::new(ExportedFile::open(&path, wanted, lines.unsigned_abs())?)
             }
-            Self::Postgres(slot, settings) => {
+            Self::Postgres(kind, settings) => {
                 let mark = match after {
                     None => Mark::default(),
                     Some(text) => {
                         text.parse().map_err(|how| format!("--after {text:?} cannot be used: {how}"))?
                     }
                 };
-                Box::new(PostgresRows { settings, client: None, slot, wanted, mark, first: None })
+                Box::new(PostgresSource { settings, client: None, kind, wanted, mark, first: None })
             }
         })
     }
@@ -139,7 +139,7 @@ fn share(first: i64, at: i64, last: i64) -> Option<f64> {
 }
 
 /// The spool's rows, read beside the daemon.
-struct SpoolRows {
+struct SpoolSource {
     journal: Journal,
     wanted: Wanted,
     first: i64,
@@ -147,7 +147,7 @@ struct SpoolRows {
     last: i64,
 }
 
-impl EventSource for SpoolRows {
+impl EventSource for SpoolSource {
     fn next(&mut self) -> Result<Option<Chunk>, String> {
         let Some(after) = self.after else { return Ok(None) };
         let page = self.journal.kept_after(after, PAGE_ROWS, EXPORT_PAGE_BYTES, &self.wanted)?;
@@ -174,24 +174,24 @@ fn chunk(rows: impl Iterator<Item = (String, Kept)>, end: String) -> Chunk {
 }
 
 /// Rows of PostgreSQL, over connections of its own.
-struct PostgresRows {
+struct PostgresSource {
     settings: postgres::Settings,
     client: Option<Postgres>,
-    slot: Slot,
+    kind: RowKind,
     wanted: Wanted,
     mark: Mark,
     /// The first that was reached.
     first: Option<Mark>,
 }
 
-impl PostgresRows {
+impl PostgresSource {
     fn page(&mut self) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
         let client = match self.client.take() {
             Some(client) => client,
             None => postgres::connect(&self.settings)?.store,
         };
         let page = self.client.insert(client).kept_after(
-            self.slot,
+            self.kind,
             self.mark,
             PAGE_ROWS,
             EXPORT_PAGE_BYTES,
@@ -204,7 +204,7 @@ impl PostgresRows {
     }
 }
 
-impl EventSource for PostgresRows {
+impl EventSource for PostgresSource {
     fn next(&mut self) -> Result<Option<Chunk>, String> {
         let mut tries = 0;
         let page = loop {

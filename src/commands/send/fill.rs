@@ -36,13 +36,13 @@ impl Filling {
     pub(super) fn event(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
         // In files that were joined, a byte order mark may be anywhere.
         let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
-        match Members::of(line) {
+        match MemberNames::of(line) {
             Some(members) => Ok(self.filled(line, &members, id, now_ms)),
             None => self.plain(line, id, now_ms),
         }
     }
 
-    fn filled(&self, line: &[u8], members: &Members<'_>, id: &str, now_ms: i64) -> Vec<u8> {
+    fn filled(&self, line: &[u8], members: &MemberNames<'_>, id: &str, now_ms: i64) -> Vec<u8> {
         let request_id = format!("{}{id}", self.request_id_prefix);
         let now = clock::rfc3339(now_ms);
         let own = [
@@ -85,19 +85,19 @@ impl Filling {
 }
 
 /// The names of an object's members.
-struct Members<'a>(BTreeSet<Cow<'a, str>>);
+struct MemberNames<'a>(BTreeSet<Cow<'a, str>>);
 
-impl<'a> Members<'a> {
+impl<'a> MemberNames<'a> {
     fn of(line: &'a [u8]) -> Option<Self> {
         line.starts_with(b"{").then(|| serde_json::from_slice(line).ok()).flatten()
     }
 }
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for MemberNames<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Names;
         impl<'de> Visitor<'de> for Names {
-            type Value = Members<'de>;
+            type Value = MemberNames<'de>;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
             }
@@ -106,7 +106,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
                     names.insert(Cow::Owned(name));
                 }
-                Ok(Members(names))
+                Ok(MemberNames(names))
             }
         }
         deserializer.deserialize_map(Names)

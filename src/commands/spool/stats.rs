@@ -38,16 +38,16 @@ struct SpoolCounts {
     newest_received_at: Option<String>,
     oldest_held_received_at: Option<String>,
     /// `held`, `home` and `dead_letter`.
-    by_state: Counts,
-    by_level: Counts,
-    by_service: Counts,
-    by_day: Counts,
+    by_state: CountsByName,
+    by_level: CountsByName,
+    by_service: CountsByName,
+    by_day: CountsByName,
 }
 
 /// Events and bytes of their payloads, by name.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
-struct Counts(BTreeMap<String, Amount>);
+struct CountsByName(BTreeMap<String, Amount>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Amount {
@@ -55,7 +55,7 @@ struct Amount {
     bytes: u64,
 }
 
-impl Counts {
+impl CountsByName {
     fn add(&mut self, name: &str, bytes: u64) {
         let name = if self.0.len() < NAMES_MAX || self.0.contains_key(name) { name } else { OTHERS };
         let amount = match self.0.get_mut(name) {
@@ -108,9 +108,9 @@ impl SpoolCounts {
         self.by_level.add(row.level.as_deref().unwrap_or("(none)"), row.bytes);
         self.by_service.add(row.service.as_deref().unwrap_or("(none)"), row.bytes);
         self.by_day.add(row.received_at.get(..10).unwrap_or("(none)"), row.bytes);
-        let earliest = |slot: &mut Option<String>| {
-            if slot.as_deref().is_none_or(|oldest| row.received_at.as_str() < oldest) {
-                *slot = Some(row.received_at.clone());
+        let earliest = |so_far: &mut Option<String>| {
+            if so_far.as_deref().is_none_or(|oldest| row.received_at.as_str() < oldest) {
+                *so_far = Some(row.received_at.clone());
             }
         };
         earliest(&mut self.oldest_received_at);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn names_without_end_are_counted_together() {
-        let mut list = Counts::default();
+        let mut list = CountsByName::default();
         for n in 0..NAMES_MAX + 5 {
             list.add(&format!("till-{n}"), 2);
         }

@@ -196,7 +196,7 @@ impl Inside {
     /// The answer was taken: the connection is free for the next request.
     pub(super) fn release(&mut self, connection: usize) {
         if self.upstreams.get(connection).is_some_and(|upstream| upstream.doing == Doing::Answered) {
-            self.settle(connection);
+            self.free_or_remove(connection);
         }
     }
 
@@ -297,7 +297,7 @@ impl Inside {
         }
     }
 
-    /// Bytes that are no longer held. A miscount must not make the door take itself for full.
+    /// Bytes that are no longer held. A miscount must not make the door believe that it is full.
     fn let_go(&mut self, bytes: usize) {
         debug_assert!(self.held_bytes >= bytes, "BUG: more memory is released than was counted");
         self.held_bytes = self.held_bytes.saturating_sub(bytes);

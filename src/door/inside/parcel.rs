@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn that_a_batch_is_lines_is_told_and_no_other_type() {
-        for (path, kind, told) in [
+        for (path, kind, expected) in [
             ("/api/logs/ingest/batch", "application/x-ndjson", true),
             ("/api/logs/ingest/batch", "Application/X-NDJSON; charset=utf-8", true),
             ("/api/logs/ingest/batch", "application/json", false),
@@ -169,7 +169,7 @@ mod tests {
             parcel.begin(route, &whole.verdict.unwrap(), "", &sent_by);
             assert_eq!(
                 text(&parcel).contains("\r\nContent-Type: application/x-ndjson\r\n"),
-                told,
+                expected,
                 "{path} {kind}"
             );
         }

@@ -71,11 +71,11 @@ impl Inside {
                 return;
             }
         }
-        self.settle(number);
+        self.free_or_remove(number);
     }
 
     /// A connection has done what it had to: it is free, or of no more use.
-    pub(super) fn settle(&mut self, number: usize) {
+    pub(super) fn free_or_remove(&mut self, number: usize) {
         let Some(upstream) = self.upstreams.get_mut(number) else { return };
         let lane = upstream.lane;
         let (keeps, counted) = upstream.reset();

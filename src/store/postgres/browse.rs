@@ -14,9 +14,9 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
 
-/// Which rows are read: each kind has an index of its own.
+/// Which kind of rows is read: each has an index of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum RowKind {
     /// Those whose destination is PostgreSQL, by arrival.
     Home,
     /// Those that Kafka has, by the time of the acknowledgement.
@@ -67,7 +67,7 @@ pub(super) use wanted;
 /// The next rows behind a mark; sizes are summed before payloads are read, and the first row comes
 /// however large it is.
 macro_rules! page {
-    ($order:literal, $slot:literal) => {
+    ($order:literal, $kind:literal) => {
         concat!(
             "SELECT seq, ingest_id, received_at, traceparent, payload, reason, is_wanted, ",
             $order,
@@ -78,7 +78,7 @@ macro_rules! page {
             ", seq) AS place FROM (SELECT *, ",
             wanted!(),
             " AS is_wanted FROM raw_logs WHERE ",
-            $slot,
+            $kind,
             " AND ",
             $order,
             " >= $1 AND (",
@@ -95,14 +95,14 @@ const HOME: &str = page!("received_at", "state = 'home'");
 const FORWARDED: &str = page!("forwarded_at", "forwarded_at IS NOT NULL");
 
 impl Postgres {
-    /// Wanted rows of a slot behind `mark`, in order: of the next `max_rows` rows, and about `max_bytes` of events, but at
+    /// Wanted rows of a kind behind `mark`, in order: of the next `max_rows` rows, and about `max_bytes` of events, but at
     /// least one row.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn kept_after(
         &mut self,
-        slot: Slot,
+        kind: RowKind,
         mark: Mark,
         max_rows: usize,
         max_bytes: usize,
@@ -110,23 +110,23 @@ impl Postgres {
     ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
         let wanted = wanted.clone();
         self.call("read events", move |session, until| {
-            page(session, slot, mark, max_rows, max_bytes, &wanted, until)
+            page(session, kind, mark, max_rows, max_bytes, &wanted, until)
         })
     }
 }
 
 fn page(
     session: &mut Session,
-    slot: Slot,
+    kind: RowKind,
     mark: Mark,
     max_rows: usize,
     max_bytes: usize,
     wanted: &Wanted,
     until: Instant,
 ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
-    let (sql, state) = match slot {
-        Slot::Home => (HOME, RowState::Home),
-        Slot::Forwarded => (FORWARDED, RowState::Forwarded),
+    let (sql, state) = match kind {
+        RowKind::Home => (HOME, RowState::Home),
+        RowKind::Forwarded => (FORWARDED, RowState::Forwarded),
     };
     let since = time(mark.micros);
     let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::write::retried;
 use crate::store::{HeldRow, StoreError, WriteResult};
 
-/// The lock is the table's, so two schemas in one database are drained apart. A lock that this connection has already is
+/// The lock is the table's, so two schemas in one database are drained separately. A lock that this connection has already is
 /// not taken twice, but the query still shows that the connection works.
 const TAKE_LOCK: &str = "SELECT CASE WHEN $1 THEN true \
      ELSE pg_try_advisory_lock($2, 'raw_logs'::regclass::oid::int4) END";

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::bounded;
 
-pub use self::browse::{Mark, Slot};
+pub use self::browse::{Mark, RowKind};
 pub use self::inspect::{Inspection, inspect};
 pub use self::live::connect_live;
 pub use self::options::Options;

@@ -37,11 +37,11 @@ const PASSED_ON: &[&str] = &[
 pub(super) enum Trust {
     /// Any certificate: the connection is encrypted, the other end not verified.
     Anyone,
-    /// One that a trusted authority signed; with `name`, for the host that the URL names.
+    /// One that a trusted CA signed; with `name`, for the host that the URL names.
     Authority { roots: Roots, name: bool },
 }
 
-/// Where the trusted authorities are listed.
+/// Where the trusted CAs are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Roots {
     System,

@@ -134,7 +134,7 @@ fn resumes(broker: &Broker, daemon: &Daemon) {
 }
 
 #[test]
-fn rows_of_postgres_are_replayed_by_slot_and_stay_as_they_are() {
+fn rows_of_postgres_are_replayed_by_state_and_stay_as_they_are() {
     let broker = Broker::start(Version::V3_9);
     let server = Server::start();
     let daemon = Daemon::builder().env("POSTGRES_URL", server.url()).start();

@@ -60,7 +60,7 @@ pub(crate) fn minimal_event() -> Value {
     })
 }
 
-/// A body as text, each value a JSON token as it shall stand in it: what `serde_json::Value` can't
+/// A body as text, each value a JSON token as it shall stand in it: what `serde_json::Value` cannot
 /// hold (1e400, duplicate keys, odd escapes) can be written too. Starts from [`minimal_event`].
 #[derive(Clone, Debug)]
 pub(crate) struct Body {

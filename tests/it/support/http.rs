@@ -1,5 +1,5 @@
 //! A small, strict HTTP/1.1 client. It sends exactly the bytes it is given, so that a test can break
-//! every rule, and takes only well-formed answers, so that the daemon can't.
+//! every rule, and takes only well-formed answers, so that the daemon cannot.
 //!
 //! Invariant: every read and write has a time limit, every answer a size limit.
 

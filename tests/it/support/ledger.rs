@@ -1,4 +1,4 @@
-//! The daemon's books: by distinct event, everything that came in is somewhere.
+//! The daemon's ledger: by distinct event, everything that came in is somewhere.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::daemon::Daemon;
 /// Declares the members of `"ledger"` in `GET /stats` once.
 macro_rules! ledger {
     ($($name:ident),+) => {
-        /// The daemon's books at one moment.
+        /// The daemon's ledger at one moment.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) struct Ledger { $(pub(crate) $name: u64),+ }
 

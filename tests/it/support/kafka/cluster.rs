@@ -10,7 +10,7 @@ use super::*;
 
 const BROKERS: u16 = 3;
 const CONTROLLER_ID: u16 = 10;
-/// What every process of the cluster is told: a broker that is silent for so long is given up.
+/// What every process of the cluster gets: a broker that is silent for so long is given up.
 const COMMON: &str = "controller.listener.names=CONTROLLER\n\
     listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
     broker.session.timeout.ms=5000\n\

@@ -121,7 +121,7 @@ impl Pump {
         !made_up && !self.wire.is_silent()
     }
 
-    /// `None`: the target can't be reached, and the client is reset, which is the nearest that an
+    /// `None`: the target cannot be reached, and the client is reset, which is the nearest that an
     /// accepted connection has to being refused.
     fn connect(&self) -> Option<JoinHandle<()>> {
         let Ok(target) = TcpStream::connect_timeout(&self.shared.target, CONNECT_LIMIT) else {
