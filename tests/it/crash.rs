@@ -58,9 +58,13 @@ fn kill_9_between_kafka_and_spool_loses_no_acknowledged_event() {
         let frozen = round % 2 == 1;
         if frozen {
             broker.freeze();
-            daemon.wait_for("/health", Duration::from_secs(10), |health| health["spool"]["held"] != 0);
+            daemon.wait_for("/health", Duration::from_secs(60), |health| health["spool"]["held"] != 0);
         }
-        crate::support::pause(Duration::from_millis(100 + seed.below(400)));
+        // On a busy machine that takes its time.
+        daemon.wait_for("/stats", Duration::from_secs(60), |stats| {
+            stats["counters"]["accepted"].as_u64() > Some(50)
+        });
+        crate::support::pause(Duration::from_millis(seed.below(400)));
         daemon.kill9();
         total.add(load.stop());
         if frozen {

@@ -11,7 +11,7 @@ use super::*;
 fn a_frozen_broker_holds_a_write_for_the_deadline_and_a_connect_too() {
     let broker = alone(&FRAGILE);
     broker.create_topic("frozen", 3, &[]);
-    let mut connected = connected(&broker, "frozen", ClientChoice::Auto);
+    let mut connected = connected_with(&broker, settings(&broker, "frozen", ClientChoice::Auto));
     assert_stored(&connected.store.write(&events("before", 10).into()), 10);
     broker.freeze();
     let started = Instant::now();
@@ -50,9 +50,9 @@ fn connected_soon(broker: &Broker, topic: &str) -> Connected {
 fn a_broker_killed_in_mid_write_loses_nothing_that_it_acknowledged() {
     let mut broker = alone(&FRAGILE);
     broker.create_topic("killed", 3, &[]);
-    let mut idle = connected(&broker, "killed", ClientChoice::Auto);
+    let mut idle = connected_with(&broker, settings(&broker, "killed", ClientChoice::Auto));
     assert_stored(&idle.store.write(&events("early", 3).into()), 3);
-    let mut connected = connected(&broker, "killed", ClientChoice::Auto);
+    let mut connected = connected_with(&broker, settings(&broker, "killed", ClientChoice::Auto));
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writer = {
         let acknowledged = Arc::clone(&acknowledged);
@@ -102,7 +102,7 @@ fn classic_clients_stuck_in_a_frozen_broker_are_left_behind_up_to_a_bound() {
     let _alone = alone(&CLASSIC);
     let broker = Broker::start(Version::V3_9);
     let mut stores: Vec<Connected> =
-        (0..4).map(|_| connected(&broker, "stuck", ClientChoice::Classic)).collect();
+        (0..4).map(|_| connected_with(&broker, settings(&broker, "stuck", ClientChoice::Classic))).collect();
     assert_stored(&stores[0].store.write(&events("before", 5).into()), 5);
     broker.freeze();
     for connected in &mut stores {

@@ -19,6 +19,8 @@ use uuid::Uuid;
 use crate::support::kafka::{Broker, Record, Version};
 
 const DEADLINE: Duration = Duration::from_secs(3);
+/// For brokers that answer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What a busy machine may add to a time limit.
 const MARGIN: Duration = Duration::from_millis(1_500);
 
@@ -49,8 +51,13 @@ fn settings(broker: &Broker, topic: &str, client: ClientChoice) -> Settings {
     }
 }
 
+/// Where what is written counts, and not when.
 fn connected(broker: &Broker, topic: &str, client: ClientChoice) -> Connected {
-    connect(&settings(broker, topic, client)).unwrap_or_else(|error| panic!("{error}\n{}", broker.log()))
+    connected_with(broker, Settings { deadline: PATIENCE, ..settings(broker, topic, client) })
+}
+
+fn connected_with(broker: &Broker, settings: Settings) -> Connected {
+    connect(&settings).unwrap_or_else(|error| panic!("{error}\n{}", broker.log()))
 }
 
 fn refusal(settings: &Settings) -> String {
