@@ -112,7 +112,7 @@ impl<W: io::Write> Validation<'_, W> {
             Some(b'[') if is_whole => self.array(&name, &head),
             Some(b'[') => Err(format!(
                 "{name} is an array of more than MAX_BATCH_BYTES ({limit} bytes), which no daemon with this setting \
-                 takes: write one event a line"
+                 takes: write one event per line"
             )),
             Some(_) if is_whole && is_one_value(&head) => {
                 let line = 1 + lines(&head[..head.len() - head.trim_ascii_start().len()]);

@@ -67,7 +67,7 @@ pub struct ListArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     limit: usize,
 
-    /// One JSON object a line: {"store":..,"seq":..,"ingest_id":..,"failed_at":..,"error":..,"event":{..},..}
+    /// One JSON object per line: {"store":..,"seq":..,"ingest_id":..,"failed_at":..,"error":..,"event":{..},..}
     #[arg(long)]
     json: bool,
 

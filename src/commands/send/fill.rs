@@ -1,9 +1,8 @@
 //! A line becomes an event: what is missing is filled in, text that is not a JSON object becomes the message. Pure.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::host::clock;
@@ -36,13 +35,13 @@ impl Filling {
     pub(super) fn event(&self, line: &[u8], id: &str, now_ms: i64) -> Result<Vec<u8>, String> {
         // In files that were joined, a byte order mark may be anywhere.
         let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
-        match MemberNames::of(line) {
-            Some(members) => Ok(self.filled(line, &members, id, now_ms)),
+        match members(line) {
+            Some(found) => Ok(self.filled(line, &found, id, now_ms)),
             None => self.plain(line, id, now_ms),
         }
     }
 
-    fn filled(&self, line: &[u8], members: &MemberNames<'_>, id: &str, now_ms: i64) -> Vec<u8> {
+    fn filled(&self, line: &[u8], members: &BTreeMap<String, IgnoredAny>, id: &str, now_ms: i64) -> Vec<u8> {
         let request_id = format!("{}{id}", self.request_id_prefix);
         let now = clock::rfc3339(now_ms);
         let own = [
@@ -55,12 +54,12 @@ impl Filling {
         ];
         let mut event = b"{".to_vec();
         for (name, value) in own {
-            if let Some(value) = value.filter(|_| !members.0.contains(name)) {
+            if let Some(value) = value.filter(|_| !members.contains_key(name)) {
                 event.extend_from_slice(format!("\"{name}\":{},", json!(value)).as_bytes());
             }
         }
         event.extend_from_slice(line[1..].trim_ascii_start());
-        if members.0.is_empty() {
+        if members.is_empty() {
             let comma = event.len() - 2;
             event.remove(comma);
         }
@@ -84,33 +83,9 @@ impl Filling {
     }
 }
 
-/// The names of an object's members.
-struct MemberNames<'a>(BTreeSet<Cow<'a, str>>);
-
-impl<'a> MemberNames<'a> {
-    fn of(line: &'a [u8]) -> Option<Self> {
-        line.starts_with(b"{").then(|| serde_json::from_slice(line).ok()).flatten()
-    }
-}
-
-impl<'de> Deserialize<'de> for MemberNames<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = MemberNames<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut names = BTreeSet::new();
-                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-                    names.insert(Cow::Owned(name));
-                }
-                Ok(MemberNames(names))
-            }
-        }
-        deserializer.deserialize_map(Names)
-    }
+/// The members of a line that is an object; their values do not matter.
+fn members(line: &[u8]) -> Option<BTreeMap<String, IgnoredAny>> {
+    line.starts_with(b"{").then(|| serde_json::from_slice(line).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postgres::Row;
+use postgres::types::ToSql;
 
 use super::Postgres;
 use super::rows;
-use super::session::Session;
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
 
@@ -108,40 +108,21 @@ impl Postgres {
         max_bytes: usize,
         wanted: &Wanted,
     ) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
-        let wanted = wanted.clone();
-        self.call("read events", move |session, until| {
-            page(session, kind, mark, max_rows, max_bytes, &wanted, until)
+        let (sql, state) = match kind {
+            RowKind::Home => (HOME, RowState::Home),
+            RowKind::Forwarded => (FORWARDED, RowState::Forwarded),
+        };
+        let since = time(mark.micros);
+        let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
+        let filter = FilterValues::of(wanted);
+        self.query("read events", move |session, until| {
+            let found = session.rows(sql, until, &filter.after([&since, &mark.seq, &rows, &bytes]))?;
+            let at = |row: &Row| Mark { micros: micros(row.get(7)), seq: row.get(0) };
+            let kept = found.iter().filter(|row| row.get(6));
+            let rows = kept.map(|row| (self::kept(row, state, row.get(5)), at(row))).collect();
+            Ok(Page { rows, next: found.last().map(at) })
         })
     }
-}
-
-fn page(
-    session: &mut Session,
-    kind: RowKind,
-    mark: Mark,
-    max_rows: usize,
-    max_bytes: usize,
-    wanted: &Wanted,
-    until: Instant,
-) -> Result<Page<(Kept, Mark), Mark>, StoreError> {
-    let (sql, state) = match kind {
-        RowKind::Home => (HOME, RowState::Home),
-        RowKind::Forwarded => (FORWARDED, RowState::Forwarded),
-    };
-    let since = time(mark.micros);
-    let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
-    let filter = FilterValues::of(wanted);
-    let found = session.prepared(sql, until).and_then(|(client, statement)| {
-        let (id, service, levels, from, to) = filter.parts();
-        client.query(&statement, &[&since, &mark.seq, &rows, &bytes, id, service, levels, from, to])
-    });
-    let found = found.map_err(|error| session.at.failed("read events", &error))?;
-    let next = found.last().map(|row| Mark { micros: micros(row.get(7)), seq: row.get(0) });
-    let kept = found.iter().filter(|row| row.get(6)).map(|row| {
-        let at = Mark { micros: micros(row.get(7)), seq: row.get(0) };
-        (kept(row, state, row.get(5)), at)
-    });
-    Ok(Page { rows: kept.collect(), next })
 }
 
 /// A row whose first columns are those of [`rows::restore`].
@@ -164,14 +145,6 @@ pub(super) struct FilterValues {
     to: Option<SystemTime>,
 }
 
-type Parts<'a> = (
-    &'a Option<String>,
-    &'a Option<String>,
-    &'a Option<Vec<String>>,
-    &'a Option<SystemTime>,
-    &'a Option<SystemTime>,
-);
-
 impl FilterValues {
     pub(super) fn of(wanted: &Wanted) -> Self {
         let at = |ms: i64| time(ms.saturating_mul(1_000));
@@ -184,8 +157,11 @@ impl FilterValues {
         }
     }
 
-    pub(super) fn parts(&self) -> Parts<'_> {
-        (&self.request_id, &self.service, &self.levels, &self.from, &self.to)
+    /// The parameters of a statement: these, then the filter's.
+    pub(super) fn after<'a>(&'a self, first: [&'a (dyn ToSql + Sync); 4]) -> Vec<&'a (dyn ToSql + Sync)> {
+        let own: [&(dyn ToSql + Sync); 5] =
+            [&self.request_id, &self.service, &self.levels, &self.from, &self.to];
+        first.into_iter().chain(own).collect()
     }
 }
 

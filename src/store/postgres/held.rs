@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use postgres::Error;
+
 use super::rows::{self, DEAD_LETTER};
 use super::schema::ADVISORY;
 use super::session::Session;
 use super::write::retried;
-use crate::store::{HeldRow, StoreError, WriteResult};
+use crate::store::HeldRow;
 
 /// The lock is the table's, so two schemas in one database are drained separately. A lock that this connection has already is
 /// not taken twice, but the query still shows that the connection works.
@@ -27,13 +29,9 @@ const HELD_AFTER: &str = "SELECT seq, ingest_id, received_at, traceparent, paylo
 const FORWARDED: &str = "UPDATE raw_logs SET forwarded_at = now() \
      WHERE seq = ANY ($1) AND state = 'held' AND forwarded_at IS NULL";
 
-pub(super) fn take_lock(session: &mut Session, until: Instant) -> Result<bool, StoreError> {
+pub(super) fn take_lock(session: &mut Session, until: Instant) -> Result<bool, Error> {
     let is_drainer = session.is_drainer;
-    let taken = session
-        .prepared(TAKE_LOCK, until)
-        .and_then(|(client, statement)| client.query_one(&statement, &[&is_drainer, &ADVISORY]));
-    let taken = taken.map_err(|error| session.at.failed("take the drain lock", &error))?;
-    session.is_drainer = taken.get(0);
+    session.is_drainer = session.row(TAKE_LOCK, until, &[&is_drainer, &ADVISORY])?.get(0);
     Ok(session.is_drainer)
 }
 
@@ -43,30 +41,23 @@ pub(super) fn held_after(
     max_rows: usize,
     max_bytes: usize,
     until: Instant,
-) -> Result<Vec<HeldRow>, StoreError> {
+) -> Result<Vec<HeldRow>, Error> {
     let max_rows = i64::try_from(max_rows).unwrap_or(i64::MAX);
     let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
-    let found = session
-        .prepared(HELD_AFTER, until)
-        .and_then(|(client, statement)| client.query(&statement, &[&seq, &max_rows, &max_bytes]));
-    let found = found.map_err(|error| session.at.failed("read held events", &error))?;
+    let found = session.rows(HELD_AFTER, until, &[&seq, &max_rows, &max_bytes])?;
     Ok(found.iter().map(|row| HeldRow { seq: row.get(0), event: rows::restore(row) }).collect())
 }
 
-pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> WriteResult {
-    let marked = retried(until, || {
-        let (client, statement) = session.prepared(FORWARDED, until)?;
-        client.execute(&statement, &[&seqs])
-    });
-    marked.map(drop).map_err(|error| session.at.failed("mark forwarded events", &error))
+pub(super) fn forwarded(session: &mut Session, seqs: &[i64], until: Instant) -> Result<(), Error> {
+    retried(until, || session.changed(FORWARDED, until, &[&seqs])).map(drop)
 }
 
-pub(super) fn dead_letter(session: &mut Session, letters: &[(i64, Arc<str>)], until: Instant) -> WriteResult {
+pub(super) fn dead_letter(
+    session: &mut Session,
+    letters: &[(i64, Arc<str>)],
+    until: Instant,
+) -> Result<(), Error> {
     let seqs: Vec<i64> = letters.iter().map(|(seq, _)| *seq).collect();
     let errors: Vec<_> = letters.iter().map(|(_, error)| session.charset.shown((&**error).into())).collect();
-    let moved = retried(until, || {
-        let (client, statement) = session.prepared(DEAD_LETTER, until)?;
-        client.execute(&statement, &[&seqs, &errors])
-    });
-    moved.map(drop).map_err(|error| session.at.failed("move events to the dead letters", &error))
+    retried(until, || session.changed(DEAD_LETTER, until, &[&seqs, &errors])).map(drop)
 }

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use postgres::Error;
+
 use super::rows::received_ms;
 use super::session::Session;
 use super::{Recount, RowCounts};
 use crate::limits::POSTGRES_COUNT_MAX;
-use crate::store::StoreError;
 
 /// Rows that another session is just removing are left to it.
 const SWEEP: &str = "WITH forwarded AS (\
@@ -49,13 +50,10 @@ pub(super) fn sweep(
     keep: Duration,
     most: usize,
     until: Instant,
-) -> Result<usize, StoreError> {
+) -> Result<usize, Error> {
     let (forwarded, home) = (forwarded_keep.as_secs_f64(), keep.as_secs_f64());
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let removed = session
-        .prepared(SWEEP, until)
-        .and_then(|(client, statement)| client.execute(&statement, &[&forwarded, &home, &most]));
-    let removed = removed.map_err(|error| session.at.failed("remove old events", &error))?;
+    let removed = session.changed(SWEEP, until, &[&forwarded, &home, &most])?;
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }
 
@@ -64,23 +62,17 @@ pub(super) fn trim(
     max_bytes: u64,
     most: usize,
     until: Instant,
-) -> Result<usize, StoreError> {
+) -> Result<usize, Error> {
     let max_bytes = max_bytes as f64;
-    let excess = session
-        .prepared(EXCESS, until)
-        .and_then(|(client, statement)| client.query_one(&statement, &[&max_bytes]));
-    let excess: i64 = excess.map_err(|error| session.at.failed("measure the table", &error))?.get(0);
+    let excess: i64 = session.row(EXCESS, until, &[&max_bytes])?.get(0);
     match usize::try_from(excess).unwrap_or(0).min(most) {
         0 => Ok(0),
         rows => sweep(session, Duration::ZERO, Duration::ZERO, rows, until),
     }
 }
 
-pub(super) fn counts(session: &mut Session, until: Instant) -> Result<RowCounts, StoreError> {
-    let counted = session
-        .prepared(COUNTS, until)
-        .and_then(|(client, statement)| client.query_one(&statement, &[&i64::from(POSTGRES_COUNT_MAX)]));
-    let counted = counted.map_err(|error| session.at.failed("count events", &error))?;
+pub(super) fn counts(session: &mut Session, until: Instant) -> Result<RowCounts, Error> {
+    let counted = session.row(COUNTS, until, &[&i64::from(POSTGRES_COUNT_MAX)])?;
     let count = |index: usize| counted.get::<_, i64>(index).unsigned_abs();
     Ok(RowCounts {
         held: count(0),
@@ -90,19 +82,13 @@ pub(super) fn counts(session: &mut Session, until: Instant) -> Result<RowCounts,
     })
 }
 
-pub(super) fn recount(
-    session: &mut Session,
-    since: SystemTime,
-    until: Instant,
-) -> Result<Recount, StoreError> {
+pub(super) fn recount(session: &mut Session, since: SystemTime, until: Instant) -> Result<Recount, Error> {
     let instance = Arc::clone(&session.instance);
     let instance = session.charset.shown((&*instance).into());
-    let counted = session.prepared(RECOUNT, until).and_then(|(client, statement)| {
-        // Every row is read: by an index that would take far longer.
-        client.batch_execute("SET enable_seqscan = on")?;
-        client.query_one(&statement, &[&instance, &since])
-    });
-    let counted = counted.map_err(|error| session.at.failed("count every event", &error))?;
+    let (client, statement) = session.prepared(RECOUNT, until)?;
+    // Every row is read: by an index that would take far longer.
+    client.batch_execute("SET enable_seqscan = on")?;
+    let counted = client.query_one(&statement, &[&instance, &since])?;
     let count = |index: usize| counted.get::<_, i64>(index).unsigned_abs();
     Ok(Recount { held: count(0), forwarded: count(1), home: count(2), dead_letters: count(3), own: count(4) })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use postgres::Row;
+use postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::Postgres;
@@ -40,9 +40,11 @@ impl Postgres {
         max_bytes: usize,
         wanted: &Wanted,
     ) -> Result<Page<Letter, i64>, StoreError> {
-        let wanted = wanted.clone();
-        self.call("read dead letters", move |session, until| {
-            letters_after(session, seq, max_rows, max_bytes, &wanted, until)
+        let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
+        let (state, filter) = (wanted.state.map(RowState::as_str), FilterValues::of(wanted));
+        self.query("read dead letters", move |session, until| {
+            let found = session.rows(LETTERS_AFTER, until, &filter.after([&seq, &state, &rows, &bytes]))?;
+            Ok(Page { rows: found.iter().map(letter).collect(), next: found.last().map(|row| row.get(0)) })
         })
     }
 
@@ -51,12 +53,8 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn letter(&mut self, id: Uuid) -> Result<Option<Letter>, StoreError> {
-        self.call("read a dead letter", move |session, until| {
-            let found = session
-                .prepared(LETTER, until)
-                .and_then(|(client, statement)| client.query_opt(&statement, &[&id]));
-            let found = found.map_err(|error| session.at.failed("read a dead letter", &error))?;
-            Ok(found.as_ref().map(letter))
+        self.query("read a dead letter", move |session, until| {
+            Ok(session.rows(LETTER, until, &[&id])?.first().map(letter))
         })
     }
 
@@ -65,7 +63,7 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`]: all of them are still dead letters.
     pub fn retry_letters(&mut self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        self.call("retry dead letters", move |session, until| change(session, RETRY, &ids, until))
+        self.query("retry dead letters", move |session, until| change(session, RETRY, &ids, until))
     }
 
     /// Deletes dead letters for good. Returns which of the ids were dead letters.
@@ -73,26 +71,8 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`]: all of them are still there.
     pub fn discard_letters(&mut self, ids: Vec<Uuid>) -> Result<Vec<Uuid>, StoreError> {
-        self.call("delete dead letters", move |session, until| change(session, DISCARD, &ids, until))
+        self.query("delete dead letters", move |session, until| change(session, DISCARD, &ids, until))
     }
-}
-
-fn letters_after(
-    session: &mut Session,
-    seq: i64,
-    max_rows: usize,
-    max_bytes: usize,
-    wanted: &Wanted,
-    until: Instant,
-) -> Result<Page<Letter, i64>, StoreError> {
-    let (rows, bytes) = (max_rows.cast_signed() as i64, max_bytes.cast_signed() as i64);
-    let (state, filter) = (wanted.state.map(RowState::as_str), FilterValues::of(wanted));
-    let found = session.prepared(LETTERS_AFTER, until).and_then(|(client, statement)| {
-        let (id, service, levels, from, to) = filter.parts();
-        client.query(&statement, &[&seq, &state, &rows, &bytes, id, service, levels, from, to])
-    });
-    let found = found.map_err(|error| session.at.failed("read dead letters", &error))?;
-    Ok(Page { rows: found.iter().map(letter).collect(), next: found.last().map(|row| row.get(0)) })
 }
 
 fn letter(row: &Row) -> Letter {
@@ -110,11 +90,7 @@ fn change(
     sql: &'static str,
     ids: &[Uuid],
     until: Instant,
-) -> Result<Vec<Uuid>, StoreError> {
-    let changed = retried(until, || {
-        let (client, statement) = session.prepared(sql, until)?;
-        client.query(&statement, &[&ids])
-    });
-    let changed = changed.map_err(|error| session.at.failed("change dead letters", &error))?;
+) -> Result<Vec<Uuid>, Error> {
+    let changed = retried(until, || session.rows(sql, until, &[&ids]))?;
     Ok(changed.iter().map(|row| row.get(0)).collect())
 }

@@ -190,7 +190,7 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn take_drain_lock(&mut self) -> Result<bool, StoreError> {
-        self.call("take the drain lock", held::take_lock)
+        self.query("take the drain lock", held::take_lock)
     }
 
     /// Rows after `seq` that wait for Kafka, oldest first: at most `max_rows`, and about `max_bytes` of events, but at
@@ -204,7 +204,7 @@ impl Postgres {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Vec<HeldRow>, StoreError> {
-        self.call("read held events", move |session, until| {
+        self.query("read held events", move |session, until| {
             held::held_after(session, seq, max_rows, max_bytes, until)
         })
     }
@@ -215,7 +215,7 @@ impl Postgres {
     /// [`StoreError::Unavailable`]: they are still held, and may be forwarded again.
     pub fn forwarded(&mut self, seqs: &[i64]) -> WriteResult {
         let seqs = seqs.to_vec();
-        self.call("mark forwarded events", move |session, until| held::forwarded(session, &seqs, until))
+        self.query("mark forwarded events", move |session, until| held::forwarded(session, &seqs, until))
     }
 
     /// Moves held rows to the dead letters, each with its error, in one transaction.
@@ -224,7 +224,7 @@ impl Postgres {
     /// [`StoreError::Unavailable`]: they are still held.
     pub fn dead_letter(&mut self, seqs: &[(i64, Arc<str>)]) -> WriteResult {
         let seqs = seqs.to_vec();
-        self.call("move events to the dead letters", move |session, until| {
+        self.query("move events to the dead letters", move |session, until| {
             held::dead_letter(session, &seqs, until)
         })
     }
@@ -240,7 +240,7 @@ impl Postgres {
         keep: Duration,
         most: usize,
     ) -> Result<usize, StoreError> {
-        self.call("remove old events", move |session, until| {
+        self.query("remove old events", move |session, until| {
             keep::sweep(session, forwarded_keep, keep, most, until)
         })
     }
@@ -251,7 +251,9 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn trim(&mut self, max_bytes: u64, most: usize) -> Result<usize, StoreError> {
-        self.call("remove events for room", move |session, until| keep::trim(session, max_bytes, most, until))
+        self.query("remove events for room", move |session, until| {
+            keep::trim(session, max_bytes, most, until)
+        })
     }
 
     /// How many rows the tables hold.
@@ -259,7 +261,7 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn counts(&mut self) -> Result<RowCounts, StoreError> {
-        self.call("count events", keep::counts)
+        self.query("count events", keep::counts)
     }
 
     /// Counts every row, and those that this instance received since then. It reads whole tables: use a connection of its
@@ -268,7 +270,18 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub fn recount(&mut self, since: SystemTime) -> Result<Recount, StoreError> {
-        self.call("count every event", move |session, until| keep::recount(session, since, until))
+        self.query("count every event", move |session, until| keep::recount(session, since, until))
+    }
+
+    /// [`Postgres::call`] for work that fails only because the server could not do it now.
+    fn query<T: Send + 'static>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Session, Instant) -> Result<T, ::postgres::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.call(doing, move |session, until| {
+            work(session, until).map_err(|error| session.at.failed(doing, &error))
+        })
     }
 
     /// Does `work` on the helper and waits for it until the deadline.

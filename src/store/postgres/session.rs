@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postgres::{Client, Error, Statement};
+use postgres::types::ToSql;
+use postgres::{Client, Error, Row, Statement};
 
 use super::errors::Server;
 use super::rows::Charset;
@@ -93,6 +94,39 @@ impl Session {
         let statement = self.client.prepare(sql)?;
         self.statements.push((sql, statement.clone()));
         Ok((&mut self.client, statement))
+    }
+
+    /// The rows of a statement.
+    pub(super) fn rows(
+        &mut self,
+        sql: &'static str,
+        until: Instant,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let (client, statement) = self.prepared(sql, until)?;
+        client.query(&statement, parameters)
+    }
+
+    /// The only row of a statement.
+    pub(super) fn row(
+        &mut self,
+        sql: &'static str,
+        until: Instant,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, Error> {
+        let (client, statement) = self.prepared(sql, until)?;
+        client.query_one(&statement, parameters)
+    }
+
+    /// The number of rows that a statement changed.
+    pub(super) fn changed(
+        &mut self,
+        sql: &'static str,
+        until: Instant,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error> {
+        let (client, statement) = self.prepared(sql, until)?;
+        client.execute(&statement, parameters)
     }
 
     /// Later statements of a job have less time than the first.

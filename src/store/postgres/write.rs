@@ -51,9 +51,9 @@ fn insert(
 ) -> Result<(), Error> {
     let (instance, charset) = (Arc::clone(&session.instance), session.charset);
     let rows = Rows::of(group.iter().map(|&index| &events[index]), charset);
-    let (client, statement) = session.prepared(INSERT_LOGS, until)?;
     let (reason, instance) = (charset.shown(reason.into()), charset.shown((&*instance).into()));
-    client.execute(&statement, &rows.parameters([&standing.as_str(), &reason, &instance])).map(drop)
+    let standing = standing.as_str();
+    session.changed(INSERT_LOGS, until, &rows.parameters([&standing, &reason, &instance])).map(drop)
 }
 
 /// All letters, or none.
@@ -69,11 +69,7 @@ pub(super) fn keep_letters(
     let state = Standing::Held.as_str();
     let mut parameters = rows.parameters([&state, &"rejected", &instance]);
     parameters.push(&errors);
-    let stored = retried(until, || {
-        let (client, statement) = session.prepared(INSERT_DEAD_LETTERS, until)?;
-        client.execute(&statement, &parameters)
-    });
-    match stored {
+    match retried(until, || session.changed(INSERT_DEAD_LETTERS, until, &parameters)) {
         Ok(_) => Ok(()),
         Err(error) if Fault::of(&error) == Fault::Row => Err(session.at.rejected(&error)),
         Err(error) => Err(session.at.failed("store dead letters", &error)),
