@@ -235,7 +235,8 @@ fn check_config(secured: &Secured) {
             .env("KAFKA_SASL_MECHANISM", "scram-sha-512")
             .env("KAFKA_SASL_USERNAME", "till")
             // A busy machine takes seconds for one handshake.
-            .env("KAFKA_DEADLINE", "30s")
+            .env("KAFKA_DEADLINE", "20s")
+            .env("SHUTDOWN_TIMEOUT", "60s")
             .env("KAFKA_SASL_PASSWORD_FILE", password)
             .env("KAFKA_SSL_CA_LOCATION", secured.authority.certificate())
             .output()

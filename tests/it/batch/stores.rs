@@ -72,11 +72,16 @@ fn ten_thousand_events_reach_kafka_in_their_order_by_key() {
 #[test]
 fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
     let (broker, mut proxy) = behind_a_proxy(Broker::builder(Version::V4_3));
-    let daemon = Daemon::builder().env("KAFKA_BROKERS", proxy.addr()).env("KAFKA_DEADLINE", "3s").start();
+    let daemon = Daemon::builder()
+        .env("KAFKA_BROKERS", proxy.addr())
+        .env("KAFKA_DEADLINE", "9s")
+        .env("SHUTDOWN_TIMEOUT", "30s")
+        .start();
     daemon.wait_until_up("kafka");
     assert_eq!(daemon.client().post_event(Body::minimal().text()).status, 202);
-    // A round of 2,000 takes much of the second that one request may take, and the next round waits for it.
-    let piece = Duration::from_millis(15);
+    // A round of 2,000 takes much of the 3 s that one request may take, and the next round waits for it. In shorter times
+    // a busy machine would count for more than the link.
+    let piece = Duration::from_millis(45);
     proxy.set(Mode::Delay { min: piece, max: piece });
     let (texts, _) = some(6_000);
     let response = post(&daemon, texts.join("\n"));

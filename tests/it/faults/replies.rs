@@ -49,6 +49,7 @@ fn a_topic_that_is_deleted_is_named_and_used_again_when_it_is_there() {
         why.contains(&format!("topic '{TOPIC}' does not exist")) && why.contains("auto.create.topics.enable")
     };
     daemon.wait_for("/health", PATIENCE, named);
+    daemon.wait_for("/stats", PATIENCE, |stats| stats["counters"]["stored_held"].as_u64() > Some(100));
     broker.create_topic(TOPIC, 3, &[]);
     until_stored_in(&daemon, &mut sent, "kafka");
     sent.add(load.stop());
