@@ -29,14 +29,10 @@ fn main() -> Result<(), Failure> {
         max_event_bytes: 400 * 1024,
         embed_id: false,
         security: Default::default(),
+        destination: None,
     })?;
     let event = |number: usize| {
-        let arrival = Arrival {
-            ingest_id: Uuid::now_v7(),
-            received_at_ms: logs_ingest::host::clock::record_ms(),
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(Uuid::now_v7(), logs_ingest::host::clock::record_ms());
         let key = format!("till-0-{number:05}-0a1b2c3d");
         let (second, price) = (number % 60, number % 256);
         // As benches/harness/load.py has it, so that the broker gets the same records.

@@ -19,6 +19,7 @@ use crate::host::reload::Reloads;
 use crate::host::systemd::Pulse;
 use crate::http::endpoints::{health, liveness};
 use crate::limits::{SPOOL_CLOCK_TRUSTED_AFTER, STOP_LOOK, STOP_RESERVE_SHARE};
+use crate::store::Destination;
 use crate::store::spool::{self, OpenError, Spool};
 use crate::telemetry::health::Health;
 use crate::telemetry::stats::Stats;
@@ -103,6 +104,8 @@ struct Base {
     health: Arc<Health>,
     stats: Arc<Stats>,
     timings: Timings,
+    /// Where events go that have to wait for Kafka.
+    destination: Option<Destination>,
     clock: Arc<dyn Clock>,
 }
 
@@ -125,7 +128,8 @@ impl Base {
         }
         let health = Arc::new(Health::new(has_kafka, has_postgres, &clock));
         let (stats, timings) = (Arc::default(), Timings::default());
-        Ok(Self { spool, held_at_start, health, stats, timings, clock })
+        let destination = config.kafka().map(|kafka| Destination::new(&kafka.topic));
+        Ok(Self { spool, held_at_start, health, stats, timings, destination, clock })
     }
 }
 

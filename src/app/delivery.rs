@@ -19,7 +19,7 @@ use crate::delivery::rounds::Rounds;
 use crate::delivery::route::Route;
 use crate::host::thread;
 use crate::limits::STOP_LOOK;
-use crate::store::{Connected, Standing, StoredIn, postgres};
+use crate::store::{Connected, Standing, StoredIn, kafka, postgres};
 use crate::telemetry::health::Vitals;
 
 /// The recovery thread: what ends it when dropped, and the thread, which gives its link back.
@@ -78,7 +78,7 @@ fn collect<T>(handle: JoinHandle<T>, within: Duration, take: impl FnOnce(T)) -> 
 
 fn start_recovery(config: &Config, base: &Base) -> io::Result<Option<Recovering>> {
     let (health, standing) = (&base.health, standing_in_postgres(config));
-    let (target, connector, vitals) = match (config.kafka(), config.postgres()) {
+    let (target, connector, vitals) = match (kafka(config, base), postgres(config, base)) {
         (Some(kafka), _) => (StoredIn::Kafka, StoreConnector::kafka(kafka), &health.kafka),
         (None, Some(postgres)) => {
             (StoredIn::Postgres, StoreConnector::postgres(postgres, standing), &health.postgres)
@@ -90,7 +90,7 @@ fn start_recovery(config: &Config, base: &Base) -> io::Result<Option<Recovering>
         target,
         link: Link::start("probe-r", connector)?,
         spool: &base.spool,
-        postgres: config.postgres().map(|settings| (settings, standing, config.keep())),
+        postgres: postgres(config, base).map(|settings| (settings, standing, config.keep())),
         postgres_rows: &health.postgres_rows,
         pace: Pace::new(config.recovery.recovery_rate),
         stats: &base.stats,
@@ -111,19 +111,29 @@ fn live_routes(config: &Config, base: &Base) -> io::Result<Vec<Route>> {
         routes.push(Route::new(store, first_wait, link, Arc::clone(vitals), Arc::clone(clock)));
         io::Result::Ok(())
     };
-    if let Some(settings) = config.kafka() {
+    if let Some(settings) = kafka(config, base) {
         let address = format!("kafka brokers={} topic={}", settings.brokers.join(","), settings.topic);
         let deadline = settings.deadline;
         let connector = StoreConnector::kafka(settings);
         add("kafka-probe", StoredIn::Kafka, connector, address, deadline, &health.kafka)?;
     }
-    if let Some(settings) = config.postgres() {
+    if let Some(settings) = postgres(config, base) {
         let address = format!("postgres at={:?}", postgres::describe(&settings.url).unwrap_or_default());
         let deadline = settings.deadline;
         let connector = StoreConnector::postgres(settings, standing_in_postgres(config));
         add("pg-probe", StoredIn::Postgres, connector, address, deadline, &health.postgres)?;
     }
     Ok(routes)
+}
+
+fn kafka(config: &Config, base: &Base) -> Option<kafka::Settings> {
+    let destination = base.destination.clone();
+    config.kafka().map(|settings| kafka::Settings { destination, ..settings })
+}
+
+fn postgres(config: &Config, base: &Base) -> Option<postgres::Settings> {
+    let destination = base.destination.clone();
+    config.postgres().map(|settings| postgres::Settings { destination, ..settings })
 }
 
 /// The standing of rows that live events make in PostgreSQL.

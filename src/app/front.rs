@@ -53,6 +53,7 @@ impl Bound {
             timings: base.timings.clone(),
             door: Watch::default(),
             max_connections: config.door.max_connections,
+            instance: config.instance().into(),
             rules: config.rules,
             idempotency: Arc::new(RememberedAnswers::new(config.http.idempotency_window)),
             history: History::default(),

@@ -201,12 +201,7 @@ mod tests {
             let payload = format!(
                 r#"{{"request_id":"r-{n}","service":"{service}","action":"pay","level":"{level}","message":"m {n}"}}"#
             );
-            let arrival = Arrival {
-                ingest_id: Uuid::from_u128(u128::from(n)),
-                received_at_ms: crate::limits::RELEASED_MS,
-                traceparent: None,
-                x_request_id: None,
-            };
+            let arrival = Arrival::new(Uuid::from_u128(u128::from(n)), crate::limits::RELEASED_MS);
             Event::restored(arrival, format!("r-{n}").into(), payload.into())
         };
         let batch: crate::store::Batch = (0..250).map(event).collect();

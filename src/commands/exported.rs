@@ -3,6 +3,7 @@
 //!
 //! Invariant: a line that is read back gives the event that was written, or says what is wrong with it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::event::{Arrival, Event, Rules};
 use crate::host::clock;
-use crate::limits::TRACEPARENT_MAX;
+use crate::limits::{REQUEST_ID_HEADER_MAX, TRACEPARENT_MAX};
 use crate::store::browse::{Kept, Letter, RowState};
 use crate::store::spool::{self, Entry};
 
@@ -38,6 +39,12 @@ struct ExportedLine<'a> {
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     crc: Option<u32>,
     /// What is wrong with the row; then there is no event.
@@ -83,6 +90,9 @@ fn with_event(kept: &Kept, line: ExportedLine<'_>) -> String {
     ExportedLine {
         received_at: Some(&received_at),
         traceparent: event.traceparent(),
+        x_request_id: event.x_request_id(),
+        client: event.client(),
+        instance: event.instance(),
         crc: Some(spool::checksum(&event)),
         event: serde_json::from_slice(event.payload()).ok(),
         ..line
@@ -97,13 +107,7 @@ fn on_one_line(event: &Event) -> Event {
     }
     let byte = |&byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
     let payload: Vec<u8> = event.payload().iter().map(byte).collect();
-    let arrival = Arrival {
-        ingest_id: event.ingest_id(),
-        received_at_ms: event.received_at_ms(),
-        traceparent: event.traceparent().map(Box::from),
-        x_request_id: None,
-    };
-    Event::restored(arrival, event.key().clone(), payload.into())
+    Event::restored(event.arrival().clone(), event.key().clone(), payload.into())
 }
 
 #[derive(Deserialize)]
@@ -112,7 +116,13 @@ struct ReadLine<'a> {
     received_at: &'a str,
     state: &'a str,
     #[serde(default, borrow)]
-    traceparent: Option<std::borrow::Cow<'a, str>>,
+    traceparent: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    x_request_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    client: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    instance: Option<Cow<'a, str>>,
     #[serde(default)]
     crc: Option<u32>,
     #[serde(borrow)]
@@ -128,14 +138,18 @@ pub(super) fn parse(line: &[u8]) -> Result<(Event, Option<RowState>), Arc<str>> 
     let ingest_id = Uuid::try_parse(written.ingest_id).map_err(|_| wrong("ingest_id is not a UUID"))?;
     let received_at = DateTime::parse_from_rfc3339(written.received_at);
     let received_at_ms = received_at.map_err(|_| wrong("received_at is not a time"))?.timestamp_millis();
-    let traceparent = written.traceparent.filter(|text| {
-        text.len() <= TRACEPARENT_MAX && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    });
+    // They become record headers, which the daemon has limits for.
+    let header = |text: Option<Cow<'_, str>>, most: usize| -> Option<Box<str>> {
+        let text = text?;
+        let is_fit = text.len() <= most && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        is_fit.then(|| (*text).into())
+    };
     let arrival = Arrival {
-        ingest_id,
-        received_at_ms,
-        traceparent: traceparent.map(|text| (*text).into()),
-        x_request_id: None,
+        traceparent: header(written.traceparent, TRACEPARENT_MAX),
+        x_request_id: header(written.x_request_id, REQUEST_ID_HEADER_MAX),
+        client: written.client.map(|text| (*text).into()),
+        instance: written.instance.map(|text| (*text).into()),
+        ..Arrival::new(ingest_id, received_at_ms)
     };
     let body = written.event.ok_or_else(|| wrong("it has no event"))?;
     let event = Event::from_body(body.get().as_bytes(), arrival, AS_STORED)
@@ -158,10 +172,11 @@ mod tests {
 
     fn kept() -> Kept {
         let arrival = Arrival {
-            ingest_id: Uuid::from_u128(7),
-            received_at_ms: crate::limits::RELEASED_MS + 7,
             traceparent: Some("00-ab-cd-01".into()),
-            x_request_id: None,
+            x_request_id: Some("req-1".into()),
+            client: Some("till-1".into()),
+            instance: Some("back office".into()),
+            ..Arrival::new(Uuid::from_u128(7), crate::limits::RELEASED_MS + 7)
         };
         let event = Event::restored(arrival, "r-1".into(), PAYLOAD.into());
         let id = Uuid::from_u128(7).to_string();
@@ -187,7 +202,8 @@ mod tests {
         assert_eq!(state, Some(RowState::Held));
         assert_eq!(event.ingest_id(), sent.ingest_id());
         assert_eq!(event.received_at_ms(), sent.received_at_ms());
-        assert_eq!((event.key(), event.traceparent()), (sent.key(), sent.traceparent()));
+        assert_eq!(event.key(), sent.key());
+        assert!(event.headers().eq(sent.headers()));
         assert_eq!(*event.payload(), PAYLOAD.replace(['\n', '\r'], " ").into_bytes());
         let again = Kept { event: Ok(event), ..kept() };
         assert_eq!(of_kept(&again), line);

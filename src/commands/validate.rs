@@ -50,12 +50,7 @@ pub(super) fn run(args: &ValidateArgs, config: &Config) -> Result<Exit, String> 
 
 /// What the daemon would answer to one event.
 pub(super) fn judge(body: &[u8], config: &Config) -> Result<(), Refusal> {
-    let arrival = Arrival {
-        ingest_id: Uuid::nil(),
-        received_at_ms: clock::record_ms(),
-        traceparent: None,
-        x_request_id: None,
-    };
+    let arrival = Arrival::new(Uuid::nil(), clock::record_ms());
     Event::from_body(body, arrival, config.rules).map(drop)
 }
 

@@ -131,6 +131,7 @@ impl Config {
             deadline: options.kafka_deadline,
             max_event_bytes: self.rules.max_event_bytes,
             embed_id: options.kafka_embed_id,
+            destination: None,
             security: Security {
                 tls: options.kafka_security_protocol.tls.then_some(tls),
                 sasl: sasl.map(|(username, password)| Sasl {
@@ -149,6 +150,7 @@ impl Config {
             url: url.reveal().to_owned(),
             deadline: self.postgres.postgres_deadline,
             instance: self.instance(),
+            destination: None,
         })
     }
 

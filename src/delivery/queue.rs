@@ -270,12 +270,7 @@ mod tests {
     }
 
     fn submission(events: usize, payload: usize) -> Submission {
-        let arrival = Arrival {
-            ingest_id: uuid::Uuid::nil(),
-            received_at_ms: 0,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(uuid::Uuid::nil(), 0);
         let event = Event::restored(arrival, Bytes::new(), Bytes::from(vec![b'x'; payload]));
         Submission::new(vec![event; events], Box::new(Nobody))
     }

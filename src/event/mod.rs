@@ -26,6 +26,7 @@ mod validate;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::ArgAction;
@@ -53,8 +54,12 @@ pub struct Arrival {
     pub received_at_ms: i64,
     /// The W3C trace context sent with it, a valid one.
     pub traceparent: Option<Box<str>>,
-    /// The client's own name of its request, printable ASCII. Stores do not keep it.
+    /// The client's own name of its request, printable ASCII.
     pub x_request_id: Option<Box<str>>,
+    /// The client's name, by its API key.
+    pub client: Option<Arc<str>>,
+    /// The name of the daemon that took it.
+    pub instance: Option<Arc<str>>,
 }
 
 /// What the settings say about every event.
@@ -92,6 +97,29 @@ pub struct Event {
 const SKEW_DIGITS_MAX: usize = "-9223372036854775808".len();
 
 impl Arrival {
+    /// Of a client that sent nothing but its event.
+    #[must_use]
+    pub fn new(ingest_id: Uuid, received_at_ms: i64) -> Self {
+        Self {
+            ingest_id,
+            received_at_ms,
+            traceparent: None,
+            x_request_id: None,
+            client: None,
+            instance: None,
+        }
+    }
+
+    /// The record headers that not every event has, by name.
+    fn sent(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("traceparent", self.traceparent.as_deref()),
+            ("x-request-id", self.x_request_id.as_deref()),
+            ("client", self.client.as_deref()),
+            ("instance", self.instance.as_deref()),
+        ]
+    }
+
     /// The bytes of the record headers, names and values, on brokers that have them.
     fn header_bytes(&self) -> usize {
         const FIXED: usize = "ingest_id".len()
@@ -102,10 +130,8 @@ impl Arrival {
             + "application/json".len()
             + "skew_ms".len()
             + SKEW_DIGITS_MAX;
-        let sent = [("traceparent", &self.traceparent), ("x-request-id", &self.x_request_id)];
-        let sent =
-            sent.iter().map(|(name, value)| value.as_ref().map_or(0, |value| name.len() + value.len()));
-        FIXED + sent.sum::<usize>()
+        let bytes = |(name, value): (&str, Option<&str>)| value.map_or(0, |value| name.len() + value.len());
+        FIXED + self.sent().into_iter().map(bytes).sum::<usize>()
     }
 }
 
@@ -192,10 +218,33 @@ impl Event {
         self.arrival.traceparent.as_deref()
     }
 
-    /// The client's own name of the request that brought it. Lost when a store had to keep the event.
+    /// The client's own name of the request that brought it.
     #[must_use]
     pub fn x_request_id(&self) -> Option<&str> {
         self.arrival.x_request_id.as_deref()
+    }
+
+    /// The client's name, by its API key.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.arrival.client.as_deref()
+    }
+
+    /// The name of the daemon that took it.
+    #[must_use]
+    pub fn instance(&self) -> Option<&str> {
+        self.arrival.instance.as_deref()
+    }
+
+    /// What the daemon added to it.
+    #[must_use]
+    pub fn arrival(&self) -> &Arrival {
+        &self.arrival
+    }
+
+    /// The record headers that not every event has, by name.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.arrival.sent().into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// How many card numbers were masked in it.

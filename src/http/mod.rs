@@ -74,6 +74,8 @@ pub struct Context {
     pub door: door::Watch,
     /// The limit of client connections.
     pub max_connections: usize,
+    /// The daemon's name, which events travel with.
+    pub instance: Arc<str>,
     /// The rules for events.
     pub rules: Rules,
     /// Answers to requests with an `Idempotency-Key`.

@@ -140,12 +140,7 @@ mod tests {
 
     #[test]
     fn every_part_of_the_filter_must_hold() {
-        let arrival = Arrival {
-            ingest_id: uuid::Uuid::nil(),
-            received_at_ms: 1_000,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(uuid::Uuid::nil(), 1_000);
         let payload = r#"{"request_id":"r","service":"till","level":"warn"}"#;
         let event = Event::restored(arrival, "r".into(), payload.into());
         let text = |text: &str| Some(text.to_owned());

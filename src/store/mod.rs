@@ -4,6 +4,7 @@
 //! side does; it gives one result per event, in order; `Ok` means stored in the sense of a 202.
 
 pub mod browse;
+mod destination;
 mod error;
 mod helper;
 mod isolate;
@@ -13,6 +14,7 @@ pub mod spool;
 
 use std::sync::Arc;
 
+pub use self::destination::Destination;
 pub use self::error::{Cause, Refusal, StoreError};
 
 use crate::event::Event;

@@ -116,9 +116,9 @@ fn returns(broker: &Broker) -> Instant {
         max_event_bytes: 1024,
         embed_id: false,
         security: Default::default(),
+        destination: None,
     };
-    let arrival =
-        Arrival { ingest_id: uuid::Uuid::now_v7(), received_at_ms: 1, traceparent: None, x_request_id: None };
+    let arrival = Arrival::new(uuid::Uuid::now_v7(), 1);
     let batch: Batch = vec![Event::restored(arrival, "probe".into(), "{}".into())].into();
     crate::support::poll(Duration::from_secs(60), "the broker to acknowledge again", || {
         let mut connected = kafka::connect(&settings).ok()?;

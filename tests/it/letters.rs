@@ -156,11 +156,11 @@ fn many_events_too_large_for_the_topic_are_told_from_those_that_fit() {
             max_event_bytes: 400 * 1024,
             embed_id: false,
             security: Default::default(),
+            destination: None,
         };
         let event = |number: usize, size: usize| {
             let received_at_ms = clock::record_ms();
-            let arrival =
-                Arrival { ingest_id: Uuid::now_v7(), received_at_ms, traceparent: None, x_request_id: None };
+            let arrival = Arrival::new(Uuid::now_v7(), received_at_ms);
             Event::restored(arrival, format!("{number:03}").into(), vec![b'x'; size].into())
         };
         // A topic that was just made may lack a leader yet.

@@ -13,7 +13,8 @@ use crate::support::load::{Load, Until, valid_events};
 use crate::support::stores::{Found, TOPIC};
 
 fn daemon(broker: &Broker) -> Daemon {
-    let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).start();
+    let daemon =
+        Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("INSTANCE", "back office").start();
     daemon.wait_until_up("kafka");
     daemon
 }
@@ -48,6 +49,8 @@ fn what_arrives_in_kafka_is_what_the_contract_says() {
     assert_eq!(record.header("content-type").as_deref(), Some("application/json"));
     assert_eq!(record.header("traceparent").as_deref(), Some(parent));
     assert_eq!(record.header("x-request-id").as_deref(), Some("req 1"));
+    assert_eq!(record.header("instance").as_deref(), Some("back office"));
+    assert_eq!(record.header("client"), None, "no keys are used");
     let received = chrono::DateTime::parse_from_rfc3339(&record.header("received_at").unwrap()).unwrap();
     assert_eq!(received.timestamp_millis(), record.timestamp);
     let lines = read_by_java(&broker, TOPIC, 1);

@@ -18,7 +18,7 @@ use logs_ingest::event::{Arrival, Event};
 use logs_ingest::host::thread;
 use logs_ingest::limits::RELEASED_MS;
 use logs_ingest::store::postgres::{Connected, Postgres, Settings, connect};
-use logs_ingest::store::{Batch, Standing, StoreError};
+use logs_ingest::store::{Batch, Destination, Standing, StoreError};
 use uuid::Uuid;
 
 use crate::support::poll;
@@ -101,7 +101,12 @@ impl Bench {
 }
 
 fn settings(url: &str, deadline: Duration) -> Settings {
-    Settings { url: url.to_owned(), deadline, instance: "till-7".to_owned() }
+    Settings {
+        url: url.to_owned(),
+        deadline,
+        instance: "till-7".to_owned(),
+        destination: Some(Destination::new("pos-logs")),
+    }
 }
 
 fn connected(url: &str) -> Connected {
@@ -118,12 +123,7 @@ fn event_with(n: u64, message: &str) -> Event {
         "request_id": format!("r-{n}"), "service": "pos", "env": "shop", "timestamp": "2025-11-18T17:21:35Z",
         "action": "pay", "level": "info", "message": message, "price": 12.5, "quantity": n,
     });
-    let arrival = Arrival {
-        ingest_id: Uuid::from_u128(u128::from(n)),
-        received_at_ms: RELEASED_MS + i64::try_from(n).unwrap(),
-        traceparent: None,
-        x_request_id: None,
-    };
+    let arrival = Arrival::new(Uuid::from_u128(u128::from(n)), RELEASED_MS + i64::try_from(n).unwrap());
     Event::restored(arrival, Bytes::from(format!("r-{n}")), Bytes::from(payload.to_string()))
 }
 

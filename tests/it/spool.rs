@@ -116,12 +116,7 @@ fn event_with(n: u64, message: &str) -> Event {
 fn restored(n: u64, payload: &str, received_at_ms: i64) -> Event {
     let fields: serde_json::Value = serde_json::from_str(payload).unwrap();
     let key = Bytes::from(fields["request_id"].as_str().unwrap().to_owned());
-    let arrival = Arrival {
-        ingest_id: Uuid::from_u128(u128::from(n)),
-        received_at_ms,
-        traceparent: None,
-        x_request_id: None,
-    };
+    let arrival = Arrival::new(Uuid::from_u128(u128::from(n)), received_at_ms);
     Event::restored(arrival, key, Bytes::from(payload.to_owned()))
 }
 

@@ -1,5 +1,7 @@
 //! What travels with an event: trace contexts, the skew of clocks, ids inside the value.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -9,7 +11,9 @@ use crate::support::daemon::Daemon;
 use crate::support::events::{self, Body};
 use crate::support::http::{BATCH, INGEST};
 use crate::support::kafka::{Broker, Version};
+use crate::support::postgres::Server;
 use crate::support::stores::TOPIC;
+use crate::support::{TempDir, poll};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -105,5 +109,42 @@ fn kafka_gets_the_skew_and_with_embed_id_the_id_inside_the_value() {
         );
         let text = std::str::from_utf8(&records[0].value).unwrap();
         assert_eq!(text.matches("\"ingest_id\"").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn kafka_gets_what_came_with_an_event_that_waited_in_postgres() {
+    let mut broker = Broker::start(Version::V3_9);
+    let server = Server::start();
+    let home = TempDir::new();
+    let (file, key) = (home.path().join("keys"), "5f0c2b8e9d7a41630c1e");
+    fs::write(&file, format!("till-7 {key}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon = Daemon::builder()
+        .env("KAFKA_BROKERS", broker.address())
+        .env("POSTGRES_URL", server.url())
+        .env("API_KEYS_FILE", file.display())
+        .env("INSTANCE", "back office")
+        .start();
+    daemon.wait_until_up("kafka");
+    daemon.wait_until_up("postgres");
+    broker.kill();
+    let bearer = format!("Bearer {key}");
+    let headers = [("Authorization", &*bearer), ("X-Request-ID", "req 1"), ("traceparent", PARENT)];
+    let answer = daemon.client().post(INGEST, &headers, events::event().to_string());
+    assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("postgres")), "{}", answer.text());
+    let row =
+        "SELECT topic, length(cluster_id) > 10, client, x_request_id, trace_parent, instance FROM raw_logs";
+    assert_eq!(server.sql(row), [[TOPIC, "t", "till-7", "req 1", PARENT, "back office"]]);
+    broker.restart();
+    poll(LIMIT, "the event in Kafka", || (!broker.read_all(TOPIC).is_empty()).then_some(()));
+    let record = &broker.read_all(TOPIC)[0];
+    for (name, value) in [
+        ("client", "till-7"),
+        ("x-request-id", "req 1"),
+        ("traceparent", PARENT),
+        ("instance", "back office"),
+    ] {
+        assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
     }
 }

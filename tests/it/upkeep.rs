@@ -159,12 +159,7 @@ fn large_and_damaged(dir: &Path) -> u64 {
     let event = |n: u64| {
         let id = format!("r-{n}");
         let payload = serde_json::json!({"request_id": id, "message": message}).to_string();
-        let arrival = Arrival {
-            ingest_id: Uuid::from_u128(n.into()),
-            received_at_ms: RELEASED_MS,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(Uuid::from_u128(n.into()), RELEASED_MS);
         Event::restored(arrival, id.into(), payload.into())
     };
     for start in (0..1_200).step_by(100) {

@@ -114,12 +114,7 @@ mod tests {
 
     #[test]
     fn letters_are_escaped_and_damaged_ones_are_shown_too() {
-        let arrival = Arrival {
-            ingest_id: uuid::Uuid::nil(),
-            received_at_ms: 0,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(uuid::Uuid::nil(), 0);
         let event = Event::restored(arrival, "r".into(), r#"{"request_id":"r","service":"till"}"#.into());
         let kept = Kept {
             seq: 3,

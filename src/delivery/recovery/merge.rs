@@ -1,10 +1,12 @@
 //! One order out of several backlogs. Pure.
 //!
 //! An outage may leave a client's events in both stores. Each store gives its rows in the order in
-//! which it took them; across stores the ids decide, because an id begins with the time at which it was made.
+//! which it took them; across stores the time of receipt decides, and within a millisecond the ids that were made in
+//! order. An id that is derived from an Idempotency-Key says nothing of the order.
 
 use std::collections::VecDeque;
 
+use crate::event::Event;
 use crate::store::HeldRow;
 
 /// What one backlog has at its head.
@@ -42,22 +44,22 @@ pub(in crate::delivery) fn oldest(mut pages: Vec<Page>, most: usize) -> Vec<Pick
 }
 
 /// A damaged row has no age: it leaves first.
-fn rank(row: &HeldRow) -> u128 {
-    row.event.as_ref().map_or(0, |event| event.ingest_id().as_u128())
+fn rank(row: &HeldRow) -> (i64, u128) {
+    let of_event = |event: &Event| {
+        let id = event.ingest_id();
+        let is_derived = id.get_version() == Some(uuid::Version::Custom);
+        (event.received_at_ms(), if is_derived { 0 } else { id.as_u128() })
+    };
+    row.event.as_ref().map_or((i64::MIN, 0), of_event)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Arrival, Event};
+    use crate::event::Arrival;
 
     fn row(seq: i64, id: u128) -> HeldRow {
-        let arrival = Arrival {
-            ingest_id: uuid::Uuid::from_u128(id),
-            received_at_ms: 0,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(uuid::Uuid::from_u128(id), 0);
         HeldRow { seq, event: Ok(Event::restored(arrival, "k".into(), "{}".into())) }
     }
 
@@ -67,7 +69,7 @@ mod tests {
 
     fn ids(pages: Vec<Page>, most: usize) -> Vec<(usize, u128)> {
         let picked = oldest(pages, most);
-        picked.iter().map(|one| (one.backlog, rank(&one.row))).collect()
+        picked.iter().map(|one| (one.backlog, rank(&one.row).1)).collect()
     }
 
     #[test]
@@ -76,6 +78,22 @@ mod tests {
         assert_eq!(ids(pages, 100), [(0, 1), (1, 2), (1, 3), (0, 4), (0, 5), (1, 9)]);
         // A store's own order holds even where its ids are not in order.
         assert_eq!(ids(vec![page(&[7, 1], false), page(&[2], false)], 100), [(1, 2), (0, 7), (0, 1)]);
+    }
+
+    #[test]
+    fn a_derived_id_says_nothing_of_the_order() {
+        let at = |seq, received_at_ms, id: uuid::Uuid| {
+            let arrival = Arrival::new(id, received_at_ms);
+            HeldRow { seq, event: Ok(Event::restored(arrival, "k".into(), "{}".into())) }
+        };
+        let derived = |first: u8| uuid::Uuid::new_v8([first; 16]);
+        let made = |ms: u64| uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(ms, 0, 0, 0));
+        let spool =
+            Page { rows: [at(1, 1_000, derived(0xff)), at(2, 3_000, derived(0))].into(), more: false };
+        let postgres = Page { rows: [at(1, 2_000, made(2)), at(2, 4_000, derived(0))].into(), more: false };
+        let picked = oldest(vec![spool, postgres], 100);
+        let order: Vec<_> = picked.iter().map(|one| (one.backlog, one.row.seq)).collect();
+        assert_eq!(order, [(0, 1), (1, 1), (0, 2), (1, 2)]);
     }
 
     #[test]

@@ -191,12 +191,7 @@ mod tests {
     use crate::event::Arrival;
 
     fn event(key: &'static str) -> Event {
-        let arrival = Arrival {
-            ingest_id: uuid::Uuid::nil(),
-            received_at_ms: 0,
-            traceparent: None,
-            x_request_id: None,
-        };
+        let arrival = Arrival::new(uuid::Uuid::nil(), 0);
         Event::restored(arrival, key.into(), "{}".into())
     }
 

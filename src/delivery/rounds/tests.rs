@@ -39,8 +39,7 @@ impl Bench {
     /// The key of an event is its sender and number.
     fn offer(&self, name: char, events: usize, payload: usize) {
         let event = |n: usize| {
-            let arrival =
-                Arrival { ingest_id: Uuid::nil(), received_at_ms: 0, traceparent: None, x_request_id: None };
+            let arrival = Arrival::new(Uuid::nil(), 0);
             Event::restored(arrival, format!("{name}{n}").into(), Bytes::from(vec![b'x'; payload]))
         };
         let note = Box::new(Note(name, Arc::clone(&self.settled)));

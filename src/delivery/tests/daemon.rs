@@ -325,12 +325,7 @@ fn backlogs(spool: &Spool, network: &Network) -> Vec<Box<dyn Backlog>> {
 
 fn event(number: u128, received_at_ms: i64) -> Event {
     let key = format!("key-{}", key_of(number));
-    let arrival = Arrival {
-        ingest_id: uuid::Uuid::from_u128(number),
-        received_at_ms,
-        traceparent: None,
-        x_request_id: None,
-    };
+    let arrival = Arrival::new(uuid::Uuid::from_u128(number), received_at_ms);
     let payload = format!(r#"{{"request_id":"{key}"}}"#);
     Event::restored(arrival, key.into(), payload.into())
 }

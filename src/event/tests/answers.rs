@@ -242,9 +242,14 @@ fn too_large_counts_key_payload_and_headers() {
     let key_and_payload = "r-1".len() + body.len();
     // ingest_id, received_at, content-type, skew_ms
     let headers = (9 + 36) + (11 + 24) + (12 + 16) + (7 + 20);
-    let sent = ("00-4bf9-00f0-01".into(), "req-1".into());
-    let traced = Arrival { traceparent: Some(sent.0), x_request_id: Some(sent.1), ..arrival() };
-    let traces = (11 + 15) + (12 + 5);
+    let traced = Arrival {
+        traceparent: Some("00-4bf9-00f0-01".into()),
+        x_request_id: Some("req-1".into()),
+        client: Some("till-7".into()),
+        instance: Some("back-office".into()),
+        ..arrival()
+    };
+    let traces = (11 + 15) + (12 + 5) + (6 + 6) + (8 + 11);
     for (arrival, exact) in
         [(arrival(), key_and_payload + headers), (traced, key_and_payload + headers + traces)]
     {

@@ -34,12 +34,7 @@ const REQUIRED: [&str; 7] = ["request_id", "service", "env", "timestamp", "actio
 pub(super) const RULES: Rules = Rules { max_event_bytes: 400 * 1024, redact_pan: true };
 
 pub(super) fn arrival() -> Arrival {
-    Arrival {
-        ingest_id: Uuid::nil(),
-        received_at_ms: 1_763_486_495_750,
-        traceparent: None,
-        x_request_id: None,
-    }
+    Arrival::new(Uuid::nil(), 1_763_486_495_750)
 }
 
 pub(super) fn from_body(body: &[u8]) -> Result<Event, Refusal> {

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::keyed::RequestKind;
 use super::submit::{Accepted, Sent};
+use std::sync::Arc;
+
 use super::{Handled, json, keyed, refuse};
 use crate::event::{Arrival, Event, Refusal};
 use crate::host::clock;
@@ -21,7 +23,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
     let limit = context.rules.body_bytes_max();
     let read = keyed::key(request).and_then(|key| {
         let body = RequestBody::of(request, limit)?.read_whole()?;
-        let event = Event::from_body(&body, arrival(request), context.rules)
+        let event = Event::from_body(&body, arrival(context, request), context.rules)
             .map_err(|refusal| refusal_reply(&refusal))?;
         Ok((key, body, vec![event]))
     });
@@ -39,12 +41,13 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
 }
 
 /// What the daemon adds to an event that it receives now.
-pub(super) fn arrival(request: &Request) -> Arrival {
+pub(super) fn arrival(context: &Context, request: &Request) -> Arrival {
     Arrival {
-        ingest_id: Uuid::now_v7(),
-        received_at_ms: clock::record_ms(),
         traceparent: request.traceparent().map(Box::from),
         x_request_id: request.x_request_id().map(Box::from),
+        client: request.client().map(Arc::from),
+        instance: Some(Arc::clone(&context.instance)),
+        ..Arrival::new(Uuid::now_v7(), clock::record_ms())
     }
 }
 

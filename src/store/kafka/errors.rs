@@ -110,8 +110,8 @@ impl Cluster {
 pub(super) fn judge_of_size(events: &[Event]) -> impl Fn(Refusal, usize, usize) -> bool {
     let size = |index: usize| {
         let event = &events[index];
-        let headers = [event.traceparent(), event.x_request_id()];
-        event.key().len() + event.payload().len() + headers.into_iter().flatten().map(str::len).sum::<usize>()
+        let headers: usize = event.headers().map(|(_, value)| value.len()).sum();
+        event.key().len() + event.payload().len() + headers
     };
     move |refusal, one, other| refusal == Refusal::TooLarge && size(other) >= size(one)
 }

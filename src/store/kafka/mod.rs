@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use krafka::error::KrafkaError;
 
 use crate::limits::{KAFKA_WIRE_BATCH_BYTES, KAFKA_WIRE_RECORD_EXTRA_BYTES};
-use crate::store::{Connected, StoreError};
+use crate::store::{Connected, Destination, StoreError};
 
 pub use inspect::{Inspection, Topic, inspect};
 pub use options::{Brokers, Options, Protocol};
@@ -51,6 +51,8 @@ pub struct Settings {
     pub embed_id: bool,
     /// TLS and SASL.
     pub security: Security,
+    /// Learns the cluster's id at each connection. None: nobody asks for it.
+    pub destination: Option<Destination>,
 }
 
 /// Which Kafka client to use (`KAFKA_CLIENT`).
@@ -141,6 +143,7 @@ mod tests {
             max_event_bytes: 1024,
             embed_id: false,
             security: Security::default(),
+            destination: None,
         };
         let Err(StoreError::Unavailable(Cause::Unreachable, why)) = connect(&settings) else {
             panic!("connected to nothing")

@@ -10,14 +10,14 @@ use postgres::Row;
 use postgres::types::ToSql;
 
 use super::Postgres;
-use super::rows;
+use super::rows::{self, RESTORED, restored};
 use crate::store::StoreError;
 use crate::store::browse::{Kept, Page, RowState, Wanted};
 
 /// Which kind of rows is read: each has an index of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKind {
-    /// Those whose destination is PostgreSQL, by arrival.
+    /// Those whose destination is PostgreSQL, by the time at which it stored them.
     Home,
     /// Those that Kafka has, by the time of the acknowledgement.
     Forwarded,
@@ -69,7 +69,9 @@ pub(super) use wanted;
 macro_rules! page {
     ($order:literal, $kind:literal) => {
         concat!(
-            "SELECT seq, ingest_id, received_at, traceparent, payload, reason, is_wanted, ",
+            "SELECT ",
+            restored!(),
+            ", reason, is_wanted, ",
             $order,
             " FROM (SELECT *, sum(CASE WHEN is_wanted THEN octet_length(payload) ELSE 0 END) OVER (ORDER BY ",
             $order,
@@ -91,7 +93,7 @@ macro_rules! page {
         )
     };
 }
-const HOME: &str = page!("received_at", "state = 'home'");
+const HOME: &str = page!("stored_at", "state = 'home'");
 const FORWARDED: &str = page!("forwarded_at", "forwarded_at IS NOT NULL");
 
 impl Postgres {
@@ -117,9 +119,9 @@ impl Postgres {
         let filter = FilterValues::of(wanted);
         self.query("read events", move |session, until| {
             let found = session.rows(sql, until, &filter.after([&since, &mark.seq, &rows, &bytes]))?;
-            let at = |row: &Row| Mark { micros: micros(row.get(7)), seq: row.get(0) };
-            let kept = found.iter().filter(|row| row.get(6));
-            let rows = kept.map(|row| (self::kept(row, state, row.get(5)), at(row))).collect();
+            let at = |row: &Row| Mark { micros: micros(row.get(RESTORED + 2)), seq: row.get(0) };
+            let kept = found.iter().filter(|row| row.get(RESTORED + 1));
+            let rows = kept.map(|row| (self::kept(row, state, row.get(RESTORED)), at(row))).collect();
             Ok(Page { rows, next: found.last().map(at) })
         })
     }

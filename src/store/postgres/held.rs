@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use postgres::Error;
 
-use super::rows::{self, DEAD_LETTER};
+use super::rows::{self, DEAD_LETTER, restored};
 use super::schema::ADVISORY;
 use super::session::Session;
 use super::write::retried;
@@ -20,11 +20,17 @@ const TAKE_LOCK: &str = "SELECT CASE WHEN $1 THEN true \
      ELSE pg_try_advisory_lock($2, 'raw_logs'::regclass::oid::int4) END";
 
 /// Sizes are summed before payloads are read, and the first row comes however large it is.
-const HELD_AFTER: &str = "SELECT seq, ingest_id, received_at, traceparent, payload FROM (\
+const HELD_AFTER: &str = concat!(
+    "SELECT ",
+    restored!(),
+    " FROM (\
          SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq) AS bytes, row_number() OVER (ORDER BY seq) AS place \
-         FROM (SELECT seq, ingest_id, received_at, traceparent, payload FROM raw_logs \
+         FROM (SELECT ",
+    restored!(),
+    " FROM raw_logs \
                WHERE state = 'held' AND forwarded_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2) AS page\
-     ) AS measured WHERE bytes <= $3 OR place = 1 ORDER BY seq";
+     ) AS measured WHERE bytes <= $3 OR place = 1 ORDER BY seq"
+);
 
 const FORWARDED: &str = "UPDATE raw_logs SET forwarded_at = now() \
      WHERE seq = ANY ($1) AND state = 'held' AND forwarded_at IS NULL";

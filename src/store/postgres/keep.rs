@@ -17,8 +17,8 @@ const SWEEP: &str = "WITH forwarded AS (\
          SELECT ingest_id FROM raw_logs WHERE forwarded_at < now() - make_interval(secs => $1) \
          ORDER BY forwarded_at LIMIT $3 FOR UPDATE SKIP LOCKED\
      ), home AS (\
-         SELECT ingest_id FROM raw_logs WHERE state = 'home' AND received_at < now() - make_interval(secs => $2) \
-         ORDER BY received_at LIMIT $3 FOR UPDATE SKIP LOCKED\
+         SELECT ingest_id FROM raw_logs WHERE state = 'home' AND stored_at < now() - make_interval(secs => $2) \
+         ORDER BY stored_at LIMIT $3 FOR UPDATE SKIP LOCKED\
      ) DELETE FROM raw_logs WHERE ingest_id IN (\
          SELECT ingest_id FROM forwarded UNION ALL SELECT ingest_id FROM home LIMIT $3)";
 

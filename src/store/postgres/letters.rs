@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::browse::{self, FilterValues, wanted};
-use super::rows::{RETRY, received_ms};
+use super::rows::{RESTORED, RETRY, received_ms, restored};
 use super::session::Session;
 use super::write::retried;
 use crate::host::clock;
@@ -15,15 +15,20 @@ use crate::store::browse::{Letter, Page, RowState, Wanted};
 use crate::store::{Standing, StoreError};
 
 const LETTERS_AFTER: &str = concat!(
-    "SELECT seq, ingest_id, received_at, traceparent, payload, reason, state, failed_at, error FROM (\
+    "SELECT ",
+    restored!(),
+    ", reason, state, failed_at, error FROM (\
          SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq) AS bytes, row_number() OVER (ORDER BY seq) AS place \
          FROM (SELECT * FROM dead_letters WHERE seq > $1 AND ($2::text IS NULL OR state = $2) AND ",
     wanted!(),
     " ORDER BY seq LIMIT $3) AS page) AS measured WHERE bytes <= $4 OR place = 1 ORDER BY seq"
 );
 
-const LETTER: &str = "SELECT seq, ingest_id, received_at, traceparent, payload, reason, state, failed_at, error \
-     FROM dead_letters WHERE ingest_id = $1";
+const LETTER: &str = concat!(
+    "SELECT ",
+    restored!(),
+    ", reason, state, failed_at, error FROM dead_letters WHERE ingest_id = $1"
+);
 
 const DISCARD: &str = "DELETE FROM dead_letters WHERE ingest_id = ANY ($1) RETURNING ingest_id";
 
@@ -76,11 +81,11 @@ impl Postgres {
 }
 
 fn letter(row: &Row) -> Letter {
-    let standing = Standing::of_column(row.get::<_, &str>(6).as_bytes());
+    let standing = Standing::of_column(row.get::<_, &str>(RESTORED + 1).as_bytes());
     Letter {
-        kept: browse::kept(row, standing.into(), row.get(5)),
-        failed_at: clock::rfc3339(received_ms(row.get(7))),
-        error: row.get(8),
+        kept: browse::kept(row, standing.into(), row.get(RESTORED)),
+        failed_at: clock::rfc3339(received_ms(row.get(RESTORED + 2))),
+        error: row.get(RESTORED + 3),
         remains: None,
     }
 }

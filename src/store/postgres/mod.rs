@@ -46,7 +46,7 @@ use self::url::Target;
 use crate::event::Event;
 use crate::limits::{POSTGRES_CLOSE_WAIT, POSTGRES_LEFT_BEHIND_MAX};
 use crate::store::helper::{Helper, LeftBehind};
-use crate::store::{Batch, Cause, HeldRow, Standing, StoreError, WriteResult};
+use crate::store::{Batch, Cause, Destination, HeldRow, Standing, StoreError, WriteResult};
 
 static LEFT_BEHIND: LeftBehind = LeftBehind::new(POSTGRES_LEFT_BEHIND_MAX);
 
@@ -57,8 +57,10 @@ pub struct Settings {
     pub url: String,
     /// The longest that one call takes (`POSTGRES_DEADLINE`).
     pub deadline: Duration,
-    /// The name of this daemon, noted in each row.
+    /// The name of this daemon, noted in each row that does not name another.
     pub instance: String,
+    /// Where held rows are to go, noted in each. None: no Kafka is configured.
+    pub destination: Option<Destination>,
 }
 
 impl fmt::Debug for Settings {
@@ -68,6 +70,7 @@ impl fmt::Debug for Settings {
             .field("url", &url)
             .field("deadline", &self.deadline)
             .field("instance", &self.instance)
+            .field("destination", &self.destination)
             .finish()
     }
 }
@@ -141,8 +144,9 @@ pub fn connect(settings: &Settings) -> Result<Connected, StoreError> {
     let deadline = settings.deadline;
     let build = {
         let (at, instance) = (at.clone(), settings.instance.as_str().into());
+        let destination = settings.destination.clone();
         move || {
-            let (session, notes) = Session::open(target, at, instance, deadline)?;
+            let (session, notes) = Session::open(target, at, instance, destination, deadline)?;
             let mut session = Some(session);
             Ok((move |job: SessionJob| job(&mut session), notes))
         }

@@ -12,6 +12,7 @@ use postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::event::{Arrival, Columns, Event};
+use crate::store::{Destination, Standing};
 
 /// The last millisecond of the year 9999: no record is dated later.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
@@ -19,24 +20,42 @@ const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
 /// The columns that differ from row to row and that both tables have, in the order in which [`Rows`] binds them.
 macro_rules! columns {
     () => {
-        "ingest_id, received_at, traceparent, payload, price, quantity, event_timestamp, request_id, service, env, \
-         action, level, message, user_id, product_id, error_code, stack, app_version, raw_data, skew_ms"
+        "ingest_id, received_at, payload, price, quantity, skew_ms, event_timestamp, request_id, service, env, action, \
+         level, message, user_id, product_id, error_code, stack, app_version, raw_data, trace_parent, x_request_id, \
+         client, instance"
     };
 }
-/// The same as arrays, from the fourth parameter on: those before are the same for all rows.
+/// The same as arrays, from the fifth parameter on: those before are the same for all rows.
 macro_rules! arrays {
     () => {
-        "$4::uuid[], $5::timestamptz[], $6::text[], $7::bytea[], $8::float8[], $9::int8[], $10::text[], $11::text[], \
-         $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], \
-         $20::text[], $21::text[], $22::text[], $23::int8[]"
+        "$5::uuid[], $6::timestamptz[], $7::bytea[], $8::float8[], $9::int8[], $10::int8[], $11::text[], $12::text[], \
+         $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], \
+         $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[]"
     };
 }
+/// The columns that are the same for all rows of a batch.
+macro_rules! shared {
+    () => {
+        "state, reason, topic, cluster_id"
+    };
+}
+/// What [`restore`] reads, and no other first columns.
+macro_rules! restored {
+    () => {
+        "seq, ingest_id, received_at, payload, trace_parent, x_request_id, client, instance"
+    };
+}
+pub(super) use restored;
+/// The number of columns that [`restore`] reads.
+pub(super) const RESTORED: usize = 8;
 
 /// Stores rows in the order of the arrays. A row whose id is there already is left as it is.
 pub(super) const INSERT_LOGS: &str = concat!(
-    "INSERT INTO raw_logs (state, reason, instance, ",
+    "INSERT INTO raw_logs (",
+    shared!(),
+    ", ",
     columns!(),
-    ") SELECT $1::text, $2::text, $3::text, ",
+    ") SELECT $1::text, $2::text, $3::text, $4::text, ",
     columns!(),
     " FROM unnest(",
     arrays!(),
@@ -47,13 +66,15 @@ pub(super) const INSERT_LOGS: &str = concat!(
 
 /// The same for dead letters, with an array of errors at the end.
 pub(super) const INSERT_DEAD_LETTERS: &str = concat!(
-    "INSERT INTO dead_letters (state, reason, instance, ",
+    "INSERT INTO dead_letters (",
+    shared!(),
+    ", ",
     columns!(),
-    ", error) SELECT $1::text, $2::text, $3::text, ",
+    ", error) SELECT $1::text, $2::text, $3::text, $4::text, ",
     columns!(),
     ", error FROM unnest(",
     arrays!(),
-    ", $24::text[]) WITH ORDINALITY AS row (",
+    ", $28::text[]) WITH ORDINALITY AS row (",
     columns!(),
     ", error, place) ORDER BY place ON CONFLICT (ingest_id) DO NOTHING"
 );
@@ -62,9 +83,13 @@ pub(super) const INSERT_DEAD_LETTERS: &str = concat!(
 pub(super) const DEAD_LETTER: &str = concat!(
     "WITH letters AS (SELECT * FROM unnest($1::int8[], $2::text[]) AS letter (number, error)), \
      gone AS (DELETE FROM raw_logs WHERE seq = ANY ($1) AND state = 'held' AND forwarded_at IS NULL RETURNING *) \
-     INSERT INTO dead_letters (state, reason, instance, ",
+     INSERT INTO dead_letters (",
+    shared!(),
+    ", ",
     columns!(),
-    ", error) SELECT state, reason, instance, ",
+    ", error) SELECT ",
+    shared!(),
+    ", ",
     columns!(),
     ", error FROM gone JOIN letters ON number = seq ORDER BY seq ON CONFLICT (ingest_id) DO NOTHING"
 );
@@ -73,9 +98,11 @@ pub(super) const DEAD_LETTER: &str = concat!(
 /// again too.
 pub(super) const RETRY: &str = concat!(
     "WITH gone AS (DELETE FROM dead_letters WHERE ingest_id = ANY ($1) RETURNING *), \
-     back AS (INSERT INTO raw_logs (state, reason, instance, ",
+     back AS (INSERT INTO raw_logs (",
+    shared!(),
+    ", ",
     columns!(),
-    ") SELECT 'held', 'retried by hand', instance, ",
+    ") SELECT 'held', 'retried by hand', topic, cluster_id, ",
     columns!(),
     " FROM gone ORDER BY seq ON CONFLICT (ingest_id) DO UPDATE SET state = 'held', forwarded_at = NULL) \
      SELECT ingest_id FROM gone"
@@ -109,15 +136,14 @@ impl Charset {
     }
 }
 
-/// Columns of text after the first six.
-const TEXTS: usize = 13;
+/// Columns of text, which are the last ones.
+const TEXTS: usize = 17;
 
 /// Events, one array per column.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
     ids: Vec<Uuid>,
     received: Vec<SystemTime>,
-    traceparents: Vec<Option<&'a str>>,
     payloads: Vec<&'a [u8]>,
     prices: Vec<Option<f64>>,
     quantities: Vec<Option<i64>>,
@@ -125,20 +151,47 @@ pub(super) struct Rows<'a> {
     texts: [Vec<Option<Cow<'a, str>>>; TEXTS],
 }
 
+/// What all rows of a batch share, as the columns can hold it.
+pub(super) struct Shared<'a> {
+    state: &'static str,
+    reason: Cow<'a, str>,
+    topic: Option<Cow<'a, str>>,
+    cluster_id: Option<String>,
+}
+
+impl<'a> Shared<'a> {
+    /// `destination`: of held rows.
+    pub(super) fn new(
+        standing: Standing,
+        reason: &'a str,
+        destination: Option<&'a Destination>,
+        charset: Charset,
+    ) -> Self {
+        let destination = destination.filter(|_| standing == Standing::Held);
+        let cluster_id = destination.and_then(Destination::cluster_id);
+        Self {
+            state: standing.as_str(),
+            reason: charset.shown(reason.into()),
+            topic: destination.map(|destination| charset.shown(destination.topic().into())),
+            cluster_id: cluster_id.map(|id| charset.shown((&*id).into()).into_owned()),
+        }
+    }
+}
+
 impl<'a> Rows<'a> {
-    pub(super) fn of(events: impl Iterator<Item = &'a Event>, charset: Charset) -> Self {
+    /// `instance`: of events that name none.
+    pub(super) fn of(events: impl Iterator<Item = &'a Event>, instance: &'a str, charset: Charset) -> Self {
         let mut rows = Self::default();
         for event in events {
-            rows.push(event, charset);
+            rows.push(event, instance, charset);
         }
         rows
     }
 
-    fn push(&mut self, event: &'a Event, charset: Charset) {
+    fn push(&mut self, event: &'a Event, instance: &'a str, charset: Charset) {
         let c = Columns::of(event.payload());
         self.ids.push(event.ingest_id());
         self.received.push(time(event.received_at_ms()));
-        self.traceparents.push(event.traceparent());
         self.payloads.push(event.payload());
         self.prices.push(c.price);
         self.quantities.push(c.quantity);
@@ -157,6 +210,10 @@ impl<'a> Rows<'a> {
             c.stack,
             c.app_version,
             c.raw_data,
+            event.traceparent().map(Cow::from),
+            event.x_request_id().map(Cow::from),
+            event.client().map(Cow::from),
+            Some(event.instance().unwrap_or(instance).into()),
         ];
         for (column, text) in self.texts.iter_mut().zip(texts) {
             column.push(text.map(|text| charset.shown(text)));
@@ -164,31 +221,39 @@ impl<'a> Rows<'a> {
     }
 
     /// The parameters of [`INSERT_LOGS`].
-    pub(super) fn parameters<'p>(
-        &'p self,
-        for_all: [&'p (dyn ToSql + Sync); 3],
-    ) -> Vec<&'p (dyn ToSql + Sync)> {
-        let mut parameters = Vec::from(for_all);
-        let first: [&(dyn ToSql + Sync); 6] =
-            [&self.ids, &self.received, &self.traceparents, &self.payloads, &self.prices, &self.quantities];
-        parameters.extend(first);
+    pub(super) fn parameters<'p>(&'p self, shared: &'p Shared<'_>) -> Vec<&'p (dyn ToSql + Sync)> {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &shared.state,
+            &shared.reason,
+            &shared.topic,
+            &shared.cluster_id,
+            &self.ids,
+            &self.received,
+            &self.payloads,
+            &self.prices,
+            &self.quantities,
+            &self.skews,
+        ];
         parameters.extend(self.texts.iter().map(|column| column as &(dyn ToSql + Sync)));
-        parameters.push(&self.skews);
         parameters
     }
 }
 
-/// A row with `ingest_id, received_at, traceparent, payload` from the second column on, as the event that it was, or
-/// what is wrong with it.
+/// A row that begins with the columns `restored!`, as the event that it was, or what is wrong with it.
 pub(super) fn restore(row: &Row) -> Result<Event, Arc<str>> {
     let damaged = |what: &str| Arc::from(format!("the row is damaged: {what}"));
+    let text = |index: usize, name: &str| {
+        row.try_get::<_, Option<&str>>(index).map_err(|_| damaged(&format!("{name} cannot be read")))
+    };
+    let payload: &[u8] = row.try_get(3).map_err(|_| damaged("payload cannot be read"))?;
     let arrival = Arrival {
         ingest_id: row.try_get(1).map_err(|_| damaged("ingest_id cannot be read"))?,
         received_at_ms: received_ms(row.try_get(2).map_err(|_| damaged("received_at cannot be read"))?),
-        traceparent: row.try_get(3).map_err(|_| damaged("traceparent cannot be read"))?,
-        x_request_id: None,
+        traceparent: text(4, "trace_parent")?.map(Box::from),
+        x_request_id: text(5, "x_request_id")?.map(Box::from),
+        client: text(6, "client")?.map(Arc::from),
+        instance: text(7, "instance")?.map(Arc::from),
     };
-    let payload: &[u8] = row.try_get(4).map_err(|_| damaged("payload cannot be read"))?;
     let payload = Bytes::copy_from_slice(payload);
     Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))
 }

@@ -10,8 +10,11 @@ use crate::store::{Cause, StoreError, WriteResult};
 
 /// One file a version, oldest first. Never edited once released; a new version is a new file, which notes
 /// its number itself, so that an administrator can apply it too.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../../sql/postgres/001.sql"), include_str!("../../../sql/postgres/002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../sql/postgres/001.sql"),
+    include_str!("../../../sql/postgres/002.sql"),
+    include_str!("../../../sql/postgres/003.sql"),
+];
 pub(super) const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// The first of the two numbers of this program's advisory locks; the second is what is locked.

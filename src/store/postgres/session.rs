@@ -11,7 +11,7 @@ use super::rows::Charset;
 use super::url::Target;
 use super::{schema, tls};
 use crate::limits::{POSTGRES_KEEPALIVE_IDLE, POSTGRES_KEEPALIVE_INTERVAL, POSTGRES_KEEPALIVE_RETRIES};
-use crate::store::{Cause, StoreError};
+use crate::store::{Cause, Destination, StoreError};
 
 const FACTS: &str = "SELECT current_setting('transaction_read_only'), current_setting('server_encoding'), \
      current_setting('fsync')";
@@ -21,6 +21,7 @@ pub(super) struct Session {
     client: Client,
     pub(super) at: Server,
     pub(super) instance: Arc<str>,
+    pub(super) destination: Option<Destination>,
     pub(super) charset: Charset,
     pub(super) is_drainer: bool,
     statements: Vec<(&'static str, Statement)>,
@@ -36,6 +37,7 @@ impl Session {
         target: Target,
         at: Server,
         instance: Arc<str>,
+        destination: Option<Destination>,
         deadline: Duration,
     ) -> Result<(Self, Vec<String>), StoreError> {
         let tls = tls::connector(&target.trust).map_err(|why| at.unavailable(Cause::BadSetting, &why))?;
@@ -72,6 +74,7 @@ impl Session {
             client,
             at,
             instance,
+            destination,
             charset,
             is_drainer: false,
             statements: Vec::new(),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use postgres::Error;
 
 use super::errors::Fault;
-use super::rows::{INSERT_DEAD_LETTERS, INSERT_LOGS, Rows};
+use super::rows::{INSERT_DEAD_LETTERS, INSERT_LOGS, Rows, Shared};
 use super::session::Session;
 use crate::event::Event;
 use crate::limits::{POSTGRES_CONFLICT_PAUSE, POSTGRES_CONFLICT_RETRIES};
@@ -49,11 +49,10 @@ fn insert(
     reason: &str,
     until: Instant,
 ) -> Result<(), Error> {
-    let (instance, charset) = (Arc::clone(&session.instance), session.charset);
-    let rows = Rows::of(group.iter().map(|&index| &events[index]), charset);
-    let (reason, instance) = (charset.shown(reason.into()), charset.shown((&*instance).into()));
-    let standing = standing.as_str();
-    session.changed(INSERT_LOGS, until, &rows.parameters([&standing, &reason, &instance])).map(drop)
+    let (instance, destination) = (Arc::clone(&session.instance), session.destination.clone());
+    let rows = Rows::of(group.iter().map(|&index| &events[index]), &instance, session.charset);
+    let shared = Shared::new(standing, reason, destination.as_ref(), session.charset);
+    session.changed(INSERT_LOGS, until, &rows.parameters(&shared)).map(drop)
 }
 
 /// All letters, or none.
@@ -63,11 +62,11 @@ pub(super) fn keep_letters(
     until: Instant,
 ) -> WriteResult {
     let (instance, charset) = (Arc::clone(&session.instance), session.charset);
-    let instance = charset.shown((&*instance).into());
-    let rows = Rows::of(letters.iter().map(|(event, _)| event), charset);
+    let destination = session.destination.clone();
+    let rows = Rows::of(letters.iter().map(|(event, _)| event), &instance, charset);
     let errors: Vec<_> = letters.iter().map(|(_, error)| charset.shown((&**error).into())).collect();
-    let state = Standing::Held.as_str();
-    let mut parameters = rows.parameters([&state, &"rejected", &instance]);
+    let shared = Shared::new(Standing::Held, "rejected", destination.as_ref(), charset);
+    let mut parameters = rows.parameters(&shared);
     parameters.push(&errors);
     match retried(until, || session.changed(INSERT_DEAD_LETTERS, until, &parameters)) {
         Ok(_) => Ok(()),

@@ -132,7 +132,7 @@ pub(super) fn restore(row: &Row<'_>) -> Result<Event, Arc<str>> {
         .ok_or_else(|| damaged("payload cannot be read"))?;
     let crc: u32 = row.get(5).map_err(|_| damaged("crc cannot be read"))?;
     let arrival =
-        Arrival { ingest_id, received_at_ms, traceparent: traceparent.map(Box::from), x_request_id: None };
+        Arrival { traceparent: traceparent.map(Box::from), ..Arrival::new(ingest_id, received_at_ms) };
     let event = Event::from_row(arrival, payload).ok_or_else(|| damaged("its payload is not an event"))?;
     if checksum_of(id, received_at, event.key(), event.payload(), traceparent) != crc {
         return Err(damaged("its checksum does not match its bytes"));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 const RULES: Rules = Rules { max_event_bytes: 1 << 20, redact_pan: true };
 
 fn arrival() -> Arrival {
-    Arrival { ingest_id: Uuid::nil(), received_at_ms: 0, traceparent: None, x_request_id: None }
+    Arrival::new(Uuid::nil(), 0)
 }
 
 fn read(body: &[u8]) -> Option<Event> {

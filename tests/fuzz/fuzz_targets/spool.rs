@@ -34,7 +34,7 @@ fn event(number: u128) -> Event {
     let body = format!(
         r#"{{"request_id":"r-{number}","service":"s","env":"e","timestamp":"2025-11-18","action":"a","level":"info","message":"m"}}"#
     );
-    let arrival = Arrival { ingest_id: Uuid::from_u128(number), received_at_ms: 0, traceparent: None, x_request_id: None };
+    let arrival = Arrival::new(Uuid::from_u128(number), 0);
     Event::from_body(body.as_bytes(), arrival, RULES).expect("a good event")
 }
 

@@ -170,6 +170,7 @@ fn what_answers_and_is_not_kafka_is_reported_in_time_by_every_choice() {
                 max_event_bytes: 1024,
                 embed_id: false,
                 security: Default::default(),
+                destination: None,
             };
             let started = Instant::now();
             let why = refusal(&settings);

@@ -48,6 +48,7 @@ fn settings(broker: &Broker, topic: &str, client: ClientChoice) -> Settings {
         max_event_bytes: 400 * 1024,
         embed_id: false,
         security: Default::default(),
+        destination: None,
     }
 }
 
@@ -69,12 +70,8 @@ fn refusal(settings: &Settings) -> String {
 }
 
 fn event_at(key: &str, payload: impl Into<Bytes>, received_at_ms: i64, traceparent: Option<&str>) -> Event {
-    let arrival = Arrival {
-        ingest_id: Uuid::now_v7(),
-        received_at_ms,
-        traceparent: traceparent.map(Box::from),
-        x_request_id: None,
-    };
+    let arrival =
+        Arrival { traceparent: traceparent.map(Box::from), ..Arrival::new(Uuid::now_v7(), received_at_ms) };
     Event::restored(arrival, Bytes::copy_from_slice(key.as_bytes()), payload.into())
 }
 

@@ -17,10 +17,11 @@ fn odd_characters_come_back_as_they_went_in() {
     })
     .to_string();
     let arrival = Arrival {
-        ingest_id: Uuid::now_v7(),
-        received_at_ms: RELEASED_MS + 7,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        x_request_id: None,
+        x_request_id: Some("req-7".into()),
+        client: Some("till-7".into()),
+        instance: Some("a neighbour".into()),
+        ..Arrival::new(Uuid::now_v7(), RELEASED_MS + 7)
     };
     let sent = Event::restored(arrival, Bytes::from("r\u{0}\u{1F9FE}\"\\"), Bytes::from(odd));
     all_ok(&store.append(&Arc::from(vec![sent.clone()]), Standing::Held, "kafka is \0 down"));
@@ -32,11 +33,12 @@ fn odd_characters_come_back_as_they_went_in() {
     assert_eq!(got.key(), sent.key());
     assert_eq!(got.ingest_id(), sent.ingest_id());
     assert_eq!(got.received_at_ms(), sent.received_at_ms());
-    assert_eq!(got.traceparent(), sent.traceparent());
+    assert!(got.headers().eq(sent.headers()), "{got:?}");
 
     let shown = bench.server.sql(
         "SET timezone = 'UTC'; SELECT received_at, request_id, message, action, price, quantity, user_id IS NULL, \
-         raw_data::json -> 'k' ->> 0, event_timestamp, length(stack), state, reason, instance, traceparent, \
+         raw_data::json -> 'k' ->> 0, event_timestamp, length(stack), state, reason, instance, trace_parent, \
+         topic, cluster_id IS NULL, client, x_request_id, stored_at > now() - interval '1 hour', \
          position('kept' IN convert_from(payload, 'UTF8')) > 0, forwarded_at IS NULL FROM raw_logs",
     );
     let expected = [
@@ -52,8 +54,13 @@ fn odd_characters_come_back_as_they_went_in() {
         "400000",
         "held",
         "kafka is \u{fffd} down",
-        "till-7",
+        "a neighbour",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "pos-logs",
+        "t",
+        "till-7",
+        "req-7",
+        "t",
         "t",
         "t",
     ];
@@ -194,8 +201,16 @@ fn old_rows_go_step_by_step_and_held_ones_never() {
     assert_eq!(store.sweep(HOUR, 1_000_000 * HOUR, 100).unwrap(), 0, "all are young");
     bench.server.sql(
         "UPDATE raw_logs SET forwarded_at = now() - interval '2 hours' WHERE quantity < 6 AND state = 'held'; \
-         UPDATE raw_logs SET received_at = now() - interval '3 hours'; \
-         UPDATE raw_logs SET received_at = now() WHERE quantity IN (108, 109)",
+         UPDATE raw_logs SET received_at = now() - interval '40 days'",
+    );
+    assert_eq!(
+        store.sweep(1_000 * HOUR, HOUR, 100).unwrap(),
+        0,
+        "a daemon's clock says nothing of their age"
+    );
+    bench.server.sql(
+        "UPDATE raw_logs SET stored_at = now() - interval '3 hours'; \
+         UPDATE raw_logs SET stored_at = now() WHERE quantity IN (108, 109)",
     );
     assert_eq!(store.sweep(HOUR, 4 * HOUR, 4).unwrap(), 4, "as many as may go at once");
     assert_eq!(store.sweep(HOUR, 4 * HOUR, 100).unwrap(), 2, "forwarded rows");

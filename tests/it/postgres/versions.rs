@@ -52,3 +52,36 @@ fn an_update_that_dies_with_the_server_leaves_nothing_half_made() {
     hold(&mut bench.connect_again(), [1]);
     assert_eq!(bench.count("raw_logs"), 1);
 }
+
+/// What the daemon of 0.1.0 sends: to store an event, and to drain.
+const INSERT_0_1_0: &str = "INSERT INTO raw_logs (state, reason, instance, ingest_id, received_at, traceparent, payload, \
+     skew_ms) VALUES ('held', 'kafka is down', 'till-1', gen_random_uuid(), now(), NULL, '{}', 0) \
+     ON CONFLICT (ingest_id) DO NOTHING";
+const LETTER_0_1_0: &str = "INSERT INTO dead_letters (state, reason, instance, ingest_id, received_at, traceparent, \
+     payload, skew_ms, error) VALUES ('held', 'rejected', 'till-1', gen_random_uuid(), now(), NULL, '{}', 0, 'policy')";
+const DRAIN_0_1_0: &str = "SELECT seq, ingest_id, received_at, traceparent, payload FROM raw_logs \
+     WHERE state = 'held' AND forwarded_at IS NULL AND seq > 0 ORDER BY seq LIMIT 10";
+
+/// The old daemon takes classes 22 and 23 for the event's own fault; any other error makes it use its spool.
+#[test]
+fn a_daemon_of_0_1_0_that_is_still_connected_can_neither_store_nor_drain() {
+    let bench = Bench::new();
+    for sql in [include_str!("../../../sql/postgres/001.sql"), include_str!("../../../sql/postgres/002.sql")]
+    {
+        bench.server.sql(&format!("SET ROLE till; {sql}"));
+    }
+    let mut old = postgres::Client::connect(&bench.server.url(), postgres::NoTls).unwrap();
+    let statements = [INSERT_0_1_0, LETTER_0_1_0, DRAIN_0_1_0];
+    // Prepared and used before the update, and not.
+    let prepared = statements.map(|sql| old.prepare(sql).unwrap());
+    for statement in &prepared {
+        old.query(statement, &[]).unwrap();
+    }
+    drop(bench.connect());
+    let class = |error: postgres::Error| error.code().expect("the server's own error").code()[..2].to_owned();
+    for (statement, sql) in prepared.iter().zip(statements) {
+        assert_eq!(class(old.query(statement, &[]).unwrap_err()), "42", "{sql}");
+        assert_eq!(class(old.query(sql, &[]).unwrap_err()), "42", "{sql}");
+    }
+    assert_eq!((bench.count("raw_logs"), bench.count("dead_letters")), (1, 1));
+}

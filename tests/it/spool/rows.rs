@@ -24,10 +24,8 @@ fn odd_characters_come_back_as_they_went_in() {
     })
     .to_string();
     let arrival = Arrival {
-        ingest_id: Uuid::now_v7(),
-        received_at_ms: RELEASED_MS + 7,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        x_request_id: None,
+        ..Arrival::new(Uuid::now_v7(), RELEASED_MS + 7)
     };
     let sent = Event::restored(arrival, Bytes::from("r\u{0}\u{1F9FE}\"\\"), Bytes::from(odd));
     all_ok(&spool.append(&Arc::from(vec![sent.clone()]), Standing::Held, "kafka is down"));

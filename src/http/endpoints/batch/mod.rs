@@ -75,7 +75,7 @@ struct Batch {
 fn read(context: &Context, request: &mut Request, hashed: bool) -> Result<Batch, Reply> {
     let limit = context.batch.max_batch_bytes;
     let only_lines = request.is_ndjson();
-    let arrival = ingest::arrival(request);
+    let arrival = ingest::arrival(context, request);
     let body_bytes = request.body_bytes();
     let has_bytes = body_bytes > 0;
     let body = RequestBody::of(request, limit)?;

@@ -289,8 +289,7 @@ mod tests {
     use crate::event::Arrival;
 
     fn event(bytes: usize) -> Event {
-        let arrival =
-            Arrival { ingest_id: Uuid::now_v7(), received_at_ms: 0, traceparent: None, x_request_id: None };
+        let arrival = Arrival::new(Uuid::now_v7(), 0);
         Event::restored(arrival, Bytes::from_static(b"key"), Bytes::from(vec![b'x'; bytes]))
     }
 

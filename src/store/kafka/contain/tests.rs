@@ -51,12 +51,7 @@ fn at() -> Cluster {
 }
 
 fn batch() -> Batch {
-    let arrival = Arrival {
-        ingest_id: uuid::Uuid::now_v7(),
-        received_at_ms: crate::limits::RELEASED_MS,
-        traceparent: None,
-        x_request_id: None,
-    };
+    let arrival = Arrival::new(uuid::Uuid::now_v7(), crate::limits::RELEASED_MS);
     let event = Event::restored(arrival, "r".into(), r#"{"request_id":"r"}"#.into());
     [event.clone(), event].into()
 }
@@ -121,6 +116,7 @@ fn survive() {
         max_event_bytes: 1024,
         embed_id: false,
         security: Default::default(),
+        destination: None,
     };
     let client = || {
         let Connected { mut store, .. } = connect(&settings).unwrap();

@@ -80,8 +80,7 @@ mod tests {
     use crate::event::Arrival;
 
     fn event(id: u128, received_at_ms: i64, timestamp: Option<&str>) -> Event {
-        let arrival =
-            Arrival { ingest_id: Uuid::from_u128(id), received_at_ms, traceparent: None, x_request_id: None };
+        let arrival = Arrival::new(Uuid::from_u128(id), received_at_ms);
         let payload = timestamp.map_or_else(String::new, |text| format!(r#"{{"timestamp":"{text}"}}"#));
         Event::restored(arrival, Bytes::new(), payload.into())
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use krafka::admin::DescribeClusterOptions;
 use krafka::error::KrafkaError;
 use krafka::producer::{Acks, DeliveryHandle, Producer};
 use krafka::{Kafka, PartitionInfo, Record};
@@ -25,7 +26,7 @@ use crate::host::clock;
 use crate::limits::{
     KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
 };
-use crate::store::{Batch, Connected, Store, StoreError, WriteResult, isolate};
+use crate::store::{Batch, Connected, Destination, Store, StoreError, WriteResult, isolate};
 
 /// How long `tick` drives the client: long enough to read what arrived, and too short to delay an event.
 const TICK: Duration = Duration::from_millis(1);
@@ -38,7 +39,7 @@ const PIECES: usize = 8;
 const PIECE_EVENTS: usize = 500;
 
 /// Headers that a record has at most.
-const HEADERS_MAX: usize = 6;
+const HEADERS_MAX: usize = 8;
 
 struct Modern {
     // Declared, and so dropped, before the runtime of its tasks.
@@ -97,10 +98,10 @@ pub(super) fn connect(
             .build()
             .await?;
         let partitions = producer.partitions_for(&settings.topic).await?;
-        Ok::<_, KrafkaError>((producer, partitions))
+        Ok::<_, KrafkaError>((kafka, producer, partitions))
     };
     let limited = async { tokio::time::timeout_at(until.into(), work).await };
-    let (producer, partitions) =
+    let (kafka, producer, partitions) =
         runtime.block_on(limited).unwrap_or_else(|_| Err(KrafkaError::timeout("connect")))?;
     let store = Modern {
         producer,
@@ -111,8 +112,24 @@ pub(super) fn connect(
         deadline: settings.deadline,
         embed_id: settings.embed_id,
     };
-    let notes = notes(&settings.topic, &partitions);
+    let mut notes = notes(&settings.topic, &partitions);
+    if let Some(destination) = &settings.destination {
+        notes.extend(store.runtime.block_on(learn_cluster(&kafka, destination, attempt)));
+    }
     Ok(Connected { store: Box::new(store), client: "modern", notes })
+}
+
+/// Asks for the cluster's id, which a broker before 2.8 does not report: it stays unknown then. The text is news for the
+/// administrator.
+async fn learn_cluster(kafka: &Kafka, destination: &Destination, within: Duration) -> Option<String> {
+    let options = DescribeClusterOptions::default().timeout(within);
+    let admin = kafka.admin().metrics_push(false);
+    let asked = tokio::time::timeout(within, admin.describe_cluster(options)).await;
+    let cluster_id = asked.ok()?.ok()?.cluster_id;
+    let before = destination.is_on(&cluster_id)?;
+    Some(format!(
+        "the brokers are another cluster than before, and held events go there: before={before:?} now={cluster_id:?}"
+    ))
 }
 
 fn notes(topic: &str, partitions: &[PartitionInfo]) -> Vec<String> {
@@ -141,10 +158,8 @@ impl Modern {
         if let Some(skew_ms) = texts.skew_ms {
             record = record.header("skew_ms", skew_ms);
         }
-        for (name, value) in [("traceparent", event.traceparent()), ("x-request-id", event.x_request_id())] {
-            if let Some(value) = value {
-                record = record.header(name, value.to_owned());
-            }
+        for (name, value) in event.headers() {
+            record = record.header(name, value.to_owned());
         }
         record
     }
