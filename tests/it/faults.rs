@@ -8,6 +8,7 @@ mod flapping;
 mod replies;
 mod slow;
 mod stopping;
+mod wiped;
 
 use std::time::Duration;
 

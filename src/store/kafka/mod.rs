@@ -1,6 +1,6 @@
 //! Kafka: two clients behind one trait, and the choice between them.
 //!
-//! The modern client (krafka) wherever the broker lets it: idempotent, with headers and timestamps.
+//! The modern client (krafka) wherever the broker lets it: with headers and timestamps.
 //! The classic one (kafka) where a broker says that it does not support what the modern needs.
 //!
 //! - `modern` and `classic` the two clients; `runtime` what drives the modern one; `contain` what a panic in either costs

@@ -246,6 +246,16 @@ impl Broker {
         self.wait_until_it_answers();
     }
 
+    /// Its disk is replaced: the same address, and a cluster without topics, records, and knowledge of producers.
+    pub(crate) fn wipe(&mut self) {
+        self.kill();
+        let data = self.folder.join("data");
+        fs::remove_dir_all(&data).unwrap();
+        format(&self.home, &data, 1);
+        self.launch();
+        self.wait_until_it_answers();
+    }
+
     fn launch(&mut self) {
         self.guarded = Some(Guarded::start(&self.home, &self.folder));
     }
@@ -372,6 +382,19 @@ impl Broker {
                 for (user, result) in results.await.unwrap() {
                     result.unwrap_or_else(|error| panic!("{user}: {error}: {}", self.log()));
                 }
+            }
+        });
+    }
+
+    /// Writes these values to the first partition of `topic` one after the other, as an idempotent producer does: like
+    /// every Java client, by default.
+    pub(crate) fn write_as_another(&self, topic: &str, values: &[String]) {
+        block_on(async {
+            let kafka = client(&self.address()).await.unwrap();
+            let producer = kafka.producer().idempotent(true).build().await.unwrap();
+            for value in values {
+                let record = krafka::Record::new(topic, value.clone()).partition(0);
+                let _ = producer.send(record).await.unwrap();
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The modern client: krafka, idempotent, with headers and record timestamps.
+//! The modern client: krafka, with headers and record timestamps, and without a producer id.
 //!
 //! Invariants: after `write` returns, the client keeps only what was begun ahead and what the deadline cut off: the latter
 //! is reported `Unavailable` and may still arrive (at least once); client and runtime live and die together, and their
@@ -82,10 +82,15 @@ pub(super) fn connect(
             .max_response_size(KAFKA_RESPONSE_BYTES_MAX)
             .connect()
             .await?;
+        // Only for its answer: a broker that gives no producer ids is one that the classic client was made for.
+        let probe = kafka.producer().acks(Acks::All).idempotent(true).max_block(attempt).metrics_push(false);
+        drop(probe.build().await?);
         let producer = kafka
             .producer()
             .acks(Acks::All)
-            .idempotent(true)
+            // No id that another cluster behind the same address could know: after its disk was wiped, a broker took events
+            // for the repeats of another producer's, and acknowledged what it did not write. A retry may write a copy.
+            .idempotent(false)
             .linger(Duration::ZERO)
             .batch_size(KAFKA_WIRE_BATCH_BYTES)
             .max_request_size(KAFKA_REQUEST_BYTES_MAX)
