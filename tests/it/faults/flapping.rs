@@ -22,7 +22,8 @@ fn a_broker_that_flaps_each_second_is_left_alone_longer_each_time() {
     let load = Load::start(daemon.addr(), 4, Until::Stopped, paced_events);
     let began = Instant::now();
     let mut flaps = 0_u64;
-    while began.elapsed() < time {
+    // A busy machine may sleep through the first flaps.
+    while began.elapsed() < time || (counter(&daemon, "kafka_lost") == 0 && began.elapsed() < PATIENCE) {
         proxy.set(Mode::Refuse);
         proxy.cut();
         pause(Duration::from_secs(1));
@@ -35,8 +36,8 @@ fn a_broker_that_flaps_each_second_is_left_alone_longer_each_time() {
     let lines = daemon.log_text().lines().count() - lines_before;
     eprintln!("{flaps} flaps: lost {lost} times, back {back} times, {lines} lines");
     // Left alone for 1, 2, and then 4 s after each loss.
-    let most = 3 + time.as_secs() / 4;
-    assert!((1..=most).contains(&lost), "lost {lost} times in {time:?}, at most {most}");
+    let (took, most) = (began.elapsed(), 3 + began.elapsed().as_secs() / 4);
+    assert!((1..=most).contains(&lost), "lost {lost} times in {took:?}, at most {most}");
     assert!(lost.abs_diff(back) <= 1, "lost {lost} times, back {back} times");
     assert!(lines < LINES_MAX, "{lines} lines:\n{}", daemon.log_text());
     assert_eq!(sent.with_status(202), sent.answers.len());
