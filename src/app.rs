@@ -112,7 +112,8 @@ struct Base {
 impl Base {
     fn open(config: &Config, stopping: &Arc<AtomicBool>) -> Result<Self, StartError> {
         let clock = SystemClock::shared();
-        let spool = open_spool(config, stopping, &clock)?;
+        let destination = config.kafka().map(|kafka| Destination::new(&kafka.topic));
+        let spool = open_spool(config, stopping, &clock, destination.clone())?;
         let (has_kafka, has_postgres) = (config.kafka().is_some(), config.postgres().is_some());
         let held_at_start = spool.figures().held;
         match held_at_start {
@@ -128,7 +129,6 @@ impl Base {
         }
         let health = Arc::new(Health::new(has_kafka, has_postgres, &clock));
         let (stats, timings) = (Arc::default(), Timings::default());
-        let destination = config.kafka().map(|kafka| Destination::new(&kafka.topic));
         Ok(Self { spool, held_at_start, health, stats, timings, destination, clock })
     }
 }
@@ -137,6 +137,7 @@ fn open_spool(
     config: &Config,
     stopping: &Arc<AtomicBool>,
     clock: &Arc<dyn Clock>,
+    destination: Option<Destination>,
 ) -> Result<Spool, StartError> {
     let settings = spool::Settings {
         dir: config.data_dir(),
@@ -145,6 +146,7 @@ fn open_spool(
         clock: Arc::clone(clock),
         clock_trusted_after: SPOOL_CLOCK_TRUSTED_AFTER,
         instance: config.instance(),
+        destination,
         stopping: Arc::clone(stopping),
     };
     let spool = Spool::open(&settings).map_err(|error| {

@@ -270,6 +270,18 @@ pub const SPOOL_REMOVE_ROWS: usize = 500;
 pub const SPOOL_GIVE_BACK_PAGES: u64 = 256;
 /// Free pages that stay in the file for the next rows.
 pub const SPOOL_SPARE_PAGES: u64 = 1024;
+/// Rows that are appended before the spool's counts are noted in it: at most so many are counted at a start.
+pub const SPOOL_NOTE_ROWS: i64 = 10_000;
+/// Rows of an older release's spool that one transaction moves to the new tables,
+pub const SPOOL_MOVE_ROWS: usize = 500;
+/// and about how many bytes of them.
+pub const SPOOL_MOVE_BYTES: usize = 1 << 20;
+/// How often a long repair or update of the spool logs how far it is.
+pub const SPOOL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+/// Events that may have been committed although their commit failed.
+pub const SPOOL_TURNED_UP_MAX: usize = 2 * ROUND_EVENTS_MAX;
+/// Rows that a search in the spool reads at once.
+pub const SPOOL_SEARCH_ROWS: usize = 500;
 /// Damaged files that one run of the daemon sets aside.
 pub const SPOOL_RESCUES_MAX: u32 = 3;
 /// Damaged files that are kept, the youngest, while they take no more room than the spool may.

@@ -191,6 +191,7 @@ mod tests {
             clock_trusted_after: Duration::ZERO,
             instance: "test".to_owned(),
             stopping: Arc::default(),
+            destination: None,
         };
         let spool = Spool::open(&settings).unwrap();
         fs::write(dir.join(SOCKET), "left by a killed daemon").unwrap();

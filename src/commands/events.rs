@@ -59,7 +59,7 @@ fn show<W: Write>(
     let mut seq = journal.before_last(args.last, &wanted)?;
     loop {
         let page = journal.after(seq, PAGE, &wanted, args.json)?;
-        for entry in &page {
+        for entry in &page.rows {
             let line = if args.json { exported::of_entry(entry) } else { human_line(entry, width) };
             if !out.line(line)? {
                 return Ok(());
@@ -68,8 +68,8 @@ fn show<W: Write>(
         if !out.flush()? {
             return Ok(());
         }
-        match page.last() {
-            Some(entry) => seq = entry.seq,
+        match page.next {
+            Some(next) => seq = next,
             None if args.follow => {
                 std::thread::sleep(FOLLOW_EVERY);
                 journal.refresh()?;
@@ -192,6 +192,7 @@ mod tests {
             clock: SystemClock::shared(),
             clock_trusted_after: Duration::ZERO,
             stopping: std::sync::Arc::default(),
+            destination: None,
             keep: Duration::from_secs(1 << 20),
             instance: "test".to_owned(),
         };

@@ -65,6 +65,30 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Two fields of a payload by which events are counted, found without reading all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labels<'a> {
+    /// The event's service.
+    pub service: Option<Cow<'a, str>>,
+    /// The event's level.
+    pub level: Option<Cow<'a, str>>,
+}
+
+impl<'a> Labels<'a> {
+    /// Those of a payload in its normal form.
+    #[must_use]
+    pub fn of(payload: &'a [u8]) -> Self {
+        Self { service: text_after(payload, b",\"service\":"), level: text_after(payload, b",\"level\":") }
+    }
+}
+
+/// The text after the first `label`, a comma and a member's name: in the normal form a quote inside a string always
+/// follows a backslash, so this is no part of a string, and fields of the schema come before all others.
+pub(super) fn text_after<'a>(payload: &'a [u8], label: &[u8]) -> Option<Cow<'a, str>> {
+    let start = memchr::memmem::find(payload, label)? + label.len();
+    text::decode_first(str::from_utf8(&payload[start..]).ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

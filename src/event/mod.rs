@@ -32,7 +32,7 @@ use bytes::Bytes;
 use clap::ArgAction;
 use uuid::Uuid;
 
-pub use columns::Columns;
+pub use columns::{Columns, Labels};
 pub use items::{BatchRules, Form, Items, ItemsError, is_one_value};
 pub use normal::BatchBuffer;
 pub use redact::mask_text;
@@ -263,10 +263,7 @@ impl Event {
     /// The name of the service that sent it.
     #[must_use]
     pub fn service(&self) -> Option<Cow<'_, str>> {
-        // In the normal form a quote inside a string always follows a backslash, so this cannot match there.
-        const LABEL: &[u8] = b",\"service\":";
-        let start = memchr::memmem::find(&self.payload, LABEL)? + LABEL.len();
-        text::decode_first(str::from_utf8(&self.payload[start..]).ok()?)
+        columns::text_after(&self.payload, b",\"service\":")
     }
 
     /// The payload with the event's id and time of receipt as its last members, for consumers that cannot read record
@@ -293,6 +290,19 @@ impl Event {
             Cow::Owned(text) => Bytes::from(text),
         };
         let skew_ms = skew_ms(&members, arrival.received_at_ms);
+        Some(Self { arrival, key, payload, cards_masked: 0, skew_ms })
+    }
+
+    /// The same for a row whose checksum matches, and which has its skew: in the normal form the key stands first, so
+    /// that the payload need not be parsed.
+    #[must_use]
+    pub fn from_checked_row(arrival: Arrival, payload: Bytes, skew_ms: Option<i64>) -> Option<Self> {
+        const START: &[u8] = b"{\"request_id\":";
+        let Some(rest) = payload.strip_prefix(START) else { return Self::from_row(arrival, payload) };
+        let key = match text::decode_first(str::from_utf8(rest).ok()?)? {
+            Cow::Borrowed(text) => payload.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => Bytes::from(text),
+        };
         Some(Self { arrival, key, payload, cards_masked: 0, skew_ms })
     }
 

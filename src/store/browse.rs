@@ -79,14 +79,22 @@ impl Wanted {
     /// Whether an event in this state is wanted, for events that no store has picked already.
     #[must_use]
     pub fn takes(&self, event: &Event, state: Option<RowState>) -> bool {
-        let received_at = event.received_at_ms();
-        if self.from_ms.is_some_and(|from| received_at < from)
-            || self.to_ms.is_some_and(|to| received_at >= to)
-            || self.state.is_some_and(|wanted| state != Some(wanted))
+        (self.state.is_none() || state == self.state)
+            && self.takes_row(Some(event.received_at_ms()), event.payload())
+    }
+
+    /// The same for a row whose state is wanted. None: its time cannot be read.
+    #[must_use]
+    pub fn takes_row(&self, received_at_ms: Option<i64>, payload: &[u8]) -> bool {
+        if self.from_ms.is_some_and(|from| received_at_ms.is_none_or(|at| at < from))
+            || self.to_ms.is_some_and(|to| received_at_ms.is_none_or(|at| at >= to))
         {
             return false;
         }
-        let columns = Columns::of(event.payload());
+        if self.request_id.is_none() && self.service.is_none() && self.levels.is_empty() {
+            return true;
+        }
+        let columns = Columns::of(payload);
         let is =
             |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
         is(&self.request_id, columns.request_id.as_deref())
@@ -122,6 +130,18 @@ pub struct Letter {
     pub error: String,
     /// What is left of the payload of a damaged row.
     pub remains: Option<Vec<u8>>,
+}
+
+impl AsRef<Kept> for Kept {
+    fn as_ref(&self) -> &Kept {
+        self
+    }
+}
+
+impl AsRef<Kept> for Letter {
+    fn as_ref(&self) -> &Kept {
+        &self.kept
+    }
 }
 
 /// Some rows, and where the next ones begin.

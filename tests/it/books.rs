@@ -56,10 +56,10 @@ fn the_books_agree_until_a_row_is_gone_or_damaged() {
     assert_eq!((exit, &report["daemon"]), (0, &Value::Null), "{report}");
     assert_eq!(line(&report, "spool: home"), (all.clone(), all.clone(), Value::Null));
 
-    break_spool(&dir, "UPDATE raw_logs SET payload = x'7b7d' WHERE seq = 7");
+    break_spool(&dir, "UPDATE home_rows SET payload = x'7b7d' WHERE seq = 7");
     let (exit, report) = ledger(&dir, &url, &[]);
     assert_eq!((exit, line(&report, "spool: damaged rows").0), (1, 1.into()), "{report}");
-    break_spool(&dir, "DELETE FROM raw_logs WHERE seq = 7");
+    break_spool(&dir, "DELETE FROM home_rows WHERE seq = 7");
     let (exit, report) = ledger(&dir, &url, &[]);
     assert_eq!((exit, &report["verdict"]), (1, &"differ".into()));
     assert_eq!(line(&report, "spool: home"), ((EVENTS - 1).into(), all, Value::Null));

@@ -58,7 +58,9 @@ fn assert_no_trace(place: &str, bytes: &[u8], numbers: &[&str]) {
     for number in numbers {
         for spelled in spellings(number) {
             let at = text.find(&spelled);
-            let near = at.map(|at| text[at.saturating_sub(60)..].chars().take(160).collect::<String>());
+            let near = at.map(|at| {
+                text[text.floor_char_boundary(at.saturating_sub(60))..].chars().take(160).collect::<String>()
+            });
             assert_eq!(near, None, "{spelled} is in {place}");
         }
     }

@@ -7,6 +7,7 @@ mod damage;
 mod disk;
 mod power;
 mod rows;
+mod updates;
 mod versions;
 
 use std::fs;
@@ -28,6 +29,8 @@ use uuid::Uuid;
 use crate::support::random::Seed;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A page of a new file.
+const PAGE: usize = 2_048;
 /// Longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,6 +100,7 @@ fn settings(dir: &Path) -> Settings {
         clock_trusted_after: Duration::ZERO,
         instance: "test".to_owned(),
         stopping: Arc::default(),
+        destination: None,
     }
 }
 

@@ -148,3 +148,48 @@ fn kafka_gets_what_came_with_an_event_that_waited_in_postgres() {
         assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
     }
 }
+
+#[test]
+fn kafka_gets_what_came_with_an_event_that_waited_in_the_spool() {
+    let mut broker = Broker::start(Version::V3_9);
+    let home = TempDir::new();
+    let (file, key) = (home.path().join("keys"), "5f0c2b8e9d7a41630c1e");
+    fs::write(&file, format!("till-7 {key}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut daemon = Daemon::builder()
+        .env("KAFKA_BROKERS", broker.address())
+        .env("API_KEYS_FILE", file.display())
+        .env("INSTANCE", "back office")
+        .start();
+    daemon.wait_until_up("kafka");
+    broker.kill();
+    let bearer = format!("Bearer {key}");
+    let headers = [("Authorization", &*bearer), ("X-Request-ID", "req 1"), ("traceparent", PARENT)];
+    let answer = daemon.client().post(INGEST, &headers, events::event().to_string());
+    assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("spool")), "{}", answer.text());
+    let text = |text: &str| Some(text.to_owned());
+    for (column, value) in [
+        ("topic", text(TOPIC)),
+        ("length(cluster_id) > 10", text("1")),
+        ("client", text("till-7")),
+        ("x_request_id", text("req 1")),
+        ("traceparent", text(PARENT)),
+        ("instance", text("back office")),
+    ] {
+        assert_eq!(in_spool(&daemon, column), [value], "{column}");
+    }
+    // Of another process, which has it from the row alone.
+    daemon.kill9();
+    broker.restart();
+    daemon.restart();
+    poll(LIMIT, "the event in Kafka", || (!broker.read_all(TOPIC).is_empty()).then_some(()));
+    let record = &broker.read_all(TOPIC)[0];
+    for (name, value) in [
+        ("client", "till-7"),
+        ("x-request-id", "req 1"),
+        ("traceparent", PARENT),
+        ("instance", "back office"),
+    ] {
+        assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
+    }
+}

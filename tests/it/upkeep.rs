@@ -153,6 +153,7 @@ fn large_and_damaged(dir: &Path) -> u64 {
         clock_trusted_after: Duration::from_secs(1 << 30),
         instance: "test".to_owned(),
         stopping: Arc::default(),
+        destination: None,
     })
     .expect("a spool");
     let message = "m".repeat(30_000);

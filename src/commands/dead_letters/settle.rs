@@ -160,6 +160,7 @@ fn own_writer(dir: &Path, instance: &str) -> Result<Spool, String> {
         clock_trusted_after: Duration::MAX,
         instance: instance.to_owned(),
         stopping: Arc::default(),
+        destination: None,
     };
     Spool::open(&settings)
         .map_err(|error| format!("{error}; if it has just been started or is being stopped, try again"))

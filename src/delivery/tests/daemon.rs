@@ -90,6 +90,7 @@ impl Daemon {
             clock_trusted_after: options.clock_trusted_after,
             instance: "till-7".to_owned(),
             stopping: Arc::default(),
+            destination: None,
         };
         let spool = Spool::open(&settings).expect("the spool opens");
         let stats = Arc::new(Stats::default());

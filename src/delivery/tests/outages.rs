@@ -19,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 fn outage(seed: u64) {
     let mut random = Random(seed);
     let options = Options {
-        spool_bytes: 400 << 10,
+        spool_bytes: 200 << 10,
         recovery_rate: 200,
         upkeep_every: Duration::from_secs(600),
         ..Options::default()

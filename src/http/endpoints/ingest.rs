@@ -10,7 +10,7 @@ use super::submit::{Accepted, Sent};
 use std::sync::Arc;
 
 use super::{Handled, json, keyed, refuse};
-use crate::event::{Arrival, Event, Refusal};
+use crate::event::{Arrival, Event, Refusal, mask_text};
 use crate::host::clock;
 use crate::http::Context;
 use crate::http::body::RequestBody;
@@ -44,7 +44,7 @@ pub(super) fn handle(context: &Context, request: &mut Request) -> Handled {
 pub(super) fn arrival(context: &Context, request: &Request) -> Arrival {
     Arrival {
         traceparent: request.traceparent().map(Box::from),
-        x_request_id: request.x_request_id().map(Box::from),
+        x_request_id: request.x_request_id().map(|id| mask_text(id).into()),
         client: request.client().map(Arc::from),
         instance: Some(Arc::clone(&context.instance)),
         ..Arrival::new(Uuid::now_v7(), clock::record_ms())

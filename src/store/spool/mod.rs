@@ -4,8 +4,8 @@
 //! have connections of their own and read by `seq`, some rows at a time.
 //!
 //! - `write` the one writer and its upkeep; `read` all readers; `repair` damaged files
-//! - `schema` connections and the schema's versions; `row` events as rows, with their checksum; `counts` the counts in
-//!   the file
+//! - `schema` connections and the schema's versions; `row` events as rows, with their checksum; `counts` how many rows
+//!   there are; `migrate` and `legacy` files of older versions
 //! - `files` and `lock` the files around the database; `errors` SQLite's errors; `figures` how the spool stands
 //!
 //! Invariants: `Ok` means committed and fsynced; nothing is answered `Ok` after a failed commit; held rows leave only
@@ -15,7 +15,9 @@ mod counts;
 mod errors;
 mod figures;
 mod files;
+mod legacy;
 mod lock;
+mod migrate;
 mod options;
 mod read;
 mod repair;
@@ -48,7 +50,7 @@ use crate::event::Event;
 use crate::host::clock::Clock;
 use crate::host::thread;
 use crate::limits::{SPOOL_COMMANDS_MAX, SPOOL_DEADLINE};
-use crate::store::{Batch, Cause, Standing, StoreError, WriteResult};
+use crate::store::{Batch, Cause, Destination, Standing, StoreError, WriteResult};
 
 /// How a spool is kept.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct Settings {
     pub clock_trusted_after: Duration,
     /// The name of this daemon, noted in each row.
     pub instance: String,
+    /// Where events go that have to wait for Kafka. None: there is no Kafka.
+    pub destination: Option<Destination>,
     /// The daemon stops: a repair is interrupted, and the next start begins it again.
     pub stopping: Arc<AtomicBool>,
 }

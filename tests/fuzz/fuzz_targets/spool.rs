@@ -27,6 +27,7 @@ fn settings(dir: &Path) -> Settings {
         clock_trusted_after: Duration::ZERO,
         instance: "fuzz".to_owned(),
         stopping: Arc::default(),
+        destination: None,
     }
 }
 

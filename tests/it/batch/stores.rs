@@ -151,7 +151,7 @@ fn without_a_store_for_the_rest_it_is_503_and_a_repeat_makes_no_new_ids() {
     let daemon = Daemon::builder()
         .env("KAFKA_BROKERS", "127.0.0.1:9")
         .env("MAX_EVENT_BYTES", "1KiB")
-        .env("SPOOL_MAX_BYTES", "4MiB")
+        .env("SPOOL_MAX_BYTES", "2MiB")
         .start();
     let (texts, _) = some(10_000);
     let lines = texts.join("\n");

@@ -37,7 +37,7 @@ fn a_sound_spool_is_called_sound_and_a_flipped_byte_is_found() {
     daemon.terminate();
 
     let spool = Connection::open(daemon.data_dir().join("spool.sqlite3")).unwrap();
-    let flip = "UPDATE raw_logs SET payload = CAST(replace(CAST(payload AS TEXT), '12.5', '12.6') AS BLOB) WHERE seq = 7";
+    let flip = "UPDATE home_rows SET payload = CAST(replace(CAST(payload AS TEXT), '12.5', '12.6') AS BLOB) WHERE seq = 7";
     assert_eq!(spool.execute(flip, []).unwrap(), 1);
     drop(spool);
     let said = run_on(&daemon.data_dir(), &["spool", "verify"]);

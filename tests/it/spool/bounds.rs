@@ -57,14 +57,14 @@ fn home_rows_make_room_oldest_first() {
     let folder = Folder::new("home");
     let spool = open_small(&folder);
     hold(&spool, 0..20);
-    for n in (1_000..5_000).step_by(50) {
+    for n in (1_000..9_000).step_by(50) {
         all_ok(&spool.append(&batch(n..n + 50), Standing::Home, "no kafka is configured"));
         let figures = spool.figures();
         assert!(figures.bytes <= LIMIT, "{} bytes are used", figures.bytes);
     }
     let figures = spool.figures();
     assert!(figures.removed > 1_000 && figures.home > 300, "{figures:?}");
-    assert_eq!(figures.removed + figures.home, 4_000);
+    assert_eq!(figures.removed + figures.home, 8_000);
     let sql = folder.sql();
     let (first, count): (String, u32) = sql
         .query_row("SELECT min(received_at), count(*) FROM raw_logs WHERE state = 'home'", [], |row| {
@@ -132,7 +132,7 @@ fn room_that_is_free_goes_back_to_the_disk() {
     let folder = Folder::new("give-back");
     let spool = folder.open();
     let big = "x".repeat(20_000);
-    let rows: Batch = (0..600).map(|n| event_with(n, &big)).collect();
+    let rows: Batch = (0..1_200).map(|n| event_with(n, &big)).collect();
     all_ok(&spool.append(&rows, Standing::Held, "kafka is down"));
     close(&spool);
     let before = fs::metadata(folder.database()).unwrap().len();

@@ -6,7 +6,6 @@ use super::*;
 const DATABASE: &str = "spool.sqlite3";
 const LOG: &str = "spool.sqlite3-wal";
 const INDEX: &str = "spool.sqlite3-shm";
-const PAGE: usize = 4_096;
 /// In the database, and in the log alone.
 const OLD: u64 = 40;
 const ALL: u64 = 80;

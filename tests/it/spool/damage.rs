@@ -101,8 +101,8 @@ fn a_file_of_something_else_is_set_aside_and_the_daemon_starts() {
 fn rows_beside_a_damaged_page_are_saved_with_their_order() {
     let (folder, rows) = filled("page", 2_000);
     change(&folder.database(), |bytes| {
-        let page = find(bytes, br#""message":"message 1000""#) / 4_096 * 4_096;
-        bytes[page..page + 4_096].fill(0xa5);
+        let page = find(bytes, br#""message":"message 1000""#) / PAGE * PAGE;
+        bytes[page..page + PAGE].fill(0xa5);
     });
     let spool = folder.open();
     let saved = held(&spool);
@@ -130,10 +130,11 @@ fn damage_that_is_met_while_running_is_repaired_without_a_restart() {
     close(&spool);
     assert!(fs::metadata(folder.database()).unwrap().len() > 32 << 20);
     change(&folder.database(), |bytes| {
-        let id = event(600).ingest_id().to_string();
+        let id = event(600).ingest_id();
+        let has = |page: &[u8], what: &[u8]| memchr::memmem::find(page, what).is_some();
         let is_leaf_with_row =
-            |page: &[u8]| page[0] == 0x0d && memchr::memmem::find(page, id.as_bytes()).is_some();
-        bytes.chunks_mut(4_096).find(|page| is_leaf_with_row(page)).unwrap().fill(0xa5);
+            |page: &[u8]| page[0] == 0x0d && has(page, id.as_bytes()) && has(page, br#"{"action""#);
+        bytes.chunks_mut(PAGE).find(|page| is_leaf_with_row(page)).unwrap().fill(0xa5);
     });
     let spool = folder.open();
     assert_eq!(folder.set_aside().len(), 0);

@@ -9,7 +9,7 @@ use super::*;
 use crate::support::shim;
 
 /// Runs the named test again, as a process on a failing disk. `None`: this is that process.
-fn on_failing_disk(test: &str) -> Option<()> {
+pub(super) fn on_failing_disk(test: &str) -> Option<()> {
     if std::env::var_os("DISK_FAULTS").is_some() {
         return None;
     }
@@ -28,8 +28,8 @@ fn on_failing_disk(test: &str) -> Option<()> {
     Some(())
 }
 
-struct Disk {
-    faults: PathBuf,
+pub(super) struct Disk {
+    pub(super) faults: PathBuf,
 }
 
 impl Disk {
@@ -40,23 +40,23 @@ impl Disk {
     }
 
     /// The same without a spool of its own.
-    fn watched() -> Self {
+    pub(super) fn watched() -> Self {
         Self { faults: PathBuf::from(std::env::var_os("DISK_FAULTS").unwrap()) }
     }
 
-    fn fails(&self, how: &str) {
+    pub(super) fn fails(&self, how: &str) {
         self.fails_with(how, "");
     }
 
-    fn fails_with(&self, how: &str, what: &str) {
+    pub(super) fn fails_with(&self, how: &str, what: &str) {
         fs::write(self.faults.join(how), what).unwrap();
     }
 
-    fn has_fired(&self) -> bool {
+    pub(super) fn has_fired(&self) -> bool {
         self.faults.join("fired").exists()
     }
 
-    fn works(&self) {
+    pub(super) fn works(&self) {
         fs::read_dir(&self.faults).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
     }
 }

@@ -143,7 +143,7 @@ fn a_row_that_fails_for_its_own_sake_costs_only_itself() {
     folder
         .sql()
         .execute_batch(
-            "CREATE TRIGGER refuse BEFORE INSERT ON raw_logs WHEN NEW.request_id = 'r-3' \
+            "CREATE TRIGGER refuse BEFORE INSERT ON held_rows WHEN instr(NEW.payload, 'r-3') \
              BEGIN SELECT RAISE(ABORT, 'refused by a trigger'); END",
         )
         .unwrap();

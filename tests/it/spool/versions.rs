@@ -13,7 +13,8 @@ const FIRST_RELEASE: &str = include_str!("version-1.sql");
 /// The version that this program writes: there is a file for each.
 pub(super) fn newest() -> i64 {
     let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/spool")).unwrap();
-    files.count().try_into().unwrap()
+    let versions = files.map(|file| file.unwrap().file_name().to_str().unwrap()[..3].parse().unwrap());
+    versions.max().unwrap()
 }
 
 pub(super) fn first_release(folder: Folder) -> Folder {

@@ -3,14 +3,16 @@
 //! Invariant: only SQLite's own check reads the file in one go; everything else reads some rows at a time, so that the
 //! daemon's log can be brought into the file meanwhile.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
-use super::journal::{Journal, JournalError};
+use super::journal::{ALL_ROWS, Journal, JournalError, blob};
+use crate::event::Labels;
 use crate::store::Standing;
 use crate::store::browse::Page;
 use crate::store::spool::files::Files;
-use crate::store::spool::row::{self, RESTORE_COLUMNS};
+use crate::store::spool::row::{self, LETTERS, RESTORE_COLUMNS, RESTORED};
 use crate::store::spool::write::keep;
 
 /// SQLite stops its check after this many problems.
@@ -26,12 +28,20 @@ pub enum Table {
 }
 
 impl Table {
-    /// Its name in the file.
+    /// The name by which people read it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Logs => "raw_logs",
             Self::DeadLetters => "dead_letters",
+        }
+    }
+
+    /// The rows behind that view, with `state`.
+    fn rows(self) -> &'static str {
+        match self {
+            Self::Logs => ALL_ROWS,
+            Self::DeadLetters => LETTERS,
         }
     }
 }
@@ -79,7 +89,7 @@ impl Journal {
         };
         let sql = format!(
             "SELECT {RESTORE_COLUMNS}, {known} FROM {} WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            table.name()
+            table.rows()
         );
         self.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -90,7 +100,7 @@ impl Journal {
                 let seq = row.get(0)?;
                 (checked, page.next) = (checked + 1, Some(seq));
                 if let Err(what) = row::restore(row) {
-                    page.rows.push(RowProblem { seq, what: what.to_string(), known: row.get(6)? });
+                    page.rows.push(RowProblem { seq, what: what.to_string(), known: row.get(RESTORED)? });
                 }
             }
             page.next = page.next.filter(|_| checked == max_rows as u64);
@@ -110,7 +120,7 @@ impl Journal {
         })
     }
 
-    /// The next `max_rows` rows after `seq`, as `spool stats` counts them. Payloads are not read.
+    /// The next `max_rows` rows after `seq`, as `spool stats` counts them.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -121,9 +131,8 @@ impl Journal {
         max_rows: usize,
     ) -> Result<Page<Sizes, i64>, JournalError> {
         let sql = format!(
-            "SELECT seq, received_at, state, service, level, length(payload) FROM {} \
-             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            table.name()
+            "SELECT seq, received_at, state, payload FROM {} WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            table.rows()
         );
         self.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
@@ -131,12 +140,14 @@ impl Journal {
             let mut page = Page { rows: Vec::new(), next: None };
             while let Some(row) = found.next()? {
                 page.next = Some(row.get(0)?);
+                let payload = blob(row, 3);
+                let Labels { service, level } = Labels::of(payload);
                 page.rows.push(Sizes {
-                    received_at: row.get(1)?,
-                    standing: row::standing(row, 2),
-                    service: row.get(3)?,
-                    level: row.get(4)?,
-                    bytes: row.get::<_, i64>(5)?.unsigned_abs(),
+                    received_at: row.get(1).ok().flatten().map(row::shown_time).unwrap_or_default(),
+                    standing: Standing::of_column(blob(row, 2)),
+                    service: service.map(Cow::into_owned),
+                    level: level.map(Cow::into_owned),
+                    bytes: payload.len() as u64,
                 });
             }
             page.next = page.next.filter(|_| page.rows.len() == max_rows);

@@ -74,9 +74,7 @@ impl Reader {
 }
 
 fn read(db: &Connection, after: i64, max_rows: usize, max_bytes: usize) -> rusqlite::Result<Vec<HeldRow>> {
-    let sql = format!(
-        "SELECT {RESTORE_COLUMNS} FROM raw_logs WHERE state = 'held' AND seq > ?1 ORDER BY seq LIMIT ?2"
-    );
+    let sql = format!("SELECT {RESTORE_COLUMNS} FROM held_rows WHERE seq > ?1 ORDER BY seq LIMIT ?2");
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = statement.query((after, i64::try_from(max_rows).unwrap_or(i64::MAX)))?;
     let mut rows = Vec::new();

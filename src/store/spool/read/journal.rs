@@ -2,15 +2,18 @@
 //!
 //! Invariant: read-only, in short reads, a bounded number of rows at a time.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Row, ToSql, params_from_iter};
+use rusqlite::{Connection, Row};
 
+use crate::event::Columns;
+use crate::limits::SPOOL_SEARCH_ROWS;
 use crate::store::Standing;
-use crate::store::browse::Wanted;
+use crate::store::browse::{Page, RowState, Wanted};
 use crate::store::spool::errors::{self, Fault};
 use crate::store::spool::files::DATABASE;
 use crate::store::spool::{row, schema};
@@ -82,6 +85,13 @@ impl Journal {
                 path.display(),
                 schema::VERSION
             ))),
+            Some(version) if version < schema::VERSION || has_old_rows(&db, &path)? => {
+                Err(JournalError(format!(
+                    "the rows of the spool {} are in the tables of an older release: start the daemon, which moves them \
+                     to those of this one",
+                    path.display()
+                )))
+            }
             Some(_) => Ok(Self { path, identity, db }),
             None => Err(JournalError(format!(
                 "{} is not a spool of this daemon: set DATA_DIR to the folder that it uses",
@@ -96,16 +106,35 @@ impl Journal {
     /// The file cannot be read.
     pub fn before_last(&self, count: u32, wanted: &Wanted) -> Result<i64, JournalError> {
         let sql = format!(
-            "SELECT coalesce(min(seq) - 1, (SELECT coalesce(max(seq), 0) FROM raw_logs)) FROM \
-             (SELECT seq FROM raw_logs WHERE {WANTED} ORDER BY seq DESC LIMIT ?7)"
+            "SELECT seq, received_at, payload FROM {} WHERE seq < ?1 ORDER BY seq DESC LIMIT {SPOOL_SEARCH_ROWS}",
+            source(wanted)
         );
-        let filter = FilterValues::of(wanted);
-        self.read(|db| {
-            db.prepare_cached(&sql)?.query_row(params_from_iter(filter.then(&[&count])), |row| row.get(0))
-        })
+        let (mut left, mut first, mut before) = (count, None, i64::MAX);
+        while left > 0 {
+            let read = self.read(|db| {
+                let mut statement = db.prepare_cached(&sql)?;
+                let mut found = statement.query([before])?;
+                let mut last = None;
+                while let Some(row) = found.next()?.filter(|_| left > 0) {
+                    let seq = row.get(0)?;
+                    last = Some(seq);
+                    if is_wanted(wanted, row, 1, 2) {
+                        first = last;
+                        left -= 1;
+                    }
+                }
+                Ok(last)
+            })?;
+            match read {
+                Some(seq) => before = seq,
+                None => break,
+            }
+        }
+        first.map_or_else(|| self.last_seq(), |seq| Ok(seq - 1))
     }
 
-    /// Wanted events after `seq`, in order of arrival, at most `max`, with their payload or without.
+    /// Wanted events after `seq`, in order of arrival, with their payload or without, of at most `max` rows. There may be
+    /// more as long as the page says where the next ones begin.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -115,16 +144,22 @@ impl Journal {
         max: u32,
         wanted: &Wanted,
         payload: bool,
-    ) -> Result<Vec<Entry>, JournalError> {
+    ) -> Result<Page<Entry, i64>, JournalError> {
         let sql = format!(
-            "SELECT seq, ingest_id, received_at, state, level, service, action, request_id, message, \
-             CASE WHEN ?9 THEN payload END FROM raw_logs WHERE {WANTED} AND seq > ?7 ORDER BY seq LIMIT ?8"
+            "SELECT seq, ingest_id, received_at, state, payload FROM {} WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            source(wanted)
         );
-        let filter = FilterValues::of(wanted);
         self.read(|db| {
-            db.prepare_cached(&sql)?
-                .query_map(params_from_iter(filter.then(&[&seq, &max, &payload])), |row| Ok(entry(row)))?
-                .collect()
+            let mut statement = db.prepare_cached(&sql)?;
+            let mut found = statement.query((seq, max))?;
+            let mut page = Page { rows: Vec::new(), next: None };
+            while let Some(row) = found.next()? {
+                page.next = Some(row.get(0)?);
+                if is_wanted(wanted, row, 2, 4) {
+                    page.rows.push(entry(row, payload));
+                }
+            }
+            Ok(page)
         })
     }
 
@@ -155,55 +190,50 @@ impl Journal {
     }
 }
 
-/// The filter; its parts are parameters 1 to 6.
-pub(super) const WANTED: &str = "(?1 IS NULL OR request_id = ?1) AND (?2 IS NULL OR service = ?2) \
-     AND (?3 IS NULL OR level IN (SELECT value FROM json_each(?3))) AND (?4 IS NULL OR state = ?4) \
-     AND (?5 IS NULL OR received_at >= ?5) AND (?6 IS NULL OR received_at < ?6)";
+/// The rows of both tables, in the order of their numbers where it is asked for.
+pub(super) const ALL_ROWS: &str =
+    "(SELECT *, 'held' AS state FROM held_rows UNION ALL SELECT *, 'home' AS state FROM home_rows)";
 
-/// The parameters of [`WANTED`].
-pub(super) struct FilterValues([Option<String>; 6]);
-
-impl FilterValues {
-    pub(super) fn of(wanted: &Wanted) -> Self {
-        let levels = (!wanted.levels.is_empty()).then(|| serde_json::json!(wanted.levels).to_string());
-        Self([
-            wanted.request_id.clone(),
-            wanted.service.clone(),
-            levels,
-            wanted.state.map(|state| state.as_str().to_owned()),
-            wanted.from_ms.map(row::received_at),
-            wanted.to_ms.map(row::received_at),
-        ])
-    }
-
-    /// The parameters of a statement that has others after these.
-    pub(super) fn then<'a>(&'a self, others: &[&'a dyn ToSql]) -> Vec<&'a dyn ToSql> {
-        self.0.iter().map(|part| part as &dyn ToSql).chain(others.iter().copied()).collect()
+/// Where the wanted rows are.
+pub(super) fn source(wanted: &Wanted) -> &'static str {
+    match wanted.state {
+        None => ALL_ROWS,
+        Some(RowState::Held) => "(SELECT *, 'held' AS state FROM held_rows)",
+        Some(RowState::Home) => "(SELECT *, 'home' AS state FROM home_rows)",
+        Some(RowState::Forwarded) => "(SELECT *, '' AS state FROM held_rows WHERE false)",
     }
 }
 
-fn entry(row: &Row<'_>) -> Entry {
-    let text = |index: usize| {
-        let value = row.get_ref(index).ok()?;
-        let bytes = value.as_bytes_or_null().ok()??;
-        Some(String::from_utf8_lossy(bytes).into_owned())
-    };
+/// Whether a row is wanted whose time and payload stand in these columns.
+pub(super) fn is_wanted(wanted: &Wanted, row: &Row<'_>, time: usize, payload: usize) -> bool {
+    wanted.takes_row(row.get(time).unwrap_or(None), blob(row, payload))
+}
+
+/// A column's bytes, however damaged.
+pub(super) fn blob<'a>(row: &'a Row<'_>, index: usize) -> &'a [u8] {
+    row.get_ref(index).ok().and_then(|value| value.as_bytes_or_null().ok().flatten()).unwrap_or_default()
+}
+
+fn entry(row: &Row<'_>, with_payload: bool) -> Entry {
+    let payload = blob(row, 4);
+    let columns = Columns::of(payload);
+    let text = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned);
     Entry {
         seq: row.get(0).unwrap_or(0),
-        ingest_id: text(1).unwrap_or_default(),
-        received_at: text(2).unwrap_or_default(),
-        standing: row::standing(row, 3),
-        level: text(4),
-        service: text(5),
-        action: text(6),
-        request_id: text(7),
-        message: text(8),
-        payload: row
-            .get_ref(9)
-            .ok()
-            .and_then(|value| value.as_blob_or_null().ok().flatten())
-            .map(<[u8]>::to_vec),
+        ingest_id: row::shown_id(blob(row, 1)),
+        received_at: row.get(2).ok().flatten().map(row::shown_time).unwrap_or_default(),
+        standing: Standing::of_column(blob(row, 3)),
+        level: text(columns.level),
+        service: text(columns.service),
+        action: text(columns.action),
+        request_id: text(columns.request_id),
+        message: text(columns.message),
+        payload: with_payload.then(|| payload.to_vec()),
     }
+}
+
+fn has_old_rows(db: &Connection, path: &Path) -> Result<bool, JournalError> {
+    schema::has_old_rows(db).map_err(|error| unreadable(path, &error))
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::journal::{Journal, JournalError};
 use crate::store::Standing;
-use crate::store::spool::counts::{self, Counts};
+use crate::store::spool::counts;
 use crate::store::spool::row::{self, RESTORE_COLUMNS};
 
 /// Rows of one read.
@@ -39,26 +39,29 @@ pub fn recount(dir: &Path) -> Result<Recount, JournalError> {
 
 fn count(db: &Connection) -> rusqlite::Result<Recount> {
     let mut found = Recount::default();
-    let sql = format!("SELECT {RESTORE_COLUMNS}, state FROM raw_logs WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-    let mut statement = db.prepare(&sql)?;
-    let mut after = i64::MIN;
-    loop {
-        let before = after;
-        let mut rows = statement.query((after, READ_ROWS))?;
-        while let Some(row) = rows.next()? {
-            after = row.get(0)?;
-            found.damaged += u64::from(row::restore(row).is_err());
-            *match row::standing(row, 6) {
-                Standing::Home => &mut found.home,
-                Standing::Held => &mut found.held,
-            } += 1;
-        }
-        if after == before {
-            break;
+    for standing in [Standing::Held, Standing::Home] {
+        let table = row::table(standing);
+        let sql = format!("SELECT {RESTORE_COLUMNS} FROM {table} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+        let mut statement = db.prepare(&sql)?;
+        let mut after = i64::MIN;
+        loop {
+            let before = after;
+            let mut rows = statement.query((after, READ_ROWS))?;
+            while let Some(row) = rows.next()? {
+                after = row.get(0)?;
+                found.damaged += u64::from(row::restore(row).is_err());
+                *match standing {
+                    Standing::Home => &mut found.home,
+                    Standing::Held => &mut found.held,
+                } += 1;
+            }
+            if after == before {
+                break;
+            }
         }
     }
-    let letters: i64 = db.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
+    let letters: i64 = db.query_row("SELECT count(*) FROM letter_rows", [], |row| row.get(0))?;
     found.dead_letters = letters.unsigned_abs();
-    found.noted = counts::read(db)?.map(|Counts { held, home, dead_letters }| (held, home, dead_letters));
+    found.noted = counts::read(db)?.map(|counts| counts.rows());
     Ok(found)
 }

@@ -17,11 +17,10 @@ use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, ffi};
 
-use self::first_page::FirstPage;
 use super::errors::{self, Fault};
 use super::files::{self, Files};
 use super::schema::{self, FileProblem};
-use super::{OpenError, counts};
+use super::{OpenError, counts, migrate};
 use crate::limits::SPOOL_CHECK_BYTES_MAX;
 
 /// An open spool, and what had to be done to get it.
@@ -58,19 +57,32 @@ pub(super) fn open(
         files.make_database(&files.database).map_err(io)?;
     }
     let bytes = files.bytes();
-    let first =
-        damage.map_or_else(|| try_open(&files.database, bytes), |error| Err(FileProblem::Sqlite(error)));
+    let first = match damage {
+        Some(error) => Err(FileProblem::Sqlite(error)),
+        None => match try_open(files, stopping, bytes) {
+            // On a full disk not even the log's index can be made.
+            Err(FileProblem::Sqlite(error)) if lacks_room(&error) && files.release_reserve() => {
+                try_open(files, stopping, bytes)
+            }
+            opened => opened,
+        },
+    };
     match first {
         Ok(db) => Ok(Opened { db, rescued: false, lost: 0, checked_whole: bytes <= SPOOL_CHECK_BYTES_MAX }),
         Err(FileProblem::Sqlite(error)) if is_damage(files, &error) => {
             let lost = rescue(files, &error, seq_floor, in_use, stopping)?;
-            match try_open(&files.database, bytes) {
+            match try_open(files, stopping, bytes) {
                 Ok(db) => Ok(Opened { db, rescued: true, lost, checked_whole: true }),
                 Err(problem) => Err(refusal(&files.database, problem)),
             }
         }
         Err(problem) => Err(refusal(&files.database, problem)),
     }
+}
+
+fn lacks_room(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    Fault::of(error) == Fault::Full || code == Some(ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// At the opening more errors mean damage than in use: a file that SQLite calls read-only although this user may write to
@@ -101,32 +113,37 @@ fn refusal(path: &Path, problem: FileProblem) -> OpenError {
         FileProblem::Sqlite(error) => {
             OpenError::Unusable(errors::text("cannot open the spool", path, &error))
         }
+        FileProblem::Stopped => OpenError::Stopped(format!(
+            "bringing the spool {path_shown} up to date is interrupted, because the daemon stops: the next start goes on"
+        )),
     }
 }
 
-fn try_open(path: &Path, bytes: u64) -> Result<Connection, FileProblem> {
-    let db = schema::writer(path)?;
+fn try_open(files: &Files, stopping: &AtomicBool, bytes: u64) -> Result<Connection, FileProblem> {
+    let db = schema::writer(&files.database)?;
+    migrate::run(&db, files, stopping)?;
+    schema::check(&db)?;
     if bytes <= SPOOL_CHECK_BYTES_MAX {
         // Unlike quick_check it also finds an index that has lost a row.
         let verdict: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-        if verdict != "ok" {
+        // It trusts the number of free pages, which fails when the next page is needed.
+        let free = "SELECT freelist_count NOT BETWEEN 0 AND page_count FROM pragma_freelist_count, pragma_page_count";
+        if verdict != "ok" || db.query_row(free, [], |row| row.get(0))? {
             return Err(FileProblem::Sqlite(schema::sqlite_error(ffi::SQLITE_CORRUPT, &verdict)));
         }
     } else {
-        for sql in [
-            "SELECT length(payload) FROM raw_logs ORDER BY seq LIMIT 1",
-            "SELECT length(payload) FROM raw_logs ORDER BY seq DESC LIMIT 1",
-            "SELECT seq FROM raw_logs ORDER BY ingest_id LIMIT 1",
-            "SELECT seq FROM raw_logs ORDER BY ingest_id DESC LIMIT 1",
-            "SELECT seq FROM raw_logs WHERE state = 'held' ORDER BY seq LIMIT 1",
-            "SELECT seq FROM raw_logs WHERE state = 'home' ORDER BY seq LIMIT 1",
-            "SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1",
-        ] {
-            db.query_row(sql, [], |row| row.get::<_, i64>(0)).optional()?;
+        for table in ["held_rows", "home_rows", "letter_rows"] {
+            for order in ["ASC", "DESC"] {
+                let sql = format!("SELECT length(payload) FROM {table} ORDER BY seq {order} LIMIT 1");
+                db.query_row(&sql, [], |row| row.get::<_, i64>(0)).optional()?;
+            }
         }
     }
-    let last: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM raw_logs", [], |row| row.get(0))?;
-    if last.max(counts::last_seq(&db)?) > counts::SEQ_MAX {
+    let last = "SELECT max((SELECT coalesce(max(seq), 0) FROM held_rows), \
+                (SELECT coalesce(max(seq), 0) FROM home_rows))";
+    let last: i64 = db.query_row(last, [], |row| row.get(0))?;
+    let noted = counts::noted(&db)?.map_or(0, |noted| noted.last_seq);
+    if last.max(noted) > counts::SEQ_MAX {
         return Err(FileProblem::Sqlite(schema::sqlite_error(
             ffi::SQLITE_CORRUPT,
             "the order of its rows is damaged",
@@ -162,11 +179,8 @@ fn rescue(
     };
     files::remove_with_companions(&files.rescue).map_err(fresh_io)?;
     files.make_database(&files.rescue).map_err(fresh_io)?;
-    let create = || schema::writer(&files.rescue).map_err(|problem| refusal(&files.rescue, problem));
-    create()?.close().map_err(|(_, error)| fresh_error(&error))?;
-    let page = first_page::read(&files.rescue).map_err(fresh_io)?;
-    let fresh = create()?;
-    let source = if mended(files, &page, in_use) { &files.mended } else { path };
+    let fresh = schema::writer(&files.rescue).map_err(|problem| refusal(&files.rescue, problem))?;
+    let source = if mended(files, in_use) { &files.mended } else { path };
     let salvage = salvage::run(source, &fresh, seq_floor, stopping).map_err(|error| fresh_error(&error))?;
     fresh.close().map_err(|(_, error)| fresh_error(&error))?;
     files::remove_with_companions(&files.mended).map_err(fresh_io)?;
@@ -182,11 +196,11 @@ fn rescue(
 
 /// Whether there is a copy to read from, because the file's first page is damaged. Not while the file is in use: a look
 /// at its bytes would drop the locks of this process's readers.
-fn mended(files: &Files, fresh: &FirstPage, in_use: bool) -> bool {
+fn mended(files: &Files, in_use: bool) -> bool {
     if in_use {
         return false;
     }
-    first_page::mend(files, fresh).unwrap_or_else(|error| {
+    first_page::mend(files).unwrap_or_else(|error| {
         let path = files.mended.display();
         log::error!("cannot mend the damaged first page in a copy, {path}: {error}: free room on that disk");
         false

@@ -4,39 +4,51 @@
 //! before it is trusted: what a failed fsync left in the page cache must not carry later commits. What readers and
 //! handles see is published after each commit.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, Transaction, TransactionBehavior, ffi};
+use uuid::Uuid;
 
 use super::commands::{Results, Work};
 use super::failing::{Failing, Trouble};
 use super::keep;
-use super::transaction::{self, Done};
+use super::transaction::{self, Done, Terms};
 use crate::host::clock::Clock;
 use crate::host::throttle::Throttle;
-use crate::limits::{SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_LOG_REPORT_BYTES, SPOOL_RESCUES_MAX};
+use crate::limits::{
+    SPOOL_CHECKPOINT_BYTES, SPOOL_DEFAULT_BYTES, SPOOL_LOG_REPORT_BYTES, SPOOL_RESCUES_MAX,
+    SPOOL_TURNED_UP_MAX,
+};
 use crate::store::spool::counts::{self, Counts};
 use crate::store::spool::errors::{self, Fault};
 use crate::store::spool::figures::SpoolState;
 use crate::store::spool::files::Files;
 use crate::store::spool::lock::Lock;
 use crate::store::spool::repair::{self, Opened, aside};
-use crate::store::spool::schema::{self, PAGE_BYTES};
+use crate::store::spool::row::{self, To};
+use crate::store::spool::schema;
 use crate::store::spool::{OpenError, Settings};
+use crate::store::{Destination, Standing};
+
+/// About how much the log grows with a commit, beside the bytes of its rows.
+const COMMIT_BYTES: u64 = 2_500;
 
 pub(super) struct Database {
     files: Files,
     max_bytes: u64,
     instance: String,
+    destination: Option<Destination>,
     stopping: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
     state: Arc<SpoolState>,
     /// `None` after a fault of the disk or in the file.
     connection: Option<Connection>,
     counts: Counts,
-    last_seq: i64,
+    /// Events that were committed although the commit failed: their callers may try again.
+    turned_up: HashSet<Uuid>,
     /// The error that showed that the file is damaged, and how often one led to a new file.
     damage: Option<rusqlite::Error>,
     rescues: u32,
@@ -66,12 +78,13 @@ impl Database {
             files,
             max_bytes,
             instance: settings.instance.clone(),
+            destination: settings.destination.clone(),
             stopping: Arc::clone(&settings.stopping),
             clock: Arc::clone(&settings.clock),
             state,
             connection: None,
             counts: Counts::default(),
-            last_seq: 0,
+            turned_up: HashSet::new(),
             damage: None,
             rescues: 0,
             refused_bytes: None,
@@ -99,7 +112,17 @@ impl Database {
             return Err(Trouble::Closed(error.cause(), text));
         }
         let db = self.connection.as_ref().expect("BUG: reopened without a connection");
-        let done = transaction::attempt(db, works, row_by_row, &self.instance, self.max_bytes, self.counts);
+        let cluster_id = self.destination.as_ref().and_then(Destination::cluster_id);
+        let terms = Terms {
+            instance: &self.instance,
+            max_bytes: self.max_bytes,
+            to: To {
+                topic: self.destination.as_ref().map(Destination::topic),
+                cluster_id: cluster_id.as_deref(),
+            },
+            turned_up: &self.turned_up,
+        };
+        let done = transaction::attempt(db, works, row_by_row, &terms, self.counts);
         let done = done.map_err(|error| self.fault(error))?;
         if done.refused_bytes.is_some() {
             self.refused_bytes = done.refused_bytes;
@@ -114,8 +137,9 @@ impl Database {
     /// What a commit has changed.
     fn note(&mut self, done: &Done) {
         self.counts = done.counts;
-        self.last_seq = self.last_seq.max(done.last_seq);
-        self.log_bytes += done.changes.bytes;
+        if done.changes.bytes > 0 {
+            self.log_bytes += done.changes.bytes + COMMIT_BYTES;
+        }
         self.removed_unreported += done.changes.removed;
         let full = self.refused_bytes.is_some_and(|need| done.used.saturating_add(need) > self.max_bytes);
         self.state.update(|figures| {
@@ -149,12 +173,13 @@ impl Database {
             }
             self.rescues += 1;
         }
-        let opened = repair::open(&self.files, self.last_seq, damage, &self.stopping).and_then(|opened| {
-            let done = proven(&opened, self.failing.is_now());
-            done.map(|done| (opened, done)).map_err(|error| {
-                OpenError::Unusable(errors::text("cannot use the spool", &self.files.database, &error))
-            })
-        });
+        let opened =
+            repair::open(&self.files, self.counts.last_seq, damage, &self.stopping).and_then(|opened| {
+                let done = proven(&opened, self.failing.is_now());
+                done.map(|done| (opened, done)).map_err(|error| {
+                    OpenError::Unusable(errors::text("cannot use the spool", &self.files.database, &error))
+                })
+            });
         let (opened, done) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -167,6 +192,9 @@ impl Database {
         };
         let (before, now) = (self.counts.held, done.counts.held);
         let is_first = self.state.next_generation() == 0;
+        if !is_first {
+            self.turned_up = ids_after(&opened.db, self.counts.last_seq);
+        }
         self.connection = Some(opened.db);
         let damaged_files = aside::thin_out(&self.files, self.max_bytes);
         self.state.update(|figures| {
@@ -264,9 +292,10 @@ impl Database {
             Ok(None) => {}
             Ok(Some(done)) => {
                 log::warn!(
-                    "the spool's counts did not match its rows, which were counted again: {:?} instead of {:?}",
-                    done.counts,
-                    self.counts
+                    "the spool's counts did not match its rows, which were counted again: {:?} instead of {:?} \
+                     (held, home, dead letters)",
+                    done.counts.rows(),
+                    self.counts.rows()
                 );
                 let (before, now) = (self.counts.held, done.counts.held);
                 self.state.update(|figures| {
@@ -343,7 +372,9 @@ impl Database {
         let Some(db) = self.connection.as_ref() else { return };
         self.log_bytes = 0;
         match db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1)) {
-            Ok(pages) => self.report_log(pages.unsigned_abs().saturating_mul(PAGE_BYTES as u64)),
+            Ok(pages) => {
+                self.report_log(pages.unsigned_abs().saturating_mul(keep::page_bytes(db).unwrap_or(0)))
+            }
             Err(error) => drop(self.fault(error)),
         }
     }
@@ -379,14 +410,43 @@ impl Database {
         }
     }
 
+    /// The next start then need not count the last rows.
+    fn note_counts(&self) {
+        let unnoted = self.counts.noted_seq != self.counts.last_seq;
+        let Some(db) = self.connection.as_ref().filter(|_| unnoted) else { return };
+        let noted = Transaction::new_unchecked(db, TransactionBehavior::Immediate).and_then(|tx| {
+            counts::note(&tx, &mut self.counts.clone())?;
+            tx.commit()
+        });
+        if let Err(error) = noted {
+            log::warn!("{}", errors::text("cannot note the counts in", &self.files.database, &error));
+        }
+    }
+
     pub(super) fn close(&mut self) {
         self.report_removed();
+        self.note_counts();
         // The last connection to close brings the log into the file.
         if let Some(Err((_, error))) = self.connection.take().map(Connection::close) {
             log::warn!("{}", errors::text("cannot close the spool", &self.files.database, &error));
         }
         self.state.update(|figures| figures.writable = false);
     }
+}
+
+/// The ids of rows after `seq`: those of a transaction whose commit failed. Of a row that cannot be read there is none.
+fn ids_after(db: &Connection, seq: i64) -> HashSet<Uuid> {
+    let read = |standing: Standing| {
+        let table = row::table(standing);
+        let sql =
+            format!("SELECT ingest_id FROM {table} WHERE seq > ?1 ORDER BY seq LIMIT {SPOOL_TURNED_UP_MAX}");
+        let mut statement = db.prepare(&sql)?;
+        let ids =
+            statement.query_map([seq], |row| Ok(row.get_ref(0)?.as_blob().ok().map(Uuid::from_slice)))?;
+        ids.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    let ids = [Standing::Held, Standing::Home].map(|standing| read(standing).unwrap_or_default());
+    ids.into_iter().flatten().flatten().flatten().collect()
 }
 
 /// Proves a connection before it takes events: the log goes into the file and restarts (it must, when `log_doubtful`),

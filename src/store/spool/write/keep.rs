@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::limits::{
     SPOOL_DEFAULT_BYTES, SPOOL_DISK_SHARE, SPOOL_GIVE_BACK_PAGES, SPOOL_REMOVE_ROWS, SPOOL_SPARE_PAGES,
 };
+use crate::store::Standing;
 use crate::store::spool::row;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -23,7 +24,12 @@ pub(in crate::store::spool) fn limit(set: Option<u64>, disk_bytes: u64) -> u64 {
 pub(in crate::store::spool) fn used_bytes(db: &Connection) -> rusqlite::Result<u64> {
     let pages = pragma(db, "PRAGMA page_count")?;
     let free = pragma(db, "PRAGMA freelist_count")?;
-    Ok(pages.saturating_sub(free) * pragma(db, "PRAGMA page_size")?)
+    Ok(pages.saturating_sub(free) * page_bytes(db)?)
+}
+
+/// Bytes of one page of the file.
+pub(super) fn page_bytes(db: &Connection) -> rusqlite::Result<u64> {
+    pragma(db, "PRAGMA page_size")
 }
 
 fn pragma(db: &Connection, sql: &str) -> rusqlite::Result<u64> {
@@ -68,12 +74,10 @@ pub(super) fn remove_expired(
     now_ms: i64,
     changes: &mut Changes,
 ) -> rusqlite::Result<usize> {
-    let sql = "SELECT seq, received_at FROM raw_logs WHERE state = 'home' ORDER BY seq LIMIT ?1";
+    let sql = "SELECT seq, received_at FROM home_rows ORDER BY seq LIMIT ?1";
     let mut statement = tx.prepare_cached(sql)?;
     let rows = statement
-        .query_map([SPOOL_REMOVE_ROWS.cast_signed()], |row| {
-            Ok((row.get(0)?, row::time_ms(&row.get::<_, String>(1)?)))
-        })?
+        .query_map([SPOOL_REMOVE_ROWS.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<Vec<(i64, Option<i64>)>>>()?;
     match expired_up_to(&rows, cutoff_ms, now_ms) {
         Some(seq) => remove_oldest_home(tx, seq, SPOOL_REMOVE_ROWS, changes),
@@ -102,12 +106,18 @@ fn remove_oldest_home(
     rows: usize,
     changes: &mut Changes,
 ) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM raw_logs WHERE seq IN \
-               (SELECT seq FROM raw_logs WHERE state = 'home' AND seq <= ?1 ORDER BY seq LIMIT ?2)";
-    let removed = tx.prepare_cached(sql)?.execute((up_to, rows.cast_signed()))?;
-    changes.home -= i64::try_from(removed).unwrap_or(0);
+    let range =
+        "SELECT min(seq), max(seq) FROM (SELECT seq FROM home_rows WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
+    let range: (Option<i64>, Option<i64>) = tx
+        .prepare_cached(range)?
+        .query_row((up_to, rows.cast_signed()), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)) = range else { return Ok(0) };
+    let ids = "DELETE FROM derived_ids WHERE seq BETWEEN ?1 AND ?2 \
+               AND NOT EXISTS (SELECT 1 FROM held_rows WHERE held_rows.seq = derived_ids.seq)";
+    tx.prepare_cached(ids)?.execute([first, last])?;
+    let removed = tx.prepare_cached("DELETE FROM home_rows WHERE seq <= ?1")?.execute([last])?;
+    changes.removed(Standing::Home, removed);
     changes.removed += removed as u64;
-    changes.bytes += 1_000 * removed as u64;
     Ok(removed)
 }
 

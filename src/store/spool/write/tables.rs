@@ -1,21 +1,27 @@
 //! What each command does to the tables, in a transaction that the writer begins and commits.
 //!
-//! Invariant: the counts in the table `figures` change in the same transaction as the rows.
+//! Invariant: a transaction that deletes rows also notes the counts, see `counts`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use crate::event::Event;
 use crate::host::clock;
 use crate::store::spool::counts::Counts;
 use crate::store::spool::errors::Fault;
-use crate::store::spool::row::{self, Failure, Label, RESTORE_COLUMNS};
+use crate::store::spool::row::{self, Failure, Label, RESTORE_COLUMNS, To};
 use crate::store::{Refusal, Standing, StoreError, WriteResult};
 
 /// What one transaction has changed so far.
 #[derive(Default)]
 pub(super) struct Changes {
+    /// The highest number that a held or home row ever got.
+    pub(super) last_seq: i64,
+    /// The counts cannot be found from the rows that were appended since they were noted.
+    pub(super) must_note: bool,
     pub(super) held: i64,
     pub(super) home: i64,
     pub(super) dead_letters: i64,
@@ -39,6 +45,19 @@ impl Changes {
         }
     }
 
+    /// Notes that rows are gone.
+    pub(super) fn removed(&mut self, standing: Standing, rows: usize) {
+        self.count(standing, -i64::try_from(rows).unwrap_or(0));
+        self.bytes += 500 * rows as u64;
+        self.must_note |= rows > 0;
+    }
+
+    /// Notes that dead letters came, or with a negative number went.
+    pub(super) fn letters(&mut self, letters: i64) {
+        self.dead_letters += letters;
+        self.must_note |= letters != 0;
+    }
+
     /// The counts after this transaction.
     pub(super) fn added_to(&self, counts: Counts) -> Counts {
         let add = |count: u64, change: i64| count.saturating_add_signed(change);
@@ -46,19 +65,28 @@ impl Changes {
             held: add(counts.held, self.held),
             home: add(counts.home, self.home),
             dead_letters: add(counts.dead_letters, self.dead_letters),
+            last_seq: self.last_seq,
+            noted_seq: counts.noted_seq,
         }
     }
+}
+
+/// Where events go, and what is known of them.
+pub(super) struct Appending<'a> {
+    pub(super) label: Label<'a>,
+    /// Events that were committed although the commit failed: their caller tries again.
+    pub(super) turned_up: &'a HashSet<Uuid>,
 }
 
 /// Appends events in their order. An event whose id is there already is stored.
 pub(super) fn append(
     tx: &Connection,
     events: &[Event],
-    label: &Label<'_>,
+    appending: &Appending<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
     for event in events {
-        append_one(tx, event, label, changes)?;
+        append_one(tx, event, appending, changes)?;
     }
     Ok(())
 }
@@ -67,13 +95,13 @@ pub(super) fn append(
 pub(super) fn append_row_by_row(
     tx: &Connection,
     events: &[Event],
-    label: &Label<'_>,
+    appending: &Appending<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<Vec<WriteResult>> {
     let mut results = Vec::with_capacity(events.len());
     for event in events {
         tx.execute_batch("SAVEPOINT one_row")?;
-        match append_one(tx, event, label, changes) {
+        match append_one(tx, event, appending, changes) {
             Ok(()) => results.push(Ok(())),
             Err(error) if Fault::of(&error) == Fault::Row => {
                 tx.execute_batch("ROLLBACK TO one_row")?;
@@ -90,14 +118,32 @@ pub(super) fn append_row_by_row(
 fn append_one(
     tx: &Connection,
     event: &Event,
-    label: &Label<'_>,
+    appending: &Appending<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    if row::insert(tx, event, label, None)? {
+    let Appending { label, turned_up } = appending;
+    if !turned_up.contains(&event.ingest_id()) && row::insert(tx, event, label, changes.last_seq + 1)? {
+        changes.last_seq += 1;
         changes.count(label.standing, 1);
         changes.bytes += row::row_bytes(event);
     } else if label.standing == Standing::Held {
         changes.repeated += 1;
+    }
+    Ok(())
+}
+
+/// A dead letter that waits for Kafka again, at the end of the order. A row that has its id already is the same event.
+pub(super) fn retry(
+    tx: &Connection,
+    event: &Event,
+    to: To<'_>,
+    changes: &mut Changes,
+) -> rusqlite::Result<()> {
+    let label = Label { standing: Standing::Held, reason: "retried by hand", instance: "", to };
+    if row::insert(tx, event, &label, changes.last_seq + 1)? {
+        changes.last_seq += 1;
+        changes.count(label.standing, 1);
+        changes.retried += 1;
     }
     Ok(())
 }
@@ -107,14 +153,15 @@ pub(super) fn keep_letters(
     tx: &Connection,
     letters: &[(Event, Arc<str>)],
     instance: &str,
+    to: To<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    let failed_at = clock::rfc3339(clock::record_ms());
-    let label = Label { seq: None, standing: Standing::Held, reason: "rejected", instance };
+    let failed_at_ms = clock::record_ms();
+    let label = Label { standing: Standing::Held, reason: "rejected", instance, to };
     for (event, error) in letters {
-        let failure = Failure { failed_at: &failed_at, error };
-        if row::insert(tx, event, &label, Some(&failure))? {
-            changes.dead_letters += 1;
+        let failure = Failure { failed_at_ms, error };
+        if row::insert_letter(tx, event, &label, &failure, None)? {
+            changes.letters(1);
             changes.bytes += row::row_bytes(event);
         }
     }
@@ -123,29 +170,26 @@ pub(super) fn keep_letters(
 
 /// Deletes rows that are safe elsewhere. A row that is gone already is not an error: a release may be repeated.
 pub(super) fn release(tx: &Connection, seqs: &[i64], changes: &mut Changes) -> rusqlite::Result<()> {
-    for &seq in seqs {
-        delete(tx, seq, changes)?;
+    let mut rest = seqs;
+    // Row by row costs more than all else of a recovery.
+    while let [first, ..] = rest {
+        let run = rest.iter().zip(*first..).take_while(|(seq, expected)| *seq == expected).count();
+        delete(tx, *first, rest[run - 1], changes)?;
+        rest = &rest[run..];
     }
     Ok(())
 }
 
-fn delete(tx: &Connection, seq: i64, changes: &mut Changes) -> rusqlite::Result<()> {
-    let mut statement = tx.prepare_cached("DELETE FROM raw_logs WHERE seq = ?1 RETURNING state")?;
-    let gone = statement.query_row([seq], |deleted| Ok(row::standing(deleted, 0))).optional()?;
-    if let Some(standing) = gone {
-        changes.count(standing, -1);
-        changes.bytes += 1_000;
+/// Deletes the held and home rows with these numbers, all of which are to go.
+fn delete(tx: &Connection, first: i64, last: i64, changes: &mut Changes) -> rusqlite::Result<()> {
+    for standing in [Standing::Held, Standing::Home] {
+        let sql = format!("DELETE FROM {} WHERE seq BETWEEN ?1 AND ?2", row::table(standing));
+        let rows = tx.prepare_cached(&sql)?.execute([first, last])?;
+        changes.removed(standing, rows);
     }
-    Ok(())
+    let sql = "DELETE FROM derived_ids WHERE seq BETWEEN ?1 AND ?2";
+    tx.prepare_cached(sql)?.execute([first, last]).map(drop)
 }
-
-/// For a row with values that a sound row cannot have.
-const COPY_WHAT_IS_LEFT: &str = "INSERT INTO dead_letters \
-    (ingest_id, received_at, state, reason, instance, crc, payload, failed_at, error) \
-    SELECT coalesce(CAST(ingest_id AS TEXT), 'damaged-' || seq), coalesce(CAST(received_at AS TEXT), ''), \
-    coalesce(CAST(state AS TEXT), ''), coalesce(CAST(reason AS TEXT), ''), coalesce(CAST(instance AS TEXT), ''), \
-    coalesce(CAST(crc AS INTEGER), 0), coalesce(CAST(payload AS BLOB), x''), ?2, ?3 \
-    FROM raw_logs WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING";
 
 /// Moves rows to the dead letters as they are, damaged bytes included.
 pub(super) fn dead_letter(
@@ -153,31 +197,48 @@ pub(super) fn dead_letter(
     seqs: &[(i64, Arc<str>)],
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
-    let failed_at = clock::rfc3339(clock::record_ms());
-    let check = format!("SELECT {RESTORE_COLUMNS} FROM raw_logs WHERE seq = ?1");
-    let columns = row::COLUMNS;
-    let copy = format!(
-        "INSERT INTO dead_letters ({columns}, failed_at, error) SELECT {columns}, ?2, ?3 FROM raw_logs \
-         WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING"
-    );
+    let failed_at = clock::record_ms();
     for (seq, error) in seqs {
-        let intact =
-            tx.prepare_cached(&check)?.query_row([seq], |row| Ok(row::restore(row).is_ok())).optional()?;
-        let Some(intact) = intact else { continue };
-        changes.damaged += u64::from(!intact);
-        let copied = match tx.prepare_cached(&copy)?.execute(params![seq, failed_at, &**error]) {
-            // A damaged row may break the table's constraints: what can be read of it is kept all the same.
-            Err(rusqlite::Error::SqliteFailure(failure, _))
-                if failure.code == rusqlite::ErrorCode::ConstraintViolation =>
-            {
-                tx.prepare_cached(COPY_WHAT_IS_LEFT)?.execute(params![seq, failed_at, &**error])?
-            }
-            result => result?,
-        };
-        changes.dead_letters += i64::try_from(copied).unwrap_or(0);
-        delete(tx, *seq, changes)?;
+        for standing in [Standing::Held, Standing::Home] {
+            let table = row::table(standing);
+            let check = format!("SELECT {RESTORE_COLUMNS} FROM {table} WHERE seq = ?1");
+            let intact = tx
+                .prepare_cached(&check)?
+                .query_row([seq], |row| Ok(row::restore(row).is_ok()))
+                .optional()?;
+            let Some(intact) = intact else { continue };
+            changes.damaged += u64::from(!intact);
+            let columns = row::COLUMNS;
+            let copy = format!(
+                "INSERT INTO letter_rows ({columns}, state, failed_at, error) SELECT {columns}, ?2, ?3, ?4 \
+                 FROM {table} WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING"
+            );
+            let values = params![seq, standing.as_str(), failed_at, &**error];
+            let copied = match tx.prepare_cached(&copy)?.execute(values) {
+                // A damaged row may break the table's constraints: what can be read of it is kept all the same.
+                Err(rusqlite::Error::SqliteFailure(failure, _))
+                    if failure.code == rusqlite::ErrorCode::ConstraintViolation =>
+                {
+                    tx.prepare_cached(&copy_what_is_left(table))?.execute(values)?
+                }
+                result => result?,
+            };
+            changes.letters(i64::try_from(copied).unwrap_or(0));
+        }
+        delete(tx, *seq, *seq, changes)?;
     }
     Ok(())
+}
+
+/// For a row with values that a sound row cannot have.
+fn copy_what_is_left(table: &str) -> String {
+    format!(
+        "INSERT INTO letter_rows (ingest_id, crc, instance, reason, payload, state, failed_at, error) \
+         SELECT coalesce(CAST(ingest_id AS BLOB), CAST('damaged-' || seq AS BLOB)), coalesce(CAST(crc AS INTEGER), 0), \
+         coalesce(CAST(instance AS TEXT), ''), coalesce(CAST(reason AS TEXT), ''), \
+         coalesce(CAST(payload AS BLOB), x''), ?2, ?3, ?4 \
+         FROM {table} WHERE seq = ?1 ON CONFLICT (ingest_id) DO NOTHING"
+    )
 }
 
 /// Writes a page and changes nothing.

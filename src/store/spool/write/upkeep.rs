@@ -67,13 +67,18 @@ impl Upkeep {
             self.remove_expired(database, inbox);
             database.report_removed();
         }
+        let mut gave_back = false;
         while database.give_back() {
+            gave_back = true;
             database.checkpoint_if_due(SPOOL_CHECKPOINT_BYTES);
             if !inbox.is_empty() {
                 break;
             }
         }
-        database.checkpoint_if_due(1);
+        if gave_back {
+            // Only this makes the file shorter. Otherwise the log waits until it is large: the idle spool writes nothing.
+            database.checkpoint_if_due(1);
+        }
     }
 
     /// Notes how much there is, and estimates when it will be too much.
