@@ -57,13 +57,13 @@ class Bench:
         out = subprocess.run([ROOT / "scripts/kafka", "count", self.brokers, topic], check=True, capture_output=True, text=True)
         return int(out.stdout.strip().splitlines()[-1])
 
-    def daemon(self, name, kafka=False, requests=None, cores=None, scheme="http", **settings):
+    def daemon(self, name, kafka=False, requests=None, cores=None, scheme="http", program=None, **settings):
         port, topic = free_port(), self.topic() if kafka else None
         env = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": os.path.join(self.folder, f"data-{port}-{name}"), **settings}
         if kafka:
             env |= {"KAFKA_BROKERS": self.brokers, "KAFKA_TOPIC": topic}
         pinned = ["taskset", "-c", cores] if cores else []
-        process = self.processes.start([*pinned, ROOT / "target/release/logs-ingest"], env, self.log)
+        process = self.processes.start([*pinned, program or ROOT / "target/release/logs-ingest"], env, self.log)
         target = Target(name, process, port, requests or self.events, scheme, topic=topic)
         if kafka:
             wait_for(lambda: get(port, "/health")["kafka"]["state"] == "up", "Kafka to be used")

@@ -11,7 +11,8 @@ import pathlib
 import sqlite3
 import time
 
-from .machine import ROOT, free_port, wait_for_port
+from .machine import free_port, wait_for_port
+from .spool import builds
 from .table import say, show
 
 HEAD = ["", "events", "bytes per event", "MiB per day at 2/s"]
@@ -27,8 +28,7 @@ def run(args, folder, processes):
     for name, measure in [("a bare SQLite row, one after the other", bare_row),
                           ("4 KiB preallocated log and fdatasync, one after the other", bare_log)]:
         rows.append(row(name, PACES[0][1], measure(folder, PACES[0][1])))
-    binaries = [("this build", ROOT / "target/release/logs-ingest"), *((path, pathlib.Path(path)) for path in args.beside)]
-    for label, binary in binaries:
+    for label, binary in builds(args):
         for pace, count, pause in PACES:
             say(f"{label}: {count} events, {pace}")
             rows.append(row(f"{label}, {pace}", count, daemon(binary, folder, processes, count, pause)))

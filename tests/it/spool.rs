@@ -9,6 +9,7 @@ mod power;
 mod rows;
 mod updates;
 mod versions;
+mod wear;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -279,3 +279,24 @@ fn on_a_full_disk_events_are_refused_and_deletes_work() {
     has(&spool, &[41, 49, 200]);
     close(&spool);
 }
+
+#[test]
+fn a_failed_commit_that_turns_up_is_not_stored_twice() {
+    if on_failing_disk("spool::disk::a_failed_commit_that_turns_up_is_not_stored_twice").is_some() {
+        return;
+    }
+    let (disk, spool) = Disk::here();
+    hold(&spool, [1, 2]);
+    // Ids that no index knows, because no client can send them again.
+    let random: Batch = (10..13).map(|n| event(n).identified(uuid::Uuid::now_v7())).collect();
+    disk.fails("fsync");
+    assert!(spool.append(&random, Standing::Held, "kafka is down").iter().all(Result::is_err));
+    disk.works();
+    all_ok(&spool.append(&random, Standing::Held, "kafka is down"));
+    let rows = spool.reader().unwrap().held_after(0, 10, 1 << 20).unwrap();
+    let ids: Vec<_> = rows.iter().map(|row| row.event.as_ref().unwrap().ingest_id()).collect();
+    assert_eq!(ids[2..], random.iter().map(Event::ingest_id).collect::<Vec<_>>());
+    let figures = spool.figures();
+    assert_eq!((figures.held, figures.late, figures.repeated), (5, 3, 3), "{figures:?}");
+    close(&spool);
+}

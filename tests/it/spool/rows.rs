@@ -238,3 +238,35 @@ fn a_second_daemon_is_refused_and_told_who_has_the_spool() {
     close(&spool);
     close(&folder.open());
 }
+
+#[test]
+fn any_sqlite3_from_3_38_on_reads_the_views() {
+    let folder = Folder::new("views");
+    let spool = folder.open();
+    hold(&spool, [1, 2]);
+    all_ok(&spool.append(&batch([3]), Standing::Home, "the spool is its home"));
+    spool.keep_letters(&[(event(4), because("policy"))]).unwrap();
+    // A damaged payload hides only its own fields.
+    folder.sql().execute("UPDATE held_rows SET payload = x'7b' WHERE seq = 2", []).unwrap();
+    close(&spool);
+    let script = "import sqlite3, sys
+db = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)
+assert sqlite3.sqlite_version_info >= (3, 38), sqlite3.sqlite_version
+for row in db.execute('SELECT seq, ingest_id, received_at, state, request_id, price, quantity, reason FROM raw_logs ORDER BY seq'):
+    print(*row)
+for row in db.execute('SELECT ingest_id, request_id, error FROM dead_letters WHERE level = ?', ['info']):
+    print(*row)
+";
+    let output =
+        std::process::Command::new("python3").args(["-c", script]).arg(folder.database()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let id = "00000000-0000-0000-0000-00000000000";
+    let expected = [
+        format!("1 {id}1 2026-11-01T00:00:00.001Z held r-1 12.5 1 kafka is down"),
+        format!("2 {id}2 2026-11-01T00:00:00.002Z held None None None kafka is down"),
+        format!("3 {id}3 2026-11-01T00:00:00.003Z home r-3 12.5 3 the spool is its home"),
+        format!("{id}4 r-4 policy"),
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
