@@ -128,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_those_of_the_columns() {
+        let nested = r#"{"request_id":"r","service":"a\",\"level\":\"x","level":"warn","raw_data":{"service":"b","level":"c"}}"#;
+        for payload in [FULL, nested] {
+            let columns = Columns::of(payload.as_bytes());
+            let labels = Labels { service: columns.service, level: columns.level };
+            assert_eq!(Labels::of(payload.as_bytes()), labels, "{payload}");
+        }
+        assert_eq!(Labels::of(b"{\"a"), Labels::default());
+    }
+
+    #[test]
     fn texts_without_escapes_are_borrowed() {
         let columns = Columns::of(FULL.as_bytes());
         assert!(matches!(columns.service, Some(Cow::Borrowed(_))));

@@ -10,7 +10,7 @@ use crate::commands::output::{count, local_time, size, visible};
 use crate::commands::report::Report;
 use crate::host::exit::Exit;
 use crate::store::Standing;
-use crate::store::spool::{Journal, Sizes, Table};
+use crate::store::spool::{Journal, Sizes};
 
 /// Names that are counted apart in one list: a till that puts a number into `service` must not fill the memory.
 const NAMES_MAX: usize = 1_000;
@@ -56,14 +56,14 @@ struct Amount {
 }
 
 impl CountsByName {
-    fn add(&mut self, name: &str, bytes: u64) {
+    fn add(&mut self, name: &str, more: Amount) {
         let name = if self.0.len() < NAMES_MAX || self.0.contains_key(name) { name } else { OTHERS };
         let amount = match self.0.get_mut(name) {
             Some(amount) => amount,
             None => self.0.entry(name.to_owned()).or_default(),
         };
-        amount.events += 1;
-        amount.bytes += bytes;
+        amount.events += more.events;
+        amount.bytes += more.bytes;
     }
 
     fn lines(&self, title: &str) -> Vec<String> {
@@ -88,12 +88,12 @@ fn counted(journal: &Journal) -> Result<SpoolCounts, String> {
     let path = journal.path().display().to_string();
     let (data_bytes, disk_bytes) = journal.bytes()?;
     let mut report = SpoolCounts { path, data_bytes, disk_bytes, ..SpoolCounts::default() };
-    for table in [Table::Logs, Table::DeadLetters] {
+    for standing in [Some(Standing::Held), Some(Standing::Home), None] {
         let mut after = Some(0);
         while let Some(seq) = after {
-            let page = journal.sizes_after(table, seq, PAGE_ROWS);
+            let page = journal.sizes_after(standing, seq, PAGE_ROWS);
             let page = page.map_err(|error| format!("{error}; see logs-ingest spool verify"))?;
-            page.rows.iter().for_each(|row| report.add(table, row));
+            page.rows.iter().for_each(|row| report.add(standing, row));
             after = page.next;
         }
     }
@@ -101,24 +101,24 @@ fn counted(journal: &Journal) -> Result<SpoolCounts, String> {
 }
 
 impl SpoolCounts {
-    fn add(&mut self, table: Table, row: &Sizes) {
-        let held = table == Table::Logs && row.standing == Standing::Held;
-        let state = if table == Table::DeadLetters { "dead_letter" } else { row.standing.as_str() };
-        self.by_state.add(state, row.bytes);
-        self.by_level.add(row.level.as_deref().unwrap_or("(none)"), row.bytes);
-        self.by_service.add(row.service.as_deref().unwrap_or("(none)"), row.bytes);
-        self.by_day.add(row.received_at.get(..10).unwrap_or("(none)"), row.bytes);
+    /// `standing`: None for dead letters.
+    fn add(&mut self, standing: Option<Standing>, rows: &Sizes) {
+        let amount = Amount { events: rows.events, bytes: rows.bytes };
+        self.by_state.add(standing.map_or("dead_letter", Standing::as_str), amount);
+        self.by_level.add(rows.level.as_deref().unwrap_or("(none)"), amount);
+        self.by_service.add(rows.service.as_deref().unwrap_or("(none)"), amount);
+        self.by_day.add(rows.oldest_received_at.get(..10).unwrap_or("(none)"), amount);
         let earliest = |so_far: &mut Option<String>| {
-            if so_far.as_deref().is_none_or(|oldest| row.received_at.as_str() < oldest) {
-                *so_far = Some(row.received_at.clone());
+            if so_far.as_ref().is_none_or(|oldest| rows.oldest_received_at < *oldest) {
+                *so_far = Some(rows.oldest_received_at.clone());
             }
         };
         earliest(&mut self.oldest_received_at);
-        if held {
+        if standing == Some(Standing::Held) {
             earliest(&mut self.oldest_held_received_at);
         }
-        if self.newest_received_at.as_deref().is_none_or(|newest| row.received_at.as_str() > newest) {
-            self.newest_received_at = Some(row.received_at.clone());
+        if self.newest_received_at.as_ref().is_none_or(|newest| rows.newest_received_at > *newest) {
+            self.newest_received_at = Some(rows.newest_received_at.clone());
         }
     }
 }
@@ -162,9 +162,9 @@ mod tests {
     fn names_without_end_are_counted_together() {
         let mut list = CountsByName::default();
         for n in 0..NAMES_MAX + 5 {
-            list.add(&format!("till-{n}"), 2);
+            list.add(&format!("till-{n}"), Amount { events: 1, bytes: 2 });
         }
-        list.add("till-0", 3);
+        list.add("till-0", Amount { events: 1, bytes: 3 });
         assert_eq!(list.0.len(), NAMES_MAX + 1);
         assert_eq!(list.0[OTHERS], Amount { events: 5, bytes: 10 });
         assert_eq!(list.0["till-0"], Amount { events: 2, bytes: 5 });
@@ -176,24 +176,25 @@ mod tests {
     #[test]
     fn a_report_knows_its_ends() {
         let mut report = SpoolCounts::default();
-        for (received_at, standing) in [
-            ("2026-11-02T00:00:00.000Z", Standing::Held),
-            ("2026-11-01T09:00:00.000Z", Standing::Home),
-            ("2026-11-03T", Standing::Home),
+        for (oldest, newest, standing) in [
+            ("2026-11-02T00:00:00.000Z", "2026-11-02T09:00:00.000Z", Standing::Held),
+            ("2026-11-01T09:00:00.000Z", "2026-11-01T09:00:00.000Z", Standing::Home),
+            ("2026-11-03T", "2026-11-03T", Standing::Home),
         ] {
-            let row = Sizes {
-                received_at: received_at.into(),
-                standing,
+            let rows = Sizes {
+                events: 2,
+                bytes: 1,
                 service: None,
                 level: Some("info".into()),
-                bytes: 1,
+                oldest_received_at: oldest.into(),
+                newest_received_at: newest.into(),
             };
-            report.add(Table::Logs, &row);
+            report.add(Some(standing), &rows);
         }
         assert_eq!(report.oldest_received_at.as_deref(), Some("2026-11-01T09:00:00.000Z"));
         assert_eq!(report.oldest_held_received_at.as_deref(), Some("2026-11-02T00:00:00.000Z"));
         assert_eq!(report.newest_received_at.as_deref(), Some("2026-11-03T"));
         assert_eq!(report.by_day.0.keys().collect::<Vec<_>>(), ["2026-11-01", "2026-11-02", "2026-11-03"]);
-        assert_eq!(report.by_service.0["(none)"].events, 3);
+        assert_eq!(report.by_service.0["(none)"].events, 6);
     }
 }

@@ -167,7 +167,8 @@ fn the_key_is_the_request_id_decoded_and_shares_the_payloads_memory() {
     {
         let event = from_body(full_with("request_id", sent).as_bytes()).unwrap();
         let row = Event::from_row(arrival(), event.payload().clone()).unwrap();
-        for event in [event, row] {
+        let checked = Event::from_checked_row(arrival(), event.payload().clone(), None).unwrap();
+        for event in [event, row, checked] {
             assert_eq!(event.key(), key.as_bytes(), "{sent}");
             let inside = event.payload().as_ptr_range().contains(&event.key().as_ptr());
             assert!(key.is_empty() || inside != sent.contains('\\'), "{sent}");

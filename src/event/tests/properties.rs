@@ -5,7 +5,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::event::Columns;
+use crate::event::{Columns, Labels};
 
 /// An accepted payload is JSON for other parsers too, and is its own normal form.
 fn judge(body: &[u8]) -> Result<(), TestCaseError> {
@@ -17,7 +17,11 @@ fn judge(body: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.key(), event.key());
     let restored = Event::from_row(arrival(), event.payload().clone()).unwrap();
     prop_assert_eq!((restored.key(), restored.skew_ms()), (event.key(), event.skew_ms()));
+    let checked = Event::from_checked_row(arrival(), event.payload().clone(), event.skew_ms()).unwrap();
+    prop_assert_eq!((checked.key(), checked.skew_ms()), (event.key(), event.skew_ms()));
     let columns = Columns::of(event.payload());
+    let labels = Labels::of(event.payload());
+    prop_assert_eq!((&labels.service, &labels.level), (&columns.service, &columns.level));
     prop_assert_eq!(columns.request_id.as_deref(), value["request_id"].as_str());
     prop_assert_eq!(columns.quantity, value["quantity"].as_i64());
     prop_assert_eq!(columns.raw_data.is_some(), value["raw_data"].is_object());

@@ -18,6 +18,8 @@ use crate::store::spool::write::keep;
 /// SQLite stops its check after this many problems.
 const COMPLAINTS_MAX: u32 = 100;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// The tables that hold events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
@@ -57,19 +59,50 @@ pub struct RowProblem {
     pub known: bool,
 }
 
-/// What `spool stats` counts of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Rows of one read that are alike to `spool stats`: of one day, service and level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// When the event was received.
-    pub received_at: String,
-    /// What the event is kept for.
-    pub standing: Standing,
-    /// The event's service.
-    pub service: Option<String>,
-    /// The event's level.
-    pub level: Option<String>,
-    /// Bytes of its payload.
+    /// How many there are.
+    pub events: u64,
+    /// Bytes of their payloads.
     pub bytes: u64,
+    /// The events' service.
+    pub service: Option<String>,
+    /// The events' level.
+    pub level: Option<String>,
+    /// When the first of them was received.
+    pub oldest_received_at: String,
+    /// When the last of them was received.
+    pub newest_received_at: String,
+}
+
+/// [`Sizes`] while rows are added.
+struct Group {
+    sizes: Sizes,
+    day: i64,
+    oldest_ms: i64,
+    newest_ms: i64,
+}
+
+impl Group {
+    /// Adds a row if it is of this group.
+    fn takes(&mut self, ms: i64, labels: &Labels<'_>, bytes: u64) -> bool {
+        let sizes = &mut self.sizes;
+        let alike = ms.div_euclid(DAY_MS) == self.day
+            && sizes.service.as_deref() == labels.service.as_deref()
+            && sizes.level.as_deref() == labels.level.as_deref();
+        if alike {
+            sizes.events += 1;
+            sizes.bytes += bytes;
+            (self.oldest_ms, self.newest_ms) = (self.oldest_ms.min(ms), self.newest_ms.max(ms));
+        }
+        alike
+    }
+
+    fn sizes(self) -> Sizes {
+        let [oldest_received_at, newest_received_at] = [self.oldest_ms, self.newest_ms].map(row::shown_time);
+        Sizes { oldest_received_at, newest_received_at, ..self.sizes }
+    }
 }
 
 impl Journal {
@@ -120,38 +153,39 @@ impl Journal {
         })
     }
 
-    /// The next `max_rows` rows after `seq`, as `spool stats` counts them.
+    /// The next `max_rows` held or home rows after `seq`, or dead letters for `None`, as `spool stats` counts them.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn sizes_after(
         &self,
-        table: Table,
+        standing: Option<Standing>,
         seq: i64,
         max_rows: usize,
     ) -> Result<Page<Sizes, i64>, JournalError> {
-        let sql = format!(
-            "SELECT seq, received_at, state, payload FROM {} WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            table.rows()
-        );
+        let table = standing.map_or(LETTERS, row::table);
+        let sql =
+            format!("SELECT seq, received_at, payload FROM {table} WHERE seq > ?1 ORDER BY seq LIMIT ?2");
         self.read(|db| {
             let mut statement = db.prepare_cached(&sql)?;
             let mut found = statement.query((seq, max_rows.cast_signed()))?;
-            let mut page = Page { rows: Vec::new(), next: None };
+            let mut groups: Vec<Group> = Vec::new();
+            let (mut rows, mut next) = (0, None);
             while let Some(row) = found.next()? {
-                page.next = Some(row.get(0)?);
-                let payload = blob(row, 3);
-                let Labels { service, level } = Labels::of(payload);
-                page.rows.push(Sizes {
-                    received_at: row.get(1).ok().flatten().map(row::shown_time).unwrap_or_default(),
-                    standing: Standing::of_column(blob(row, 2)),
-                    service: service.map(Cow::into_owned),
-                    level: level.map(Cow::into_owned),
-                    bytes: payload.len() as u64,
-                });
+                (rows, next) = (rows + 1, Some(row.get(0)?));
+                let ms = row.get::<_, Option<i64>>(1).ok().flatten().unwrap_or(0);
+                let payload = blob(row, 2);
+                let (labels, bytes) = (Labels::of(payload), payload.len() as u64);
+                if groups.iter_mut().any(|group| group.takes(ms, &labels, bytes)) {
+                    continue;
+                }
+                let text = |label: Option<Cow<'_, str>>| label.map(Cow::into_owned);
+                let (service, level) = (text(labels.service), text(labels.level));
+                let sizes = Sizes { events: 1, bytes, service, level, ..Sizes::default() };
+                groups.push(Group { sizes, day: ms.div_euclid(DAY_MS), oldest_ms: ms, newest_ms: ms });
             }
-            page.next = page.next.filter(|_| page.rows.len() == max_rows);
-            Ok(page)
+            let rows_left = next.filter(|_| rows == max_rows);
+            Ok(Page { rows: groups.into_iter().map(Group::sizes).collect(), next: rows_left })
         })
     }
 
