@@ -3,7 +3,7 @@
 //!
 //! - `world` what is outside a daemon: Kafka and Postgres as memory, each in a mood. It outlives crashes
 //! - `clock` a clock that is moved by hand; each daemon has its own
-//! - `daemon` one process, which is stepped; `site` one daemon in its world, and what it has promised
+//! - `process` one daemon's parts, which are stepped; `daemon` the same in `world`; `site` what it has promised there
 //! - `reference` where each event must be, in plain rules; `model` random operations compared with it (F25), and
 //!   `combinations` the ones that lead to another place, by name
 //! - `flapping` (F8), `outages` (F10), `pace` (F11) and `retention`: hours and days, in virtual time
@@ -18,8 +18,10 @@ mod log_lines;
 mod model;
 mod outages;
 mod pace;
+mod process;
 mod reference;
 mod retention;
+mod sim;
 mod site;
 mod world;
 

@@ -79,7 +79,8 @@ fn wrong(random: &mut Random, right_ms: i64) -> i64 {
 fn weeks(seed: u64) {
     let mut random = Random(seed);
     let keep = Duration::from_secs(KEEP_DAYS as u64 * 86_400);
-    let options = Options { has_stores: false, keep, upkeep_every: STEP, ..Options::default() };
+    let options =
+        Options { has_kafka: false, has_postgres: false, keep, upkeep_every: STEP, ..Options::default() };
     let mut site = Site::open("retention", options);
     let mut reference = Reference::default();
     let started = site.clock.now();

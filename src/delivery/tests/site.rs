@@ -65,7 +65,7 @@ impl Site {
     /// An orderly stop, and a new start.
     pub(super) fn restart(&mut self) {
         // What Kafka has and could not leave its store is sent again.
-        self.copies |= self.daemon().recovery.leaving.is_some();
+        self.copies |= self.daemon().recovery.as_ref().is_some_and(|recovery| recovery.leaving.is_some());
         self.daemon.take().expect("it runs").end();
         self.start();
     }
@@ -190,7 +190,7 @@ impl Drop for Site {
 }
 
 /// Where an fsync costs nothing: what the disk keeps is not the question here.
-fn memory() -> PathBuf {
+pub(super) fn memory() -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     if shared.is_dir() { shared } else { std::env::temp_dir() }
 }

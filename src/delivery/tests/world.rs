@@ -7,18 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::clock::VirtualClock;
+use super::process::{Probers, Surroundings, Target};
 use super::reference::{is_odd, is_poison, key_of};
-use crate::delivery::link::Connect;
-use crate::delivery::recovery::backlog::Backlog;
+use crate::delivery::link::{Connect, Link};
+use crate::delivery::recovery::backlog::{Backlog, SpoolBacklog};
 use crate::delivery::recovery::merge::Page;
 use crate::event::Event;
 use crate::host::clock::Clock;
+use crate::store::spool::Spool;
 use crate::store::{Batch, Cause, Connected, HeldRow, Refusal, Store, StoreError, StoredIn, WriteResult};
+use crate::telemetry::health::{Health, Vitals};
 use crate::telemetry::stats::Stats;
 
 /// What a store does with a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mood {
+    #[default]
     Works,
     /// It answers, and takes nothing.
     Down,
@@ -137,16 +141,24 @@ impl Network {
     }
 }
 
+impl Surroundings for Network {
+    fn clock(&self) -> &Arc<VirtualClock> {
+        &self.clock
+    }
+
+    fn link(&self, target: Target, _: Option<&Arc<Vitals>>, probers: &mut Probers) -> Link<Connected> {
+        probers.link(Dial(self.clone(), target))
+    }
+
+    fn backlogs(&self, spool: &Spool, _: &Health, _: &mut Probers) -> Vec<Box<dyn Backlog>> {
+        let postgres = PostgresRows(Arc::clone(&self.world));
+        vec![Box::new(SpoolBacklog::new(spool.clone())), Box::new(postgres)]
+    }
+}
+
 /// Makes clients of either store for the live path, or recovery's of Kafka. That a connection is made proves
 /// nothing.
 pub(super) struct Dial(pub(super) Network, pub(super) Target);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Kafka,
-    KafkaForHeld,
-    Postgres,
-}
 
 impl Connect for Dial {
     type Client = Connected;

@@ -14,6 +14,8 @@ mod classic;
 mod contain;
 mod errors;
 mod inspect;
+#[cfg(test)]
+pub(crate) use self::modern::HAS_PRODUCER_ID;
 mod modern;
 mod options;
 mod runtime;

@@ -18,7 +18,7 @@ pub(super) struct Server(Arc<str>);
 
 /// What to do after a failed statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A row's own data: the others may still go in.
     Row,
     /// Another session was in the way: the same statement may succeed when it is tried again.
@@ -32,7 +32,8 @@ impl Fault {
         error.code().map_or(Self::Server, |code| Self::of_code(code.code()))
     }
 
-    fn of_code(code: &str) -> Self {
+    /// By the server's SQLSTATE.
+    pub(crate) fn of_code(code: &str) -> Self {
         match code {
             // Too long for an index that somebody added.
             "54000" => Self::Row,

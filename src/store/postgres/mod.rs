@@ -40,6 +40,8 @@ pub use self::inspect::{Inspection, inspect};
 pub use self::live::connect_live;
 pub use self::options::Options;
 
+#[cfg(test)]
+pub(crate) use self::errors::Fault;
 use self::errors::Server;
 use self::session::Session;
 use self::url::Target;

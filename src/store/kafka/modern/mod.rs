@@ -38,6 +38,10 @@ const PIECES: usize = 8;
 /// After so many records of a large batch the client may use its sockets, so that earlier records move on.
 const PIECE_EVENTS: usize = 500;
 
+/// No id that another cluster behind the same address could know: after its disk was wiped, a broker took events for the
+/// repeats of another producer's, and acknowledged what it did not write. A retry may write a copy.
+pub(crate) const HAS_PRODUCER_ID: bool = false;
+
 /// Headers that a record has at most.
 const HEADERS_MAX: usize = 8;
 
@@ -88,9 +92,7 @@ pub(super) fn connect(
         let producer = kafka
             .producer()
             .acks(Acks::All)
-            // No id that another cluster behind the same address could know: after its disk was wiped, a broker took events
-            // for the repeats of another producer's, and acknowledged what it did not write. A retry may write a copy.
-            .idempotent(false)
+            .idempotent(HAS_PRODUCER_ID)
             .linger(Duration::ZERO)
             .batch_size(KAFKA_WIRE_BATCH_BYTES)
             .max_request_size(KAFKA_REQUEST_BYTES_MAX)
