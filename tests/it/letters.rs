@@ -60,8 +60,11 @@ fn live_events_give_up_their_one_bad_in_500() {
     for client in ["modern", "classic"] {
         let broker = Broker::start(Version::V3_9);
         broker.create_topic(TOPIC, 3, &[SMALL]);
-        let daemon =
-            Daemon::builder().env("KAFKA_BROKERS", broker.address()).env("KAFKA_CLIENT", client).start();
+        let daemon = Daemon::builder()
+            .env("KAFKA_BROKERS", broker.address())
+            .env("KAFKA_CLIENT", client)
+            .patient()
+            .start();
         daemon.wait_until_up("kafka");
         // Of all clients together, so that it shares its round with others.
         let next = AtomicUsize::new(0);

@@ -13,12 +13,10 @@ use crate::support::load::{Load, Until, valid_events};
 use crate::support::stores::{Found, TOPIC};
 
 fn daemon(broker: &Broker) -> Daemon {
-    // Deadlines so long that nothing fails on a busy machine.
     let daemon = Daemon::builder()
         .env("KAFKA_BROKERS", broker.address())
-        .env("KAFKA_DEADLINE", "20s")
-        .env("SHUTDOWN_TIMEOUT", "60s")
         .env("INSTANCE", "back office")
+        .patient()
         .start();
     daemon.wait_until_up("kafka");
     daemon

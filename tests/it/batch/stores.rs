@@ -100,7 +100,8 @@ fn over_a_slow_link_large_batches_reach_kafka_once_and_none_goes_elsewhere() {
 fn what_kafka_refuses_costs_no_event_of_other_batches_under_way() {
     let broker = Broker::start(Version::V4_3);
     broker.create_topic(TOPIC, 3, &[("max.message.bytes", "300000")]);
-    let daemon = daemon(&broker);
+    let daemon = Daemon::builder().env("KAFKA_BROKERS", broker.address()).patient().start();
+    daemon.wait_until_up("kafka");
     let senders = senders(6, 5, &daemon, |client| {
         let (mut texts, _) = some(997);
         let huge = || Body::minimal().with("message", &format!("\"{}\"", "m".repeat(350_000)));

@@ -79,6 +79,11 @@ impl Builder {
         (child, log)
     }
 
+    /// With so much time for Kafka that a busy machine is not taken for a broker that is down.
+    pub(crate) fn patient(self) -> Self {
+        self.env("KAFKA_DEADLINE", "20s").env("SHUTDOWN_TIMEOUT", "60s")
+    }
+
     /// Starts the daemon and waits until it listens.
     pub(crate) fn start(self) -> Daemon {
         // Before the wait, so that a daemon that never listens is ended too.
