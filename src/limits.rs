@@ -217,6 +217,8 @@ pub const KAFKA_REQUEST_BYTES_MAX: usize = 18 * 1024 * 1024;
 pub const KAFKA_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 /// A broker's answer; the largest lists every topic of the cluster.
 pub const KAFKA_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How often the topic's settings are read again: an administrator may have changed its retention.
+pub const KAFKA_TOPIC_SETTINGS_EVERY: Duration = Duration::from_secs(3_600);
 /// Helper threads that may be left behind: a read of the classic client lasts 120 s when its host lost power.
 pub const CLASSIC_LEFT_BEHIND_MAX: usize = 4;
 

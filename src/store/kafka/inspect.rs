@@ -2,7 +2,7 @@
 //! producer that sends nothing.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use krafka::Kafka;
 use krafka::admin::{ConfigResource, DescribeConfigsOptions, DescribeTopicsOptions, TopicDescription};
@@ -113,22 +113,27 @@ async fn ask(settings: &Settings, brokers: &[String]) -> Result<Option<Topic>, K
         Some(Err(error)) => return Err(error),
     };
     let mut topic = Topic::of(&description);
-    let resource = ConfigResource::topic(&settings.topic);
-    let names = TOPIC_SETTINGS.map(str::to_owned).to_vec();
-    let options = DescribeConfigsOptions::default().config_names(names).timeout(settings.deadline);
-    match admin
-        .describe_configs([resource.clone()], options)
-        .await
-        .and_then(|mut all| all.remove(&resource).unwrap_or_else(|| Ok(Vec::new())))
-    {
-        Ok(entries) => {
-            let known = entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
-            topic.settings = known.collect();
-        }
+    match topic_settings(&kafka, &settings.topic, &TOPIC_SETTINGS, settings.deadline).await {
+        Ok(known) => topic.settings = known,
         // The right DescribeConfigs is not needed for writing.
         Err(error) => topic.settings_hidden = Some(error.to_string()),
     }
     Ok(Some(topic))
+}
+
+/// The settings of a topic with these names, as far as the broker has them. Needs the right DescribeConfigs.
+pub(super) async fn topic_settings(
+    kafka: &Kafka,
+    topic: &str,
+    names: &[&str],
+    within: Duration,
+) -> Result<BTreeMap<String, String>, KrafkaError> {
+    let resource = ConfigResource::topic(topic);
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let options = DescribeConfigsOptions::default().config_names(names).timeout(within);
+    let mut all = kafka.admin().metrics_push(false).describe_configs([resource.clone()], options).await?;
+    let entries = all.remove(&resource).unwrap_or_else(|| Ok(Vec::new()))?;
+    Ok(entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
 }
 
 impl Topic {

@@ -4,7 +4,7 @@
 //! The classic one (kafka) where a broker says that it does not support what the modern needs.
 //!
 //! - `modern` and `classic` the two clients; `runtime` what drives the modern one; `contain` what a panic in either costs
-//! - `errors` their errors, sorted by what to do; `security` TLS and SASL; `inspect` for `check-config`
+//! - `times` which time a record is sent with; `errors` their errors, sorted by what to do; `security` TLS and SASL; `inspect` for `check-config`
 //!
 //! Invariants: the classic client is chosen only on an answer that says "unsupported", never because no broker can be
 //! reached; a store that gave one `Unavailable` is thrown away by its owner, who asks for a new one; acknowledged means
@@ -20,6 +20,7 @@ mod modern;
 mod options;
 mod runtime;
 mod security;
+mod times;
 
 use std::time::{Duration, Instant};
 

@@ -20,11 +20,14 @@ use krafka::{Kafka, PartitionInfo, Record};
 use self::headers::Texts;
 use super::Settings;
 use super::errors::{self, Cluster};
+use super::inspect;
 use super::runtime::{Runtime, attempt_timeout};
+use super::times::TopicTimes;
 use crate::event::Event;
 use crate::host::clock;
 use crate::limits::{
-    KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_WIRE_BATCH_BYTES,
+    KAFKA_BUFFER_BYTES, KAFKA_REQUEST_BYTES_MAX, KAFKA_RESPONSE_BYTES_MAX, KAFKA_TOPIC_SETTINGS_EVERY,
+    KAFKA_WIRE_BATCH_BYTES,
 };
 use crate::store::{Batch, Connected, Destination, Store, StoreError, WriteResult, isolate};
 
@@ -52,7 +55,11 @@ struct Modern {
     begun: VecDeque<(Batch, Sent)>,
     runtime: Runtime,
     at: Cluster,
+    kafka: Kafka,
     topic: String,
+    times: TopicTimes,
+    /// When the topic's settings are to be read again.
+    times_due: Instant,
     deadline: Duration,
     embed_id: bool,
 }
@@ -110,19 +117,23 @@ pub(super) fn connect(
     let limited = async { tokio::time::timeout_at(until.into(), work).await };
     let (kafka, producer, partitions) =
         runtime.block_on(limited).unwrap_or_else(|_| Err(KrafkaError::timeout("connect")))?;
-    let store = Modern {
+    let mut store = Modern {
         producer,
         begun: VecDeque::new(),
         runtime,
         at: at.clone(),
+        kafka,
         topic: settings.topic.clone(),
+        times: TopicTimes::UNKNOWN,
+        times_due: Instant::now(),
         deadline: settings.deadline,
         embed_id: settings.embed_id,
     };
     let mut notes = notes(&settings.topic, &partitions);
     if let Some(destination) = &settings.destination {
-        notes.extend(store.runtime.block_on(learn_cluster(&kafka, destination, attempt)));
+        notes.extend(store.runtime.block_on(learn_cluster(&store.kafka, destination, attempt)));
     }
+    notes.extend(store.read_times(attempt));
     Ok(Connected { store: Box::new(store), client: "modern", notes })
 }
 
@@ -149,14 +160,37 @@ fn notes(topic: &str, partitions: &[PartitionInfo]) -> Vec<String> {
 }
 
 impl Modern {
-    fn record(&self, event: &Event, texts: headers::Own) -> Record {
+    /// Reads what the topic does with times. The texts are for the administrator, the first time.
+    fn read_times(&mut self, within: Duration) -> Option<String> {
+        self.times_due = Instant::now() + KAFKA_TOPIC_SETTINGS_EVERY;
+        let asking = inspect::topic_settings(&self.kafka, &self.topic, &TopicTimes::NAMES, within);
+        let asked = self.runtime.block_on(async { tokio::time::timeout(within, asking).await });
+        let topic = &self.topic;
+        match asked.unwrap_or_else(|_| Err(KrafkaError::timeout("describe the topic"))) {
+            Ok(settings) => {
+                self.times = TopicTimes::of(&settings);
+                let policy = settings.get("cleanup.policy").filter(|policy| policy.contains("compact"))?;
+                Some(format!(
+                    "topic '{topic}' has cleanup.policy={policy}: of the events of one request_id the broker keeps the \
+                     last alone; set cleanup.policy=delete"
+                ))
+            }
+            // What is known already is better than nothing.
+            Err(error) => Some(format!(
+                "the settings of topic '{topic}' cannot be read ({error}): late events get the time of sending; grant \
+                 DescribeConfigs on it"
+            )),
+        }
+    }
+
+    fn record(&self, event: &Event, texts: headers::Own, now_ms: i64) -> Record {
         let value = match self.embed_id {
             true => event.payload_with_id(&clock::rfc3339(event.received_at_ms())),
             false => event.payload().clone(),
         };
         let mut record = Record::new(self.topic.as_str(), value)
             .key(event.key().clone())
-            .timestamp(event.received_at_ms());
+            .timestamp(self.times.of_record(event.received_at_ms(), now_ms));
         record.headers = Vec::with_capacity(HEADERS_MAX);
         record = record
             .header("ingest_id", texts.ingest_id)
@@ -181,14 +215,14 @@ impl Modern {
         if left.is_empty() {
             return;
         }
-        let texts = Texts::of(left.iter().map(|&index| &batch[index]));
+        let (texts, now_ms) = (Texts::of(left.iter().map(|&index| &batch[index])), clock::record_ms());
         let enqueue = async {
             for (nth, &index) in left.iter().enumerate() {
                 if left.len() > PIECE_EVENTS && nth % PIECE_EVENTS == 0 {
                     tokio::task::yield_now().await;
                 }
                 let slot = sent.results.len();
-                match self.producer.enqueue(self.record(&batch[index], texts.own(nth))).await {
+                match self.producer.enqueue(self.record(&batch[index], texts.own(nth), now_ms)).await {
                     Ok(handle) => {
                         sent.results.push(None);
                         sent.waiting.push((slot, handle));
@@ -295,6 +329,9 @@ impl Store for Modern {
             return vec![Err(error); batch.len()];
         }
         let until = Instant::now() + self.deadline;
+        if self.times_due <= Instant::now() {
+            self.read_times(attempt_timeout(self.deadline));
+        }
         let all = (0..batch.len()).collect();
         let in_time = || Instant::now() < until;
         let implies = errors::judge_of_size(batch);
