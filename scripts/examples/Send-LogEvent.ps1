@@ -6,7 +6,7 @@ Sends one event from PowerShell 5.1 or newer (Windows tills). Written from the d
 . .\Send-LogEvent.ps1
 Send-LogEvent -Level info -Action sale.completed -Message "Sale completed" -Url http://till-server:8000
 
-Tries again while the daemon is away, under one Idempotency-Key, so that nothing is stored twice. Throws when the
+Tries again while the daemon is down, under one Idempotency-Key, so that nothing is stored twice. Throws when the
 event is refused, or could not be stored.
 #>
 function Send-LogEvent {

@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def log_event(service, level, action, message, *, env="shop", give_up_after=60.0, **fields):
-    """Sends one event and returns the id under which it is stored. Waits, and tries again, while the daemon is away;
+    """Sends one event and returns the id under which it is stored. Waits, and tries again, while the daemon is down;
     the Idempotency-Key makes sure that a try whose answer was lost is not stored twice.
 
     Raises Refused, or OSError when it could not be stored within `give_up_after` seconds.

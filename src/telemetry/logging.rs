@@ -220,7 +220,11 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
         for c in mask_text(self.0).chars().take(200) {
-            write!(f, "{}", c.escape_debug())?;
+            match c {
+                // `escape_debug` escapes it too, which a string in double quotes does not need.
+                '\'' => f.write_str("'")?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
         }
         f.write_str(if self.0.chars().nth(200).is_some() { "...\"" } else { "\"" })
     }
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn client_strings_cannot_forge_lines() {
-        assert_eq!(Escaped("a\nb\"\u{1b}[31m").to_string(), r#""a\nb\"\u{1b}[31m""#);
+        assert_eq!(Escaped("a\nb\"\u{1b}[31m'c'").to_string(), r#""a\nb\"\u{1b}[31m'c'""#);
         assert_eq!(Escaped(&"x".repeat(300)).to_string().len(), 205);
     }
 

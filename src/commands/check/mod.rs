@@ -156,7 +156,7 @@ impl Report for CheckReport {
     fn lines(&self) -> Vec<String> {
         let mut lines = vec!["Settings in force".to_owned()];
         lines.extend(self.settings.iter().map(|InForce { name, value, origin }| {
-            format!("  {name:<28} {}  ({})", visible(value), visible(origin))
+            format!("  {name:<30} {}  ({})", visible(value), visible(origin))
         }));
         lines.push("\nWhat they name".to_owned());
         lines.extend(self.checks.iter().map(|Finding { subject, level, text }| {
