@@ -24,8 +24,8 @@ def bare_produce(bench, a_write, events=BARE_EVENTS):
 def run(bench):
     args = bench.args
     requests = Requests(bench.folder, "batch", batch=EVENTS)
-    targets = [bench.daemon("logs-ingest, Kafka acks=all", kafka=True, requests=requests),
-               bench.daemon("logs-ingest, spool only", requests=requests)]
+    targets = [bench.daemon(f"{name}, {store}", kafka=kafka, requests=requests, program=program)
+               for store, kafka in [("Kafka acks=all", True), ("spool only", False)] for name, program in bench.builds]
     bare = []
     for number in range(-WARM_UP_ROUNDS, args.rounds):
         events = bare_produce(bench, EVENTS)

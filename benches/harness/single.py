@@ -20,8 +20,9 @@ BODY = (b'{"request_id":"first","service":"s","env":"e","timestamp":"2026-01-31T
 def run(bench):
     args = bench.args
     tiny = bench.tiny()
-    kafka, spool = bench.daemon("logs-ingest, Kafka acks=all", kafka=True), bench.daemon("logs-ingest, spool only")
-    targets = [tiny, kafka, spool, *refusing(bench), *bench.peers()]
+    kafkas = [bench.daemon(f"{name}, Kafka acks=all", kafka=True, program=program) for name, program in bench.builds]
+    spools = [bench.daemon(f"{name}, spool only", program=program) for name, program in bench.builds]
+    kafka, targets = kafkas[0], [tiny, *kafkas, *spools, *refusing(bench), *bench.peers()]
     kafka.load(WARM_UP_S, keep=False)
     for target in targets[1:]:
         target.load(2, keep=False)
@@ -64,7 +65,7 @@ def refusing(bench):
     subprocess.run([ROOT / "scripts/make-cert", made], check=True, stdout=subprocess.DEVNULL)
     tls = {"TLS_CERT": str(made / "cert.pem"), "TLS_KEY": str(made / "key.pem")}
     on = {"API_KEYS_FILE": str(keys), "MAX_CONNECTIONS_PER_ADDRESS": "1000"}
-    return [bench.daemon("logs-ingest, refused (422)", requests=requests, **on),
+    return [*(bench.daemon(f"{name}, refused (422)", requests=requests, program=program, **on) for name, program in bench.builds),
             bench.daemon("logs-ingest, refused (422), TLS", requests=requests, scheme="https", **on, **tls)]
 
 

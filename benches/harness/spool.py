@@ -8,7 +8,7 @@ import time
 from .batches import CONNECTIONS as BATCH_CONNECTIONS
 from .batches import EVENTS, bare_produce
 from .load import CONNECTIONS, Requests, wrk
-from .machine import ROOT, cpu_seconds, get, wait_for
+from .machine import cpu_seconds, get, wait_for
 from .table import medians, say, show
 
 LARGE_BYTES = 1 << 30
@@ -16,17 +16,12 @@ LARGE_BYTES = 1 << 30
 NOWHERE = {"KAFKA_BROKERS": "127.0.0.1:1", "KAFKA_DEADLINE": "1s"}
 
 
-def builds(args):
-    """What is measured: this build, and those of --beside."""
-    return [("this build", ROOT / "target/release/logs-ingest"), *((path, pathlib.Path(path)) for path in args.beside)]
-
-
 def run(bench):
     batches = Requests(bench.folder, "batch", batch=EVENTS)
     rows = load(bench, batches) + recovery(bench, batches)
     show("The spool alone: events stored, and sent on", ["", "events/s", "CPU us", "p50 ms", "p99 ms", "errors"], rows)
     show("A spool of 1 GiB, after kill -9", ["", "rows", "start to the first 202, s", "events --last 5, s", "spool stats, s"],
-         [large(bench, batches, label, program) for label, program in builds(bench.args)])
+         [large(bench, batches, label, program) for label, program in bench.builds])
 
 
 def load(bench, batches):
@@ -34,7 +29,7 @@ def load(bench, batches):
     ways = [(f"batches of {EVENTS:,}", batches, BATCH_CONNECTIONS), (f"single events, {CONNECTIONS} connections", None, CONNECTIONS)]
     rows = []
     for way, requests, connections in ways:
-        targets = [bench.daemon(f"{label}, {way}", requests=requests, program=program) for label, program in builds(bench.args)]
+        targets = [bench.daemon(f"{label}, {way}", requests=requests, program=program) for label, program in bench.builds]
         for number in range(-1, bench.args.rounds):
             for target in targets:
                 sample = target.load(bench.args.seconds, keep=number >= 0, connections=connections)
@@ -53,7 +48,7 @@ def row(name, sample):
 def recovery(bench, batches):
     """Held rows on their way to Kafka, unlimited."""
     rows = []
-    for label, program in builds(bench.args):
+    for label, program in bench.builds:
         data = os.path.join(bench.folder, f"held-{len(rows)}")
         target = bench.daemon("held", requests=batches, program=program, DATA_DIR=data, **NOWHERE)
         held = lambda: get(target.port, "/health")["spool"]["held"]

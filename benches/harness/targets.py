@@ -10,11 +10,17 @@ from .load import CONNECTIONS, Requests, wrk
 from .machine import ROOT, die, free_port, get, wait_for, wait_for_port
 from .table import say
 
+DAEMON = ROOT / "target/release/logs-ingest"
 TELEGRAF = "v1.36.2"
 # The broker keeps little, so that the kernel's pages are used again. On a virtual machine the first touch of a page
 # costs as much as all of the broker's work for the events in it, and would hit whoever comes later in a run.
 BROKER_KEEPS = ["log.segment.bytes=33554432", "log.retention.bytes=67108864", "log.retention.check.interval.ms=1000",
                 "log.segment.delete.delay.ms=0"]
+
+
+def builds(args):
+    """What is measured: this build, and those of --beside."""
+    return [("logs-ingest", DAEMON), *((path, pathlib.Path(path)) for path in args.beside)]
 
 
 class Target:
@@ -47,6 +53,7 @@ class Bench:
         wait_for_port(self.broker_port, broker)
         self.brokers = f"127.0.0.1:{self.broker_port}"
         self.topics = 0
+        self.builds = builds(args)
 
     def topic(self):
         self.topics += 1
@@ -57,13 +64,13 @@ class Bench:
         out = subprocess.run([ROOT / "scripts/kafka", "count", self.brokers, topic], check=True, capture_output=True, text=True)
         return int(out.stdout.strip().splitlines()[-1])
 
-    def daemon(self, name, kafka=False, requests=None, cores=None, scheme="http", program=None, **settings):
+    def daemon(self, name, kafka=False, requests=None, cores=None, scheme="http", program=DAEMON, **settings):
         port, topic = free_port(), self.topic() if kafka else None
         env = {"HOST": "127.0.0.1", "PORT": str(port), "DATA_DIR": os.path.join(self.folder, f"data-{port}-{name}"), **settings}
         if kafka:
             env |= {"KAFKA_BROKERS": self.brokers, "KAFKA_TOPIC": topic}
         pinned = ["taskset", "-c", cores] if cores else []
-        process = self.processes.start([*pinned, program or ROOT / "target/release/logs-ingest"], env, self.log)
+        process = self.processes.start([*pinned, program], env, self.log)
         target = Target(name, process, port, requests or self.events, scheme, topic=topic)
         if kafka:
             wait_for(lambda: get(port, "/health")["kafka"]["state"] == "up", "Kafka to be used")

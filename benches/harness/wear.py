@@ -12,8 +12,8 @@ import sqlite3
 import time
 
 from .machine import free_port, wait_for_port
-from .spool import builds
 from .table import say, show
+from .targets import builds
 
 HEAD = ["", "events", "bytes per event", "MiB per day at 2/s"]
 EVENT_BYTES = 350
