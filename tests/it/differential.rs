@@ -84,11 +84,13 @@ fn assert_same_events(daemon: &Daemon, accepted: &HashMap<String, (Value, String
     for row in rows {
         let (want, body) = &accepted[&row.ingest_id];
         let got: Value = serde_json::from_slice(&row.payload).expect("JSON");
-        assert!(means_the_same(&got, want), "{body}\nours: {got}\ntheirs: {want}");
+        let same = means_the_same(&got, want) && got["price"] == want["price"];
+        assert!(same, "{body}\nours: {got}\ntheirs: {want}");
     }
 }
 
-/// Equal, but for the sign of zero: what is unknown is passed on as sent, and Python's whole numbers have no `-0`.
+/// Equal, but for the sign of zero, and for the last bit of a long number: what is unknown is passed on as sent, Python's
+/// whole numbers have no `-0`, and the JSON reader of this test is not exact to the last bit.
 fn means_the_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Array(one), Value::Array(other)) => {
@@ -98,7 +100,12 @@ fn means_the_same(one: &Value, other: &Value) -> bool {
             let same = |(name, one)| other.get(name).is_some_and(|other| means_the_same(one, other));
             one.len() == other.len() && one.iter().all(same)
         }
-        _ => one == other || (one.as_f64() == Some(0.0) && other.as_f64() == Some(0.0)),
+        _ if one == other => true,
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap_or(f64::NAN), other.as_f64().unwrap_or(f64::NAN));
+            (one - other).abs() <= one.abs() * f64::EPSILON
+        }
+        _ => false,
     }
 }
 

@@ -185,7 +185,9 @@ fn what_answers_and_is_not_kafka_is_reported_in_time_by_every_choice() {
 fn bootstrap_addresses_that_refuse_or_stay_silent_are_passed_over() {
     let _alone = alone(&CLASSIC);
     for client in [ClientChoice::Modern, ClientChoice::Classic] {
-        let mut settings = settings(&KAFKA_3, &format!("bootstrap-{client:?}"), client);
+        let topic = format!("bootstrap-{client:?}");
+        KAFKA_3.create_topic(&topic, 1, &[]);
+        let mut settings = settings(&KAFKA_3, &topic, client);
         settings.brokers.insert(0, no_kafka(b""));
         settings.brokers.insert(0, "127.0.0.1:1".to_owned());
         let started = Instant::now();
