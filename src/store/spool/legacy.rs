@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-use super::row::{self, Failure, Label, Parts, To};
+use super::row::{self, Failure, Inserter, Label, Parts, To};
 use crate::event::{Arrival, Event};
 use crate::store::Standing;
 
@@ -69,7 +69,7 @@ impl<'a> OldRow<'a> {
         let failure = Failure { failed_at_ms: row::time_ms(&self.text(9)).unwrap_or(0), error: &error };
         match &self.event {
             Some(event) if self.is_letter => row::insert_letter(db, event, &label, &failure, Some(seq)),
-            Some(event) => row::insert(db, event, &label, seq),
+            Some(event) => Inserter::new(db, label.standing)?.insert(event, &label, seq),
             None => self.insert_remains(db, &label, &failure, seq),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::DateTime;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Row, params, params_from_iter};
 use uuid::Uuid;
 
 use crate::event::{Arrival, Event};
@@ -18,7 +18,7 @@ use crate::store::Standing;
 /// The last millisecond that a time can show with a year of four digits.
 const RECEIVED_MS_MAX: i64 = 253_402_300_799_999;
 
-/// The columns of every row, `seq` aside, in the order that [`insert`] binds them.
+/// The columns of every row, `seq` aside, in the order that [`bind`] binds them.
 macro_rules! columns {
     () => {
         "ingest_id, received_at, skew_ms, crc, topic, cluster_id, client, x_request_id, traceparent, instance, \
@@ -84,19 +84,30 @@ pub(super) struct Failure<'a> {
     pub(super) error: &'a str,
 }
 
-/// Puts the event into its table as row `seq`. `false`: its id is there already.
-pub(super) fn insert(db: &Connection, event: &Event, label: &Label<'_>, seq: i64) -> rusqlite::Result<bool> {
-    if !note_id(db, event.ingest_id().as_bytes(), seq)? {
-        return Ok(false);
+/// Puts events into a table, one after the other.
+pub(super) struct Inserter<'db> {
+    db: &'db Connection,
+    statement: CachedStatement<'db>,
+}
+
+impl<'db> Inserter<'db> {
+    pub(super) fn new(db: &'db Connection, standing: Standing) -> rusqlite::Result<Self> {
+        let sql = match standing {
+            Standing::Held => INSERT_HELD,
+            Standing::Home => INSERT_HOME,
+        };
+        Ok(Self { db, statement: db.prepare_cached(sql)? })
     }
-    let sql = match label.standing {
-        Standing::Held => INSERT_HELD,
-        Standing::Home => INSERT_HOME,
-    };
-    let mut statement = db.prepare_cached(sql)?;
-    bind(&mut statement, event, label, Some(seq))?;
-    statement.raw_execute()?;
-    Ok(true)
+
+    /// Puts the event in as row `seq`. `false`: its id is there already.
+    pub(super) fn insert(&mut self, event: &Event, label: &Label<'_>, seq: i64) -> rusqlite::Result<bool> {
+        if !note_id(self.db, event.ingest_id().as_bytes(), seq)? {
+            return Ok(false);
+        }
+        bind(&mut self.statement, event, label, Some(seq))?;
+        self.statement.raw_execute()?;
+        Ok(true)
+    }
 }
 
 /// Puts the event into the dead letters. `false`: its id is there already.
@@ -197,17 +208,19 @@ pub(super) struct Parts<'a> {
 impl Parts<'_> {
     /// Lengths go in too, so that no byte can move from one part to the next unseen.
     pub(super) fn checksum(&self) -> u32 {
+        let length = |text: &Option<&str>| text.map_or(u64::MAX, |text| text.len() as u64);
+        let times = [self.received_at, self.skew_ms];
+        let mut head = [0_u64; 13];
+        head[..7].copy_from_slice(&self.texts.each_ref().map(length));
+        head[7..9].copy_from_slice(&times.map(|time| time.unwrap_or(0).cast_unsigned()));
+        head[9..11].copy_from_slice(&times.map(|time| u64::from(time.is_some())));
+        head[11..].copy_from_slice(&[self.id.len() as u64, self.payload.len() as u64]);
         let mut crc = crc32fast::Hasher::new();
-        let mut add = |part: Option<&[u8]>| {
-            crc.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
-            crc.update(part.unwrap_or_default());
-        };
-        let [received_at, skew_ms] = [self.received_at, self.skew_ms].map(|time| time.map(i64::to_le_bytes));
-        add(Some(self.id));
-        add(received_at.as_ref().map(|bytes| &bytes[..]));
-        add(skew_ms.as_ref().map(|bytes| &bytes[..]));
-        self.texts.iter().for_each(|text| add(text.map(str::as_bytes)));
-        add(Some(self.payload));
+        // At once: many small updates cost more than the payload.
+        crc.update(head.map(u64::to_le_bytes).as_flattened());
+        crc.update(self.id);
+        self.texts.iter().flatten().for_each(|text| crc.update(text.as_bytes()));
+        crc.update(self.payload);
         crc.finalize()
     }
 }

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::host::clock;
 use crate::store::spool::counts::Counts;
 use crate::store::spool::errors::Fault;
-use crate::store::spool::row::{self, Failure, Label, RESTORE_COLUMNS, To};
+use crate::store::spool::row::{self, Failure, Inserter, Label, RESTORE_COLUMNS, To};
 use crate::store::{Refusal, Standing, StoreError, WriteResult};
 
 /// What one transaction has changed so far.
@@ -85,8 +85,9 @@ pub(super) fn append(
     appending: &Appending<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
+    let mut inserter = Inserter::new(tx, appending.label.standing)?;
     for event in events {
-        append_one(tx, event, appending, changes)?;
+        append_one(&mut inserter, event, appending, changes)?;
     }
     Ok(())
 }
@@ -99,9 +100,10 @@ pub(super) fn append_row_by_row(
     changes: &mut Changes,
 ) -> rusqlite::Result<Vec<WriteResult>> {
     let mut results = Vec::with_capacity(events.len());
+    let mut inserter = Inserter::new(tx, appending.label.standing)?;
     for event in events {
         tx.execute_batch("SAVEPOINT one_row")?;
-        match append_one(tx, event, appending, changes) {
+        match append_one(&mut inserter, event, appending, changes) {
             Ok(()) => results.push(Ok(())),
             Err(error) if Fault::of(&error) == Fault::Row => {
                 tx.execute_batch("ROLLBACK TO one_row")?;
@@ -116,13 +118,14 @@ pub(super) fn append_row_by_row(
 }
 
 fn append_one(
-    tx: &Connection,
+    inserter: &mut Inserter<'_>,
     event: &Event,
     appending: &Appending<'_>,
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
     let Appending { label, turned_up } = appending;
-    if !turned_up.contains(&event.ingest_id()) && row::insert(tx, event, label, changes.last_seq + 1)? {
+    let known = !turned_up.is_empty() && turned_up.contains(&event.ingest_id());
+    if !known && inserter.insert(event, label, changes.last_seq + 1)? {
         changes.last_seq += 1;
         changes.count(label.standing, 1);
         changes.bytes += row::row_bytes(event);
@@ -140,7 +143,7 @@ pub(super) fn retry(
     changes: &mut Changes,
 ) -> rusqlite::Result<()> {
     let label = Label { standing: Standing::Held, reason: "retried by hand", instance: "", to };
-    if row::insert(tx, event, &label, changes.last_seq + 1)? {
+    if Inserter::new(tx, label.standing)?.insert(event, &label, changes.last_seq + 1)? {
         changes.last_seq += 1;
         changes.count(label.standing, 1);
         changes.retried += 1;
