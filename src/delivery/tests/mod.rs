@@ -4,6 +4,7 @@
 //! - `world` what is outside a daemon: Kafka and Postgres as memory, each in a mood. It outlives crashes
 //! - `clock` a clock that is moved by hand; each daemon has its own
 //! - `process` one daemon's parts, which are stepped; `daemon` the same in `world`; `site` what it has promised there
+//! - `sim` whole towns: several daemons on shared stores, and people. The others know one daemon and one world
 //! - `reference` where each event must be, in plain rules; `model` random operations compared with it (F25), and
 //!   `combinations` the ones that lead to another place, by name
 //! - `flapping` (F8), `outages` (F10), `pace` (F11) and `retention`: hours and days, in virtual time

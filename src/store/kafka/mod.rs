@@ -15,7 +15,7 @@ mod contain;
 mod errors;
 mod inspect;
 #[cfg(test)]
-pub(crate) use self::modern::HAS_PRODUCER_ID;
+pub(crate) use self::{modern::HAS_PRODUCER_ID, times::TopicTimes};
 mod modern;
 mod options;
 mod runtime;

@@ -13,7 +13,7 @@ const RETENTION_SHARE: i64 = 2;
 
 /// What a topic's settings say about the times of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TopicTimes {
+pub(crate) struct TopicTimes {
     /// Records that are older than this when they are sent get the time of sending.
     late_ms: i64,
 }
@@ -32,7 +32,7 @@ impl TopicTimes {
     pub(super) const UNKNOWN: Self = Self { late_ms: LATE_UNKNOWN_MS };
 
     /// By the settings as the broker names them. `difference` is what brokers before 3.6 have for `before` and `after`.
-    pub(super) fn of(settings: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn of(settings: &BTreeMap<String, String>) -> Self {
         let ms =
             |name: &str| settings.get(name).and_then(|value| value.parse().ok()).filter(|ms: &i64| *ms >= 0);
         let Some(retention) = settings.get("retention.ms") else { return Self::UNKNOWN };
@@ -48,7 +48,7 @@ impl TopicTimes {
 
     /// The time of the record of an event that was received at `received_ms` and is sent at `now_ms`, by one clock, which
     /// may have been set in between.
-    pub(super) fn of_record(self, received_ms: i64, now_ms: i64) -> i64 {
+    pub(crate) fn of_record(self, received_ms: i64, now_ms: i64) -> i64 {
         let age = now_ms.saturating_sub(received_ms);
         if (0..=self.late_ms).contains(&age) { received_ms } else { now_ms }
     }

@@ -186,9 +186,9 @@ impl Book {
             let is_elsewhere = older.answered.map(|one| one.0) != place.map(|one| one.0);
             let is_across = is_elsewhere || older.server != server;
             let text = format!("{number} (hashed: {is_hashed}, {place:?}) overtakes {overtaken}: {older:?}");
-            let fault = match is_ahead {
-                true => Some(Fault::F32),
-                false => older.hint.or(if is_across { Some(Fault::F40) } else { None }),
+            let fault = match is_across {
+                true => Some(Fault::F40),
+                false => older.hint.or(if is_ahead { Some(Fault::WrongClock) } else { None }),
             };
             self.find(Broken::Order, fault, Some(overtaken), text);
         }

@@ -106,6 +106,13 @@ fn f31_events_older_than_the_retention_were_removed_as_they_came() {
 }
 
 #[test]
+fn f31_what_a_clock_behind_dated_was_removed_as_it_came() {
+    let moves =
+        &[(Move::Sell, 4), (Move::Minutes, 2), (Move::Days, 2), (Move::SetClock, 2), (Move::RightClock, 1)];
+    check(Fault::WrongClock, &worlds(ONE, moves));
+}
+
+#[test]
 fn f32_events_of_a_clock_ahead_waited_for_that_time() {
     let moves = &[
         (Move::Sell, 4),

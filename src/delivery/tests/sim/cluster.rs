@@ -1,15 +1,18 @@
 //! Kafka as memory: clusters with ids and producer ids, topics with retention and kinds of time, disks that are wiped.
 //!
-//! A [`KafkaClient`] stands for `store::kafka::modern::Modern` and krafka behind it, which dates records by
-//! `Modern::record`. With a producer id it keeps that and its sequence numbers through a broken connection.
+//! A [`KafkaClient`] stands for `store::kafka::modern::Modern` and krafka behind it. It dates records as the product does.
+//! With a producer id it keeps that and its sequence numbers through a broken connection.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Instant;
 
 use super::book::{Book, Broken, Destination, number};
 use super::faults::Fault;
 use super::outside::{Way, keep_last};
 use crate::delivery::tests::world::Mood;
-use crate::store::kafka::HAS_PRODUCER_ID;
+use crate::host::clock::Clock;
+use crate::limits::KAFKA_TOPIC_SETTINGS_EVERY;
+use crate::store::kafka::{HAS_PRODUCER_ID, TopicTimes};
 use crate::store::{Batch, Cause, Refusal, Store, StoreError, WriteResult};
 
 pub(super) const PARTITIONS: u64 = 3;
@@ -29,6 +32,16 @@ pub(super) struct Policy {
     pub(super) is_append_time: bool,
     /// `cleanup.policy=compact`
     pub(super) is_compact: bool,
+}
+
+impl Policy {
+    /// As `Modern::read_times` gets it.
+    fn times(self) -> TopicTimes {
+        let kind = if self.is_append_time { "LogAppendTime" } else { "CreateTime" };
+        let settings =
+            [("retention.ms", self.retention_ms.to_string()), ("message.timestamp.type", kind.to_owned())];
+        TopicTimes::of(&settings.map(|(name, value)| (name.to_owned(), value)).into())
+    }
 }
 
 /// `message.timestamp.after.max.ms`
@@ -65,6 +78,10 @@ struct Record {
     key: u64,
     time_ms: i64,
     appended_ms: i64,
+    /// The sender's clock was wrong.
+    is_clock_off: bool,
+    /// `retention.ms` as the sender knew it.
+    retention_ms: i64,
 }
 
 /// What a broker makes of a batch's sequence numbers.
@@ -139,7 +156,14 @@ impl Cluster {
             for sequence in 0..records {
                 let known = partition.producers.entry(producer).or_default();
                 keep_last(known, (sequence, sequence), BATCHES_KNOWN);
-                let record = Record { number: None, key: u64::MAX, time_ms: now_ms, appended_ms: now_ms };
+                let record = Record {
+                    number: None,
+                    key: u64::MAX,
+                    time_ms: now_ms,
+                    appended_ms: now_ms,
+                    is_clock_off: false,
+                    retention_ms: 0,
+                };
                 partition.append(record);
             }
         }
@@ -165,13 +189,17 @@ impl Cluster {
     }
 }
 
-/// Readers have the whole retention for each event.
+/// Readers have half the retention at least for each event, unless somebody has made it shorter meanwhile.
 fn check_removed(book: &mut Book, record: &Record, policy: Policy, now_ms: i64, fault: Fault) {
     let Some(number) = record.number else { return };
     let stood_ms = now_ms - record.appended_ms;
-    if stood_ms + LOOK_MS < policy.retention_ms {
+    if fault == Fault::F31 && policy.retention_ms < record.retention_ms {
+        return;
+    }
+    if stood_ms + LOOK_MS < policy.retention_ms / 2 {
         // Only a record that was dated before it was sent goes too early.
         let is_explained = fault == Fault::F52 || record.time_ms + 60_000 < record.appended_ms;
+        let fault = if record.is_clock_off && fault == Fault::F31 { Fault::WrongClock } else { fault };
         let text = format!("the broker removed {number} after {} s of {policy:?}", stood_ms / 1_000);
         book.find(Broken::Removed, is_explained.then_some(fault), Some(number), text);
     }
@@ -186,6 +214,9 @@ pub(super) struct KafkaClient {
     /// Its producer id, if it has any.
     producer: Option<i64>,
     sequences: HashMap<u64, i64>,
+    /// What it knows of its topic, and when it asked.
+    policy: Policy,
+    asked_at: Instant,
 }
 
 fn unavailable(cause: Cause) -> StoreError {
@@ -206,8 +237,9 @@ impl KafkaClient {
         }
         let mut outside = way.look();
         let producer = HAS_PRODUCER_ID.then(|| outside.clusters[cluster].gives_producer());
-        let way = way.clone();
-        Ok(Self { way, cluster, topic, is_recovery, producer, sequences: HashMap::new() })
+        let policy = outside.clusters[cluster].policy;
+        let (way, sequences, asked_at) = (way.clone(), HashMap::new(), way.clock.now());
+        Ok(Self { way, cluster, topic, is_recovery, producer, sequences, policy, asked_at })
     }
 
     fn exchange(&mut self, batch: &Batch) -> Vec<WriteResult> {
@@ -257,7 +289,7 @@ impl KafkaClient {
         if outside.clusters[self.cluster].policy.is_append_time {
             return Ok(now_ms);
         }
-        let time_ms = event.received_at_ms();
+        let time_ms = self.policy.times().of_record(event.received_at_ms(), self.way.clock.record_ms());
         // As `store::kafka::errors::pardon_the_clock` has it.
         if time_ms > now_ms + AHEAD_MAX_MS { Err(unavailable(Cause::ClockRefused)) } else { Ok(time_ms) }
     }
@@ -284,7 +316,15 @@ impl KafkaClient {
                     keep_last(log.producers.entry(producer).or_default(), (first, last), BATCHES_KNOWN);
                 }
                 for &(_, number, key, time_ms) in taken {
-                    log.append(Record { number: Some(number), key, time_ms, appended_ms: now_ms });
+                    let is_clock_off = self.way.clock.record_ms().abs_diff(now_ms) > 60_000;
+                    log.append(Record {
+                        number: Some(number),
+                        key,
+                        time_ms,
+                        appended_ms: now_ms,
+                        is_clock_off,
+                        retention_ms: self.policy.retention_ms,
+                    });
                     outside.book.arrives(number, at, self.is_recovery, now_ms);
                 }
             }
@@ -297,6 +337,10 @@ impl KafkaClient {
 impl Store for KafkaClient {
     fn write(&mut self, batch: &Batch) -> Vec<WriteResult> {
         self.way.point();
+        if self.way.clock.now() - self.asked_at >= KAFKA_TOPIC_SETTINGS_EVERY {
+            self.policy = self.way.look().clusters[self.cluster].policy;
+            self.asked_at = self.way.clock.now();
+        }
         let results = self.exchange(batch);
         self.way.point_at(self.is_recovery);
         results

@@ -18,6 +18,9 @@ pub(super) enum Fault {
     F30,
     /// A record's old time has the broker remove it at once.
     F31,
+    /// What a daemon sends while its clock is wrong is dated by it: removed at once, or refused and overtaken. The rest
+    /// of F31 and F32.
+    WrongClock,
     /// A record's time to come has the broker refuse it for as long.
     F32,
     /// Files that were removed are written on.
@@ -69,8 +72,9 @@ const KNOWN: &[Known] = &[
     stands(Fault::F28),
     stands(Fault::F29),
     stands(Fault::F30),
-    stands(Fault::F31),
-    stands(Fault::F32),
+    cured(Fault::F31),
+    cured(Fault::F32),
+    stands(Fault::WrongClock),
     stands(Fault::F33),
     stands(Fault::F34),
     stands(Fault::F35),

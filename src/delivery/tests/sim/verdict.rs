@@ -8,6 +8,7 @@ use super::server::{Mood as ServerMood, Server};
 use super::shop::Shop;
 use super::town::Town;
 use crate::delivery::tests::world::Mood;
+use crate::host::clock::Clock;
 use crate::limits::RECOVERY_BLOCKED_MAX;
 
 /// What has waited for so long without a move does not move.
@@ -144,14 +145,13 @@ impl Town {
         if Destination::Topic(kafka.0, kafka.1) != sent.destination {
             return Some(Fault::F28);
         }
-        let leaving = shop.leaving();
-        if leaving.is_some_and(|rows| rows.acked.iter().skip(1).any(|rows| !rows.is_empty())) {
+        if shop.leaving().is_some() {
             return Some(Fault::F34);
         }
         if shop.has_lost_files {
             return Some(Fault::F33);
         }
-        self.explain_cluster(outside, sent, kafka.0)
+        self.explain_cluster(outside, sent, kafka.0, shop.id)
     }
 
     /// It waits for a topic in a server.
@@ -176,23 +176,34 @@ impl Town {
             return if server.is_full() {
                 Some(Fault::F43)
             } else {
-                self.explain_cluster(outside, sent, cluster)
+                self.explain_cluster(outside, sent, cluster, sent.shop)
             };
         };
         let Some(kafka) = self.shops[drainer].settings.kafka else { return Some(Fault::F29) };
+        if self.shops[drainer].leaving().is_some() {
+            return Some(Fault::F34);
+        }
         if outside.clusters[kafka.0].mood != Mood::Works && drainer != sent.shop {
             return Some(Fault::F29);
         }
         if Destination::Topic(kafka.0, kafka.1) != sent.destination {
             return Some(Fault::F28);
         }
-        self.explain_cluster(outside, sent, kafka.0)
+        self.explain_cluster(outside, sent, kafka.0, drainer)
     }
 
     /// Its drainer reads it, and has it in mind for the right topic.
-    fn explain_cluster(&self, outside: &Outside, sent: &Sent, cluster: usize) -> Option<Fault> {
+    fn explain_cluster(
+        &self,
+        outside: &Outside,
+        sent: &Sent,
+        cluster: usize,
+        sender: usize,
+    ) -> Option<Fault> {
         let cluster = &outside.clusters[cluster];
-        if cluster.mood != Mood::Works {
+        // A clock that is ahead now dates everything so, and the broker refuses it.
+        let is_clock_ahead = self.shops[sender].clock.wall_ms() > self.time.true_ms() + AHEAD_MAX_MS;
+        if cluster.mood != Mood::Works || is_clock_ahead {
             return Some(Fault::Stale);
         }
         let is_ahead = |sent: &Sent| {
