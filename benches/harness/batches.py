@@ -4,7 +4,7 @@ import subprocess
 
 from .load import Requests
 from .machine import ROOT, memory_mib
-from .table import median, medians, say, show
+from .table import in_turn, median, medians, say, show
 
 EVENTS = 1_000
 CONNECTIONS = 4
@@ -29,7 +29,7 @@ def run(bench):
     bare = []
     for number in range(-WARM_UP_ROUNDS, args.rounds):
         events = bare_produce(bench, EVENTS)
-        for target in targets:
+        for target in in_turn(targets, number):
             sample = target.load(args.seconds, keep=number >= 0, connections=CONNECTIONS)
             say(f"round {number + 1}  {target.name:<32}{sample['rps']:>10,.0f}/s")
         if number >= 0:

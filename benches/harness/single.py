@@ -8,7 +8,7 @@ import time
 
 from .load import CONNECTIONS, Requests
 from .machine import ROOT, die, free_port, memory_mib
-from .table import median, medians, say, show
+from .table import in_turn, median, medians, say, show
 
 HEAD = ["", "events/s", "of tiny", "CPU us", "x tiny", "p50 ms", "p99 ms", "p99.9", "errors", "MiB", "peak", "in the store"]
 # A broker's JVM goes on compiling for some 20,000 produce requests.
@@ -47,7 +47,7 @@ def run(bench):
 def rounds(bench, targets):
     fsyncs = []
     for number in range(bench.args.rounds):
-        for target in targets:
+        for target in in_turn(targets, number):
             sample = target.load(bench.args.seconds)
             say(f"round {number + 1}  {target.name:<32}{sample['rps']:>10,.0f}/s")
         fsyncs.append(fsync_ms(bench.folder))

@@ -10,6 +10,11 @@ def medians(samples):
     return {key: median([sample[key] for sample in samples]) for key in samples[0]}
 
 
+def in_turn(targets, number):
+    """Those of a round: every second one goes backwards, so that no target always follows the same one."""
+    return targets[::-1] if number % 2 else targets
+
+
 def show(title, head, rows, notes=()):
     """A section: its title, a table, and sentences below it."""
     cells = [[str(cell) for cell in row] for row in [head, *rows]]
