@@ -13,6 +13,8 @@ use super::server::ROW_BYTES;
 use super::town::Town;
 use crate::delivery::tests::Random;
 
+/// The first of the gate's worlds.
+const SEED: u64 = 1;
 /// In each run.
 const MOVES_MIN: u64 = 100_000;
 const CRASHES_MIN: u64 = 5_000;
@@ -136,9 +138,11 @@ pub(super) fn live(profile: &Profile, seed: u64, done: &mut Done) {
 #[test]
 fn shops_on_shared_servers_keep_their_promises() {
     let given = std::env::var("LOGS_INGEST_SEED").ok().and_then(|text| text.parse().ok());
-    let first: u64 = given.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
-    println!("shops: LOGS_INGEST_SEED from {first}");
     let (began, is_long) = (Instant::now(), std::env::var_os("LOGS_INGEST_LONG").is_some());
+    // The long form looks for what nobody knows yet; the gate asks whether what was well still is.
+    let usual = || if is_long { uuid::Uuid::now_v7().as_u64_pair().1 } else { SEED };
+    let first: u64 = given.unwrap_or_else(usual);
+    println!("shops: LOGS_INGEST_SEED from {first}");
     let mut done = Done::default();
     loop {
         let seed = first.wrapping_add(done.worlds);
