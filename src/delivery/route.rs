@@ -85,9 +85,15 @@ impl Route {
             self.proofs_seen = proofs;
             self.switch.proved();
         }
-        if !self.is_reported_up && self.switch.is_usable(now, ready, backlog) {
+        if self.switch.is_usable(now, ready, backlog) {
+            self.report_up();
+        }
+    }
+
+    /// Once per change: each report takes the lock of the vitals.
+    fn report_up(&mut self) {
+        if !std::mem::replace(&mut self.is_reported_up, true) {
             self.vitals.usable();
-            self.is_reported_up = true;
         }
     }
 
@@ -174,8 +180,7 @@ impl Route {
             }
             stats::add(&self.vitals.back, 1);
         }
-        self.vitals.acknowledged();
-        self.is_reported_up = true;
+        self.report_up();
     }
 
     fn failed(&mut self, why: &str) {

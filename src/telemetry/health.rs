@@ -88,11 +88,6 @@ impl Vitals {
         self.lock().state
     }
 
-    /// A write was acknowledged.
-    pub fn acknowledged(&self) {
-        self.set(RemoteState::Up, None);
-    }
-
     /// A write failed.
     pub fn failed(&self, why: &str) {
         self.set(RemoteState::Down, Some(why.to_owned()));
@@ -262,7 +257,7 @@ mod tests {
         vitals.connected("modern");
         vitals.prove();
         assert_eq!(vitals.state(), RemoteState::Down);
-        vitals.acknowledged();
+        vitals.usable();
         assert_eq!(vitals.state(), RemoteState::Up);
     }
 
