@@ -114,7 +114,7 @@ impl Base {
         let clock = SystemClock::shared();
         let destination = config.kafka().map(|kafka| Destination::new(&kafka.topic));
         let spool = open_spool(config, stopping, &clock, destination.clone())?;
-        let (has_kafka, has_postgres) = (config.kafka().is_some(), config.postgres().is_some());
+        let (has_kafka, has_postgres) = (destination.is_some(), config.postgres().is_some());
         let held_at_start = spool.figures().held;
         match held_at_start {
             0 => {}

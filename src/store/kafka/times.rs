@@ -20,12 +20,11 @@ pub(crate) struct TopicTimes {
 
 impl TopicTimes {
     /// The settings that are asked for.
-    pub(super) const NAMES: [&str; 5] = [
+    pub(super) const NAMES: [&str; 4] = [
         "retention.ms",
         "cleanup.policy",
         "message.timestamp.before.max.ms",
         "message.timestamp.difference.max.ms",
-        "message.timestamp.type",
     ];
 
     /// Of a topic whose settings cannot be read.
