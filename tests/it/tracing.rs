@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Builder, Daemon};
 use crate::support::events::{self, Body};
 use crate::support::http::{BATCH, INGEST};
 use crate::support::kafka::{Broker, Version};
@@ -112,61 +112,73 @@ fn kafka_gets_the_skew_and_with_embed_id_the_id_inside_the_value() {
     }
 }
 
-#[test]
-fn kafka_gets_what_came_with_an_event_that_waited_in_postgres() {
-    let mut broker = Broker::start(Version::V3_9);
-    let server = Server::start();
-    let home = TempDir::new();
-    let (file, key) = (home.path().join("keys"), "5f0c2b8e9d7a41630c1e");
-    fs::write(&file, format!("till-7 {key}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let daemon = Daemon::builder()
-        .env("KAFKA_BROKERS", broker.address())
-        .env("POSTGRES_URL", server.url())
-        .env("API_KEYS_FILE", file.display())
-        .env("INSTANCE", "back office")
-        .start();
-    daemon.wait_until_up("kafka");
-    daemon.wait_until_up("postgres");
-    broker.kill();
-    let bearer = format!("Bearer {key}");
-    let headers = [("Authorization", &*bearer), ("X-Request-ID", "req 1"), ("traceparent", PARENT)];
-    let answer = daemon.client().post(INGEST, &headers, events::event().to_string());
-    assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("postgres")), "{}", answer.text());
-    let row =
-        "SELECT topic, length(cluster_id) > 10, client, x_request_id, trace_parent, instance FROM raw_logs";
-    assert_eq!(server.sql(row), [[TOPIC, "t", "till-7", "req 1", PARENT, "back office"]]);
-    broker.restart();
-    poll(LIMIT, "the event in Kafka", || (!broker.read_all(TOPIC).is_empty()).then_some(()));
-    let record = &broker.read_all(TOPIC)[0];
-    for (name, value) in [
-        ("client", "till-7"),
-        ("x-request-id", "req 1"),
-        ("traceparent", PARENT),
-        ("instance", "back office"),
-    ] {
-        assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
+/// A till with a key, and a daemon of this broker that knows it.
+struct Till {
+    home: TempDir,
+}
+
+impl Till {
+    const KEY: &str = "5f0c2b8e9d7a41630c1e";
+
+    fn new() -> Self {
+        let home = TempDir::new();
+        let file = home.path().join("keys");
+        fs::write(&file, format!("till-7 {}\n", Self::KEY)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        Self { home }
+    }
+
+    fn daemon(&self, broker: &Broker) -> Builder {
+        Daemon::builder()
+            .env("KAFKA_BROKERS", broker.address())
+            .env("API_KEYS_FILE", self.home.path().join("keys").display())
+            .env("INSTANCE", "back office")
+    }
+
+    /// An event with everything that can come with one.
+    fn sells(daemon: &Daemon, place: &str) {
+        let bearer = format!("Bearer {}", Self::KEY);
+        let headers = [("Authorization", &*bearer), ("X-Request-ID", "req 1"), ("traceparent", PARENT)];
+        let answer = daemon.client().post(INGEST, &headers, events::event().to_string());
+        assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some(place)), "{}", answer.text());
+    }
+
+    fn is_known_to(broker: &Broker) {
+        poll(LIMIT, "the event in Kafka", || (!broker.read_all(TOPIC).is_empty()).then_some(()));
+        let record = &broker.read_all(TOPIC)[0];
+        for (name, value) in [
+            ("client", "till-7"),
+            ("x-request-id", "req 1"),
+            ("traceparent", PARENT),
+            ("instance", "back office"),
+        ] {
+            assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
+        }
     }
 }
 
 #[test]
+fn kafka_gets_what_came_with_an_event_that_waited_in_postgres() {
+    let (mut broker, server, till) = (Broker::start(Version::V3_9), Server::start(), Till::new());
+    let daemon = till.daemon(&broker).env("POSTGRES_URL", server.url()).start();
+    daemon.wait_until_up("kafka");
+    daemon.wait_until_up("postgres");
+    broker.kill();
+    Till::sells(&daemon, "postgres");
+    let row =
+        "SELECT topic, length(cluster_id) > 10, client, x_request_id, trace_parent, instance FROM raw_logs";
+    assert_eq!(server.sql(row), [[TOPIC, "t", "till-7", "req 1", PARENT, "back office"]]);
+    broker.restart();
+    Till::is_known_to(&broker);
+}
+
+#[test]
 fn kafka_gets_what_came_with_an_event_that_waited_in_the_spool() {
-    let mut broker = Broker::start(Version::V3_9);
-    let home = TempDir::new();
-    let (file, key) = (home.path().join("keys"), "5f0c2b8e9d7a41630c1e");
-    fs::write(&file, format!("till-7 {key}\n")).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let mut daemon = Daemon::builder()
-        .env("KAFKA_BROKERS", broker.address())
-        .env("API_KEYS_FILE", file.display())
-        .env("INSTANCE", "back office")
-        .start();
+    let (mut broker, till) = (Broker::start(Version::V3_9), Till::new());
+    let mut daemon = till.daemon(&broker).start();
     daemon.wait_until_up("kafka");
     broker.kill();
-    let bearer = format!("Bearer {key}");
-    let headers = [("Authorization", &*bearer), ("X-Request-ID", "req 1"), ("traceparent", PARENT)];
-    let answer = daemon.client().post(INGEST, &headers, events::event().to_string());
-    assert_eq!((answer.status, answer.header("X-Stored-In")), (202, Some("spool")), "{}", answer.text());
+    Till::sells(&daemon, "spool");
     let text = |text: &str| Some(text.to_owned());
     for (column, value) in [
         ("topic", text(TOPIC)),
@@ -182,14 +194,5 @@ fn kafka_gets_what_came_with_an_event_that_waited_in_the_spool() {
     daemon.kill9();
     broker.restart();
     daemon.restart();
-    poll(LIMIT, "the event in Kafka", || (!broker.read_all(TOPIC).is_empty()).then_some(()));
-    let record = &broker.read_all(TOPIC)[0];
-    for (name, value) in [
-        ("client", "till-7"),
-        ("x-request-id", "req 1"),
-        ("traceparent", PARENT),
-        ("instance", "back office"),
-    ] {
-        assert_eq!(record.header(name).as_deref(), Some(value), "{name}");
-    }
+    Till::is_known_to(&broker);
 }
