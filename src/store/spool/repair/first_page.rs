@@ -109,7 +109,7 @@ pub(super) fn mend(files: &Files) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The size of a page as the log or the file's own header says, if either can be believed.
+/// The size of a page as the log or the file's own header says, if either can be trusted.
 fn likely_page_bytes(database: &Path) -> usize {
     let mut bytes = [0; 18];
     let log = File::open(with_suffix(database, COMPANIONS[0])).and_then(|mut log| log.read_exact(&mut bytes));
